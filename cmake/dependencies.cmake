@@ -1,0 +1,25 @@
+# Every third-party target that the project links, all from the distribution's packages.
+find_package(Threads REQUIRED)
+find_package(Boost 1.81 REQUIRED)                 # Boost::headers
+find_package(OpenSSL 3.0 REQUIRED)                # OpenSSL::SSL OpenSSL::Crypto
+find_package(Eigen3 3.4 CONFIG REQUIRED)          # Eigen3::Eigen
+find_package(cereal 1.3 CONFIG REQUIRED)          # cereal::cereal
+find_package(tomlplusplus 3.3 CONFIG REQUIRED)    # tomlplusplus::tomlplusplus
+find_package(CLI11 2.1 CONFIG REQUIRED)           # CLI11::CLI11
+find_package(hwy 1.0.3 CONFIG REQUIRED)           # hwy::hwy
+find_package(SQLite3 3.40 REQUIRED)               # SQLite::SQLite3
+find_package(nlohmann_json 3.11 CONFIG REQUIRED)  # nlohmann_json::nlohmann_json
+find_package(ZLIB REQUIRED)                       # ZLIB::ZLIB
+if(FL_BUILD_TESTS)
+  find_package(doctest 2.4 CONFIG REQUIRED)       # doctest::doctest
+endif()
+if(FL_BUILD_BENCHMARKS)
+  find_package(benchmark 1.7 CONFIG REQUIRED)     # benchmark::benchmark
+endif()
+
+# Debian 12's config links the compiled toml++ but forgets the macros that go with it.
+get_target_property(fl_toml_definitions tomlplusplus::tomlplusplus INTERFACE_COMPILE_DEFINITIONS)
+if(NOT fl_toml_definitions MATCHES "TOML_HEADER_ONLY")
+  set_property(TARGET tomlplusplus::tomlplusplus APPEND PROPERTY
+    INTERFACE_COMPILE_DEFINITIONS TOML_HEADER_ONLY=0 TOML_SHARED_LIB=1)
+endif()

@@ -1,0 +1,40 @@
+#pragma once
+
+#include <condition_variable>
+#include <cstddef>
+#include <deque>
+#include <functional>
+#include <mutex>
+#include <thread>
+#include <vector>
+
+namespace fl {
+
+// A fixed number of worker threads over one unbounded queue; whoever posts bounds what is under way.
+// The destructor runs what was posted, then joins. Thread safety: Post and ParallelFor from any thread.
+class ThreadPool {
+ public:
+  // threads >= 1.
+  explicit ThreadPool(std::size_t threads);
+  ~ThreadPool();
+  ThreadPool(const ThreadPool&) = delete;
+  ThreadPool& operator=(const ThreadPool&) = delete;
+
+  std::size_t threads() const { return workers_.size(); }
+  void Post(std::function<void()> job);
+
+  // Calls body(i) for each i in [0, count), on the workers and on the caller, and returns when all are done. The body must
+  // not depend on the order of the calls.
+  void ParallelFor(std::size_t count, const std::function<void(std::size_t)>& body);
+
+ private:
+  void Work();
+
+  std::mutex mutex_;
+  std::condition_variable ready_;
+  std::deque<std::function<void()>> jobs_;
+  bool stopping_ = false;
+  std::vector<std::thread> workers_;
+};
+
+}  // namespace fl

@@ -1,0 +1,75 @@
+#pragma once
+
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "fl/common/base/digest.h"
+#include "fl/common/config/plan.h"
+#include "fl/common/tensor/tensor.h"
+#include "fl/compression/codec.h"
+
+namespace fl {
+
+// The stages that recipes are made of. The ids travel in check-ins: append only.
+enum class StageId : std::uint8_t {
+  kRaw = 1, kFp16 = 2, kQuantize = 3, kTopK = 4, kLowRank = 5, kPack = 6,
+};
+// Ids of all stages that this program has, ascending: what a check-in lists.
+std::vector<std::uint8_t> KnownStages();
+
+// A parsed stage: name { argument | key=value }.
+struct Stage {
+  std::string name;
+  std::vector<std::string> arguments;
+  std::vector<std::pair<std::string, std::string>> options;
+  std::size_t column = 0;  // Offset of the name in the recipe's text.
+};
+struct Recipe {
+  std::vector<Stage> stages;
+};
+
+// Reads the recipe language's syntax: `low_rank 2 | quantize 4 stochastic per=channel`. kInvalidArgument with the offset.
+Result<Recipe> ParseRecipe(std::string_view text);
+
+// The codec for a segment of that shape, or why the chain is impossible ("top_k must come before quantize: ...").
+// This is the one place where a stage's name becomes code.
+Result<std::unique_ptr<Codec>> BuildCodec(const Recipe& recipe, const Shape& shape);
+
+// What one codec encodes: a tensor, or several small ones one after the other.
+struct Segment {
+  std::string name;                    // The tensor's, or "gathered".
+  std::vector<std::size_t> tensors;    // Indices in the layout.
+  Shape shape;
+  std::unique_ptr<Codec> codec;
+};
+
+// A stream's tensors cut into segments, each with its codec; derived from the plan alone, so that server and clients have the same.
+class SegmentPlan {
+ public:
+  // Errors carry the plan's line and column: an unknown stage, an impossible chain, a rule that matches no tensor.
+  static Result<SegmentPlan> Create(const CompressionConfig& compression, const TensorLayout& layout);
+  // One recipe for all tensors, nothing gathered: the other streams.
+  static Result<SegmentPlan> Uniform(const LocatedText& recipe, const TensorLayout& layout);
+
+  const TensorLayout& layout() const { return layout_; }
+  std::span<const Segment> segments() const { return segments_; }
+  // SHA-256 of a canonical text of the segments and recipes; its first 8 bytes are the update header's `recipe`.
+  const Digest& digest() const { return digest_; }
+  bool lossless() const;
+  // Upper bound of an update's payload bytes.
+  std::size_t EncodedBytesMax() const;
+
+  // Copies a segment's coordinates out of, or adds a block of them into, a flat vector in the layout's order.
+  void Gather(std::size_t segment, std::span<const float> flat, std::span<float> out) const;
+  void Scatter(std::size_t segment, std::span<const float> values, std::span<float> flat) const;
+
+ private:
+  SegmentPlan() = default;
+  TensorLayout layout_;
+  std::vector<Segment> segments_;
+  Digest digest_;
+};
+
+}  // namespace fl

@@ -1,0 +1,21 @@
+#pragma once
+
+#include <doctest/doctest.h>
+
+#include <cstdint>
+#include <functional>
+
+#include "fl/common/random/rng_stream.h"
+
+namespace fl::testing {
+
+// Runs a property for seeds 1 to seed_count; a failure names its seed.
+inline void ForAll(std::uint64_t seed_count, const std::function<void(RngStream&)>& property) {
+  for (std::uint64_t seed = 1; seed <= seed_count; ++seed) {
+    CAPTURE(seed);
+    RngStream rng(seed);
+    property(rng);
+  }
+}
+
+}  // namespace fl::testing
