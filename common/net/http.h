@@ -7,23 +7,18 @@
 
 #include "fl/common/base/clock.h"
 #include "fl/common/net/message.h"
+#include "fl/common/net/tls_files.h"
 
-// TLS 1.3 with certificates on both sides, HTTP/1.1 keep-alive over it. No Asio or Beast type shows here.
+// TLS 1.3 with certificates on both sides, HTTP/1.1 keep-alive over it. No Asio or Beast type shows
+// here.
 namespace fl::net {
-
-// Certificates as PEM files in one folder, as fl-pki writes them: ca.crt, NAME.crt, NAME.key.
-struct TlsFiles {
-  std::string authority;    // PEM of the CA that signs both sides.
-  std::string certificate;  // PEM chain.
-  std::string key;          // PEM; refused when others than the owner can read the file.
-};
 
 struct HttpLimits {
   std::size_t head_bytes_max = 8192;
   std::size_t body_bytes_max = (1U << 20) + 4096;
   Duration handshake = std::chrono::seconds(5);
-  Duration read = std::chrono::seconds(30);    // From a request's first byte to its last.
-  Duration idle = std::chrono::seconds(90);    // Between requests.
+  Duration read = std::chrono::seconds(30);  // From a request's first byte to its last.
+  Duration idle = std::chrono::seconds(90);  // Between requests.
   Duration write = std::chrono::seconds(30);
   std::size_t connections_max = 10000;
 };
@@ -46,12 +41,14 @@ class RequestHandler {
 class HttpServer {
  public:
   virtual ~HttpServer() = default;
-  // Binds and listens (port 0: any free one) and serves on its own threads. kIo when the address is in use, with the address
-  // in the message; `handler` must outlive the server.
-  static Result<std::unique_ptr<HttpServer>> Start(const std::string& host, std::uint16_t port, const TlsFiles& tls,
-                                                   const HttpLimits& limits, std::size_t threads, RequestHandler& handler);
+  // Binds and listens (port 0: any free one) and serves on its own threads. kIo when the address is
+  // in use, with the address in the message; `handler` must outlive the server.
+  static Result<std::unique_ptr<HttpServer>> Start(const std::string& host, std::uint16_t port,
+                                                   const TlsFiles& tls, const HttpLimits& limits,
+                                                   std::size_t threads, RequestHandler& handler);
   virtual std::uint16_t port() const = 0;
-  // Stops accepting, lets requests under way finish until the grace period is over, then closes all.
+  // Stops accepting, lets requests under way finish until the grace period is over, then closes
+  // all.
   virtual void Stop(Duration grace) = 0;
 };
 
@@ -60,10 +57,10 @@ class HttpServer {
 class HttpClient {
  public:
   virtual ~HttpClient() = default;
-  static Result<std::unique_ptr<HttpClient>> Create(const std::string& host, std::uint16_t port, const TlsFiles& tls,
-                                                    const HttpLimits& limits);
-  // Blocks until the whole answer is there. kUnavailable when the server cannot be reached or hangs up, kTimeout,
-  // kUnauthorized when TLS refuses a certificate, kMalformed, kLimitExceeded.
+  static Result<std::unique_ptr<HttpClient>> Create(const std::string& host, std::uint16_t port,
+                                                    const TlsFiles& tls, const HttpLimits& limits);
+  // Blocks until the whole answer is there. kUnavailable when the server cannot be reached or hangs
+  // up, kTimeout, kUnauthorized when TLS refuses a certificate, kMalformed, kLimitExceeded.
   virtual Result<Response> Exchange(const Request& request, Duration timeout) = 0;
   // Makes the exchange under way, and each later one, fail with kUnavailable.
   virtual void Cancel() = 0;

@@ -13,18 +13,19 @@ namespace fl::net {
 // Who is at the other end of a connection, from its certificate.
 enum class Role : std::uint8_t { kClient, kAdmin };
 struct Peer {
-  std::string name;   // The certificate's URI, e.g. "spiffe://fl/fleet/device-7".
+  std::string name;  // The certificate's URI, e.g. "spiffe://fl/fleet/device-7".
   Role role = Role::kClient;
   friend bool operator==(const Peer&, const Peer&) = default;
 };
 
 using Headers = std::vector<std::pair<std::string, std::string>>;
 
-// One HTTP/1.1 exchange as values. Host and Content-Length are written by SerializeHead and never stand in `headers`.
+// One HTTP/1.1 exchange as values. Host and Content-Length are written by SerializeHead and never
+// stand in `headers`.
 struct Request {
-  std::string method;   // GET, HEAD, POST, PUT, PATCH.
-  std::string target;   // "/v1/check-in".
-  std::string host;     // HOST:PORT, as the client addresses the server.
+  std::string method;  // GET, HEAD, POST, PUT, PATCH.
+  std::string target;  // "/v1/check-in".
+  std::string host;    // HOST:PORT, as the client addresses the server.
   Headers headers;
   Bytes body;
   friend bool operator==(const Request&, const Request&) = default;
