@@ -24,7 +24,8 @@ struct StoredTensor {
   friend bool operator==(const StoredTensor&, const StoredTensor&) = default;
 };
 
-// The content of a safetensors file: u64 header length, JSON header, data. (https://github.com/huggingface/safetensors)
+// The content of a safetensors file: u64 header length, JSON header, data.
+// (https://github.com/huggingface/safetensors)
 struct SafetensorsFile {
   std::map<std::string, std::string> metadata;
   std::vector<StoredTensor> tensors;  // In the order of their data.
@@ -39,14 +40,18 @@ struct SafetensorsLimits {
   std::size_t tensors_max = 65536;
 };
 
-// Reads a file's bytes. kMalformed, kLimitExceeded or kUnsupported (element type), with the tensor's name in the message. Offsets must
-// be in range, without gap or overlap; names unique; nothing is allocated by a declared size before it is checked.
+// Reads a file's bytes. kMalformed, kLimitExceeded or kUnsupported (element type, an extent of 0,
+// more than 8 extents), with the name of the tensor in the message. Offsets must be in range,
+// without gap or overlap; names unique; nothing is allocated by a declared size before it is
+// checked.
 Result<SafetensorsFile> ParseSafetensors(ByteSpan bytes, const SafetensorsLimits& limits = {});
 
-// The file's bytes: deterministic (metadata sorted, tensors in order), the data 64-byte aligned by spaces in the header.
+// The file's bytes: deterministic (metadata sorted, tensors in order), the data 64-byte aligned by
+// spaces in the header.
 Bytes SerializeSafetensors(const SafetensorsFile& file);
 
-// fp32 tensors to and from the file's form. kShapeMismatch when the file's tensors are not the layout's; kNotFinite.
+// fp32 tensors to and from the file's form. kShapeMismatch when the file's tensors are not the
+// layout's; kNotFinite.
 StoredTensor StoreFloats(std::string name, Shape shape, std::span<const float> values);
 // Converts F32, F16 and BF16 to fp32; kUnsupported for another type.
 Result<std::vector<float>> LoadFloats(const StoredTensor& tensor);

@@ -37,7 +37,8 @@ struct TensorSpec {
   friend bool operator==(const TensorSpec&, const TensorSpec&) = default;
 };
 
-// The names and shapes of a model's (or an update's) tensors in their fixed order, and where each lies in one flat vector.
+// The names and shapes of a model's (or an update's) tensors in their fixed order, and where each
+// lies in one flat vector.
 class TensorLayout {
  public:
   TensorLayout() = default;
@@ -58,16 +59,20 @@ class TensorLayout {
   std::vector<std::size_t> offsets_ = {0};  // One more than tensors.
 };
 
-// Named fp32 tensors, one after the other in one flat vector: a model's parameters, a delta, a residual.
+// Named fp32 tensors, one after the other in one flat vector: a model's parameters, a delta, a
+// residual.
 struct NamedTensors {
   TensorLayout layout;
   std::vector<float> values;  // layout.total() of them.
 
   NamedTensors() = default;
   // All zero.
-  explicit NamedTensors(TensorLayout tensors) : layout(std::move(tensors)), values(layout.total()) {}
+  explicit NamedTensors(TensorLayout tensors)
+      : layout(std::move(tensors)), values(layout.total()) {}
 
-  std::span<float> tensor(std::size_t i) { return std::span(values).subspan(layout.offset(i), layout[i].shape.count()); }
+  std::span<float> tensor(std::size_t i) {
+    return std::span(values).subspan(layout.offset(i), layout[i].shape.count());
+  }
   std::span<const float> tensor(std::size_t i) const {
     return std::span(values).subspan(layout.offset(i), layout[i].shape.count());
   }
