@@ -11,20 +11,21 @@
 // An update on the wire:
 //
 //   update    = header { stream } trailer
-//   header    = "FLU" version:u8  task:u64  base:u64  recipe:u64  examples:varint  streams:varint  header_crc:u32
-//   stream    = id:varint  entries:varint  { entry } { payload }
-//   entry     = segment_step:varint  payload_bytes:varint        segment = previous + 1 + step (first: step)
+//   header    = "FLU" version:u8  task:u64  base:u64  recipe:u64  examples:varint  streams:varint
+//   header_crc:u32 stream    = id:varint  entries:varint  { entry } { payload } entry     =
+//   segment_step:varint  payload_bytes:varint        segment = previous + 1 + step (first: step)
 //   trailer   = crc:u32 over all bytes before it
 //
-// `base` and `recipe` are the first 8 bytes of the base model's digest and of the recipe's. A stream's id is its index in the plan
-// (0 delta, 1 metrics, then [[stream]] in order), ids strictly increasing. A segment is what one codec encodes (compression/recipe.h);
-// segments that are absent are outside the update's slice of the model.
+// `base` and `recipe` are the first 8 bytes of the base model's digest and of the recipe's. A
+// stream's id is its index in the plan (0 delta, 1 metrics, then [[stream]] in order), ids strictly
+// increasing. A segment is what one codec encodes (compression/recipe.h); segments that are absent
+// are outside the update's slice of the model.
 namespace fl::wire {
 
 struct UpdateLimits {
   std::uint64_t bytes_max = 1ULL << 30;
   std::size_t streams_max = 16;
-  std::size_t segments_max = 65536;   // In a stream.
+  std::size_t segments_max = 65536;  // In a stream.
   std::uint64_t examples_max = 1ULL << 32;
 };
 
@@ -46,7 +47,7 @@ struct Update {
   TaskId task;
   std::uint64_t base = 0;
   std::uint64_t recipe = 0;
-  std::uint64_t examples = 0;          // The update's weight.
+  std::uint64_t examples = 0;  // The update's weight.
   std::vector<UpdateStream> streams;
   friend bool operator==(const Update&, const Update&) = default;
 };
@@ -70,8 +71,8 @@ struct UpdateView {
   std::vector<UpdateStreamView> streams;
 };
 
-// Checks the envelope: kMalformed (grammar, magic, trailing bytes), kWrongVersion, kLimitExceeded, kDigestMismatch (CRC). What
-// the payloads hold is the codecs' affair.
+// Checks the envelope: kMalformed (grammar, magic, trailing bytes), kWrongVersion, kLimitExceeded,
+// kDigestMismatch (CRC). What the payloads hold is the codecs' affair.
 Result<UpdateView> DecodeUpdate(ByteSpan bytes, const UpdateLimits& limits);
 
 }  // namespace fl::wire
