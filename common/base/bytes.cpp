@@ -8,8 +8,9 @@
 namespace fl {
 
 Error ByteReader::Truncated(std::size_t wanted) const {
-  return {ErrorCode::kMalformed, "at byte " + std::to_string(position_) + ": expected " + std::to_string(wanted) +
-                                     " more bytes, found " + std::to_string(remaining())};
+  return {ErrorCode::kMalformed, "at byte " + std::to_string(position_) + ": expected " +
+                                     std::to_string(wanted) + " more bytes, found " +
+                                     std::to_string(remaining())};
 }
 
 Result<std::uint64_t> ByteReader::ReadVarint() {
@@ -24,8 +25,9 @@ Result<std::uint64_t> ByteReader::ReadVarint() {
     position_ += i + 1;
     return value;
   }
-  return Error{ErrorCode::kMalformed, "at byte " + std::to_string(position_) +
-                                          ": expected a varint in its shortest form, at most 64 bits"};
+  return Error{ErrorCode::kMalformed,
+               "at byte " + std::to_string(position_) +
+                   ": expected a varint in its shortest form, at most 64 bits"};
 }
 
 Result<ByteSpan> ByteReader::ReadSpan(std::size_t count) {
@@ -37,8 +39,8 @@ Result<ByteSpan> ByteReader::ReadSpan(std::size_t count) {
 
 Result<> ByteReader::ExpectEnd() const {
   if (remaining() == 0) return {};
-  return Error{ErrorCode::kMalformed,
-               "at byte " + std::to_string(position_) + ": " + std::to_string(remaining()) + " bytes too many"};
+  return Error{ErrorCode::kMalformed, "at byte " + std::to_string(position_) + ": " +
+                                          std::to_string(remaining()) + " bytes too many"};
 }
 
 void ByteWriter::WriteVarint(std::uint64_t value) {
@@ -75,7 +77,8 @@ Result<Bytes> FromHex(std::string_view text) {
     if (c >= 'a' && c <= 'f') return c - 'a' + 10;
     return -1;
   };
-  if (text.size() % 2 != 0) return Error{ErrorCode::kMalformed, "expected an even number of hex digits"};
+  if (text.size() % 2 != 0)
+    return Error{ErrorCode::kMalformed, "expected an even number of hex digits"};
   Bytes bytes;
   bytes.reserve(text.size() / 2);
   for (std::size_t i = 0; i < text.size(); i += 2) {

@@ -14,17 +14,24 @@
 
 namespace fl {
 
-static_assert(std::endian::native == std::endian::little, "fl reads and writes little-endian words in place");
+static_assert(std::endian::native == std::endian::little,
+              "fl reads and writes little-endian words in place");
 
 using Bytes = std::vector<std::byte>;
 using ByteSpan = std::span<const std::byte>;
 
-inline ByteSpan AsBytes(std::string_view text) { return std::as_bytes(std::span(text.data(), text.size())); }
-inline std::string_view AsText(ByteSpan bytes) { return {reinterpret_cast<const char*>(bytes.data()), bytes.size()}; }
-inline Bytes ToBytes(std::string_view text) { return {AsBytes(text).begin(), AsBytes(text).end()}; }
+inline ByteSpan AsBytes(std::string_view text) {
+  return std::as_bytes(std::span(text.data(), text.size()));
+}
+inline std::string_view AsText(ByteSpan bytes) {
+  return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
+}
+inline Bytes ToBytes(std::string_view text) {
+  return {AsBytes(text).begin(), AsBytes(text).end()};
+}
 
-// Reads little-endian words and varints from a span, never past its end. Errors are kMalformed and leave the position
-// where it was. Thread safety: distinct objects safe.
+// Reads little-endian words and varints from a span, never past its end. Errors are kMalformed and
+// leave the position where it was. Thread safety: distinct objects safe.
 class ByteReader {
  public:
   explicit ByteReader(ByteSpan bytes) : bytes_(bytes) {}

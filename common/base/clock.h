@@ -5,8 +5,8 @@
 
 namespace fl {
 
-// Time as the cores see it: microseconds since the Unix epoch, in fl-sim since the start of the simulation. It is always a
-// parameter; only clock.cpp and the shells ask the operating system.
+// Time as the cores see it: microseconds since the Unix epoch, in fl-sim since the start of the
+// simulation. It is always a parameter; only clock.cpp and the shells ask the operating system.
 using Duration = std::chrono::microseconds;
 struct TimelineTag {
   using rep = Duration::rep;
@@ -18,10 +18,18 @@ using TimePoint = TimelineTag::time_point;
 
 inline constexpr TimePoint kNever = TimePoint::max();
 
-inline std::int64_t ToMicroseconds(TimePoint time) { return time.time_since_epoch().count(); }
-inline TimePoint FromMicroseconds(std::int64_t value) { return TimePoint(Duration(value)); }
-inline double ToSeconds(Duration duration) { return static_cast<double>(duration.count()) * 1e-6; }
-inline Duration FromSeconds(double seconds) { return Duration(static_cast<Duration::rep>(seconds * 1e6)); }
+inline std::int64_t ToMicroseconds(TimePoint time) {
+  return time.time_since_epoch().count();
+}
+inline TimePoint FromMicroseconds(std::int64_t value) {
+  return TimePoint(Duration(value));
+}
+inline double ToSeconds(Duration duration) {
+  return static_cast<double>(duration.count()) * 1e-6;
+}
+inline Duration FromSeconds(double seconds) {
+  return Duration(static_cast<Duration::rep>(seconds * 1e6));
+}
 
 class Clock {
  public:
@@ -29,7 +37,8 @@ class Clock {
   virtual TimePoint Now() = 0;
 };
 
-// The machine's clock: starts at the wall time and then follows the monotonic clock, so that it never jumps.
+// The machine's clock: starts at the wall time and then follows the monotonic clock, so that it
+// never jumps.
 class SystemClock final : public Clock {
  public:
   SystemClock();

@@ -5,7 +5,9 @@
 namespace fl {
 
 Result<Digest> DigestFromHex(std::string_view text) {
-  if (text.size() != 64) return Error{ErrorCode::kMalformed, "expected 64 hex digits, found " + std::to_string(text.size())};
+  if (text.size() != 64)
+    return Error{ErrorCode::kMalformed,
+                 "expected 64 hex digits, found " + std::to_string(text.size())};
   FL_TRY(const Bytes bytes, FromHex(text));
   Digest digest;
   std::ranges::copy(bytes, digest.bytes.begin());

@@ -1,8 +1,6 @@
 #include "fl/common/base/file.h"
 
 #include <fcntl.h>
-#include <sys/file.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include <array>
@@ -10,13 +8,17 @@
 #include <cstring>
 #include <utility>
 
+#include <sys/file.h>
+#include <sys/stat.h>
+
 namespace fl {
 namespace {
 
 Error SystemError(std::string_view what, const std::filesystem::path& path) {
   const int number = errno;
   const ErrorCode code = number == ENOENT ? ErrorCode::kNotFound : ErrorCode::kIo;
-  return {code, std::string(what) + " " + path.string() + ": " + std::strerror(number)};  // NOLINT(concurrency-mt-unsafe): glibc's is safe.
+  return {code, std::string(what) + " " + path.string() + ": " +
+                    std::strerror(number)};  // NOLINT(concurrency-mt-unsafe): glibc's is safe.
 }
 
 class Descriptor {
@@ -51,9 +53,11 @@ Result<Bytes> ReadFile(const std::filesystem::path& path, std::uint64_t bytes_ma
   if (file.value() < 0) return SystemError("cannot open", path);
   struct stat status {};
   if (::fstat(file.value(), &status) != 0) return SystemError("cannot look at", path);
-  if (S_ISDIR(status.st_mode)) return Error{ErrorCode::kIo, path.string() + " is a folder, expected a file"};
+  if (S_ISDIR(status.st_mode))
+    return Error{ErrorCode::kIo, path.string() + " is a folder, expected a file"};
   Bytes content;
-  std::array<std::byte, 65536> buffer;  // NOLINT(cppcoreguidelines-pro-type-member-init): read() fills it.
+  std::array<std::byte, 65536>
+      buffer;  // NOLINT(cppcoreguidelines-pro-type-member-init): read() fills it.
   if (S_ISREG(status.st_mode) && static_cast<std::uint64_t>(status.st_size) <= bytes_max) {
     content.reserve(static_cast<std::size_t>(status.st_size));
   }
@@ -63,7 +67,8 @@ Result<Bytes> ReadFile(const std::filesystem::path& path, std::uint64_t bytes_ma
     if (count < 0) return SystemError("cannot read", path);
     if (count == 0) return content;
     if (content.size() + static_cast<std::size_t>(count) > bytes_max) {
-      return Error{ErrorCode::kLimitExceeded, path.string() + " is larger than the " + std::to_string(bytes_max) + " bytes accepted"};
+      return Error{ErrorCode::kLimitExceeded, path.string() + " is larger than the " +
+                                                  std::to_string(bytes_max) + " bytes accepted"};
     }
     content.insert(content.end(), buffer.begin(), buffer.begin() + count);
   }
@@ -73,7 +78,8 @@ Result<> WriteFileAtomically(const std::filesystem::path& path, ByteSpan content
   std::filesystem::path temporary = path;
   temporary += ".tmp";
   {
-    const Descriptor file(::open(temporary.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, mode));
+    const Descriptor file(
+        ::open(temporary.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, mode));
     if (file.value() < 0) return SystemError("cannot create", temporary);
     if (::fchmod(file.value(), mode) != 0) return SystemError("cannot set the mode of", temporary);
     FL_TRY_OK(WriteAll(file.value(), content, temporary));
@@ -92,9 +98,12 @@ Result<> MakePrivateFolder(const std::filesystem::path& path) {
   if (std::filesystem::is_directory(path, error)) return {};
   if (path.has_parent_path()) {
     std::filesystem::create_directories(path.parent_path(), error);
-    if (error) return Error{ErrorCode::kIo, "cannot create " + path.parent_path().string() + ": " + error.message()};
+    if (error)
+      return Error{ErrorCode::kIo,
+                   "cannot create " + path.parent_path().string() + ": " + error.message()};
   }
-  if (::mkdir(path.c_str(), 0700) != 0 && errno != EEXIST) return SystemError("cannot create", path);
+  if (::mkdir(path.c_str(), 0700) != 0 && errno != EEXIST)
+    return SystemError("cannot create", path);
   return {};
 }
 
@@ -105,9 +114,10 @@ Result<FolderLock> FolderLock::Acquire(const std::filesystem::path& folder) {
   if (::flock(file.value(), LOCK_EX | LOCK_NB) != 0) {
     std::array<char, 32> owner{};
     const ssize_t count = ::pread(file.value(), owner.data(), owner.size() - 1, 0);
-    return Error{ErrorCode::kLocked, folder.string() + " is in use by process " +
-                                         (count > 0 ? std::string(owner.data()) : std::string("(unknown)")) +
-                                         "; stop that process or choose another state folder"};
+    return Error{ErrorCode::kLocked,
+                 folder.string() + " is in use by process " +
+                     (count > 0 ? std::string(owner.data()) : std::string("(unknown)")) +
+                     "; stop that process or choose another state folder"};
   }
   const std::string id = std::to_string(::getpid());
   if (::ftruncate(file.value(), 0) != 0) return SystemError("cannot write", path);
@@ -115,7 +125,8 @@ Result<FolderLock> FolderLock::Acquire(const std::filesystem::path& folder) {
   return FolderLock(file.Release());
 }
 
-FolderLock::FolderLock(FolderLock&& other) noexcept : descriptor_(std::exchange(other.descriptor_, -1)) {}
+FolderLock::FolderLock(FolderLock&& other) noexcept
+    : descriptor_(std::exchange(other.descriptor_, -1)) {}
 
 FolderLock& FolderLock::operator=(FolderLock&& other) noexcept {
   std::swap(descriptor_, other.descriptor_);

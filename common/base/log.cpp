@@ -8,7 +8,8 @@
 namespace fl {
 namespace {
 
-constexpr std::array<std::string_view, 5> kLevelNames = {"debug", "info", "warning", "error", "off"};
+constexpr std::array<std::string_view, 5> kLevelNames = {"debug", "info", "warning", "error",
+                                                         "off"};
 
 std::string Timestamp(std::int64_t time_us) {
   const auto seconds = static_cast<std::time_t>(time_us / 1000000);
@@ -17,11 +18,13 @@ std::string Timestamp(std::int64_t time_us) {
   std::array<char, 40> text{};
   const std::size_t length = std::strftime(text.data(), text.size(), "%Y-%m-%dT%H:%M:%S", &parts);
   std::array<char, 16> fraction{};
-  std::snprintf(fraction.data(), fraction.size(), ".%03dZ", static_cast<int>(time_us / 1000 % 1000));
+  std::snprintf(fraction.data(), fraction.size(), ".%03dZ",
+                static_cast<int>(time_us / 1000 % 1000));
   return std::string(text.data(), length) + fraction.data();
 }
 
-// Control characters as \u00XX, quotes and backslashes escaped: valid inside a JSON string, harmless in a terminal.
+// Control characters as \u00XX, quotes and backslashes escaped: valid inside a JSON string,
+// harmless in a terminal.
 void AppendEscaped(std::string& line, std::string_view text) {
   for (const char c : text) {
     const auto code = static_cast<unsigned char>(c);
@@ -46,7 +49,8 @@ void AppendJsonField(std::string& line, std::string_view name, std::string_view 
 
 }  // namespace
 
-std::string FormatLogLine(LogFormat format, std::int64_t time_us, LogLevel level, const LogScope& scope, std::string_view message) {
+std::string FormatLogLine(LogFormat format, std::int64_t time_us, LogLevel level,
+                          const LogScope& scope, std::string_view message) {
   const std::string_view name = kLevelNames[static_cast<std::size_t>(level)];
   std::string line;
   if (format == LogFormat::kJson) {
@@ -72,7 +76,9 @@ void Logger::Write(LogLevel level, const LogScope& scope, std::string_view messa
   if (!enabled(level)) return;
   const auto now = std::chrono::system_clock::now().time_since_epoch();
   const std::string line =
-      FormatLogLine(format_, std::chrono::duration_cast<std::chrono::microseconds>(now).count(), level, scope, message) + "\n";
+      FormatLogLine(format_, std::chrono::duration_cast<std::chrono::microseconds>(now).count(),
+                    level, scope, message) +
+      "\n";
   std::fwrite(line.data(), 1, line.size(), stderr);
 }
 

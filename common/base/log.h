@@ -17,18 +17,27 @@ struct LogScope {
   std::string client;
 };
 
-// Writes lines to standard error: time (UTC), level, federation, round, client, message. What came from a peer is escaped.
-// Never payloads or keys. Thread safety: shared objects safe.
+// Writes lines to standard error: time (UTC), level, federation, round, client, message. What came
+// from a peer is escaped. Never payloads or keys. Thread safety: shared objects safe.
 class Logger {
  public:
-  explicit Logger(LogLevel level = LogLevel::kInfo, LogFormat format = LogFormat::kText) : level_(level), format_(format) {}
+  explicit Logger(LogLevel level = LogLevel::kInfo, LogFormat format = LogFormat::kText)
+      : level_(level), format_(format) {}
 
   bool enabled(LogLevel level) const { return level >= level_; }
   void Write(LogLevel level, const LogScope& scope, std::string_view message) const;
-  void Debug(const LogScope& scope, std::string_view message) const { Write(LogLevel::kDebug, scope, message); }
-  void Info(const LogScope& scope, std::string_view message) const { Write(LogLevel::kInfo, scope, message); }
-  void Warning(const LogScope& scope, std::string_view message) const { Write(LogLevel::kWarning, scope, message); }
-  void Error(const LogScope& scope, std::string_view message) const { Write(LogLevel::kError, scope, message); }
+  void Debug(const LogScope& scope, std::string_view message) const {
+    Write(LogLevel::kDebug, scope, message);
+  }
+  void Info(const LogScope& scope, std::string_view message) const {
+    Write(LogLevel::kInfo, scope, message);
+  }
+  void Warning(const LogScope& scope, std::string_view message) const {
+    Write(LogLevel::kWarning, scope, message);
+  }
+  void Error(const LogScope& scope, std::string_view message) const {
+    Write(LogLevel::kError, scope, message);
+  }
 
  private:
   LogLevel level_;
@@ -40,6 +49,7 @@ std::optional<LogLevel> ParseLogLevel(std::string_view text);
 std::optional<LogFormat> ParseLogFormat(std::string_view text);
 
 // The line that Write prints, without its line feed; `time_us` since the Unix epoch.
-std::string FormatLogLine(LogFormat format, std::int64_t time_us, LogLevel level, const LogScope& scope, std::string_view message);
+std::string FormatLogLine(LogFormat format, std::int64_t time_us, LogLevel level,
+                          const LogScope& scope, std::string_view message);
 
 }  // namespace fl

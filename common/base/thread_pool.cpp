@@ -47,8 +47,9 @@ void ThreadPool::Work() {
 
 namespace {
 
-// What the caller and its helpers share: the next index to take, and how many are finished. A helper that is scheduled
-// after all is done finds no index left, so it may outlive the call; hence the shared ownership.
+// What the caller and its helpers share: the next index to take, and how many are finished. A
+// helper that is scheduled after all is done finds no index left, so it may outlive the call; hence
+// the shared ownership.
 struct Loop {
   std::size_t count;
   const std::function<void(std::size_t)>* body;

@@ -10,8 +10,9 @@
 
 namespace fl {
 
-// A fixed number of worker threads over one unbounded queue; whoever posts bounds what is under way.
-// The destructor runs what was posted, then joins. Thread safety: Post and ParallelFor from any thread.
+// A fixed number of worker threads over one unbounded queue; whoever posts bounds what is under
+// way. The destructor runs what was posted, then joins. Thread safety: Post and ParallelFor from
+// any thread.
 class ThreadPool {
  public:
   // threads >= 1.
@@ -23,8 +24,8 @@ class ThreadPool {
   std::size_t threads() const { return workers_.size(); }
   void Post(std::function<void()> job);
 
-  // Calls body(i) for each i in [0, count), on the workers and on the caller, and returns when all are done. The body must
-  // not depend on the order of the calls.
+  // Calls body(i) for each i in [0, count), on the workers and on the caller, and returns when all
+  // are done. The body must not depend on the order of the calls.
   void ParallelFor(std::size_t count, const std::function<void(std::size_t)>& body);
 
  private:

@@ -18,7 +18,8 @@ struct Location {
   friend bool operator==(const Location&, const Location&) = default;
 };
 
-// A piece of text in a language of its own (a layer, a recipe, a pass) and where it stands, for a later parser's errors.
+// A piece of text in a language of its own (a layer, a recipe, a pass) and where it stands, for a
+// later parser's errors.
 struct LocatedText {
   std::string text;
   Location location;
@@ -27,88 +28,97 @@ struct LocatedText {
 
 // [model]: the network as readable lines; nn::BuildGraph reads them.
 struct ModelConfig {
-  std::vector<std::size_t> input;      // Extents of one sample, channels last, e.g. [28, 28, 1].
-  std::vector<LocatedText> layers;     // "conv 32 5x5 same", "relu", "maxpool 2", "flatten", "dense 10", ...
+  std::vector<std::size_t> input;  // Extents of one sample, channels last, e.g. [28, 28, 1].
+  std::vector<LocatedText>
+      layers;  // "conv 32 5x5 same", "relu", "maxpool 2", "flatten", "dense 10", ...
   std::string loss = "softmax_cross_entropy";  // Or "mean_squared_error".
 };
 
-// [data]: what a sample is. Sources (files) are named by the client's --data, or by [simulation] for fl-sim.
+// [data]: what a sample is. Sources (files) are named by the client's --data, or by [simulation]
+// for fl-sim.
 struct DataConfig {
-  std::string label;                   // CSV: the label's column; empty: the last one.
+  std::string label;                     // CSV: the label's column; empty: the last one.
   std::vector<std::string> categorical;  // CSV: columns to one-hot encode. All others are numeric.
-  std::vector<std::string> ignore;     // CSV: columns to leave out.
-  std::string missing = "refuse";      // CSV: an empty or "?" field: "refuse" or "mean" (numeric) / own category.
-  std::string normalize = "none";      // "none", "unit" (bytes / 255), "standard" (mean and scale below).
-  std::vector<double> mean;            // With "standard": one value for each feature, or one for all.
-  std::vector<double> scale;           // With "standard": divisors, > 0, as many as mean.
-  double holdout = 0.2;                // Share of a client's samples that it never trains on, in [0, 0.9].
+  std::vector<std::string> ignore;       // CSV: columns to leave out.
+  std::string missing =
+      "refuse";  // CSV: an empty or "?" field: "refuse" or "mean" (numeric) / own category.
+  std::string normalize =
+      "none";                 // "none", "unit" (bytes / 255), "standard" (mean and scale below).
+  std::vector<double> mean;   // With "standard": one value for each feature, or one for all.
+  std::vector<double> scale;  // With "standard": divisors, > 0, as many as mean.
+  double holdout = 0.2;       // Share of a client's samples that it never trains on, in [0, 0.9].
 };
 
 // [training]: local training; a job takes it as it stands.
 struct TrainingConfig {
-  std::uint32_t epochs = 1;            // Passes over the local data, >= 1.
-  std::uint32_t batch_size = 10;       // Samples a step, >= 1.
-  double learning_rate = 0.1;          // In round 1, > 0.
-  double learning_rate_decay = 1.0;    // Factor from round to round, in (0, 1].
-  double momentum = 0.0;               // In [0, 1).
-  double weight_decay = 0.0;           // L2, >= 0.
-  double proximal = 0.0;               // FedProx's mu, >= 0.
-  double gradient_clip = 0.0;          // Largest L2 norm of a step's gradient; 0: no clipping.
+  std::uint32_t epochs = 1;          // Passes over the local data, >= 1.
+  std::uint32_t batch_size = 10;     // Samples a step, >= 1.
+  double learning_rate = 0.1;        // In round 1, > 0.
+  double learning_rate_decay = 1.0;  // Factor from round to round, in (0, 1].
+  double momentum = 0.0;             // In [0, 1).
+  double weight_decay = 0.0;         // L2, >= 0.
+  double proximal = 0.0;             // FedProx's mu, >= 0.
+  double gradient_clip = 0.0;        // Largest L2 norm of a step's gradient; 0: no clipping.
 };
 
 // [rounds]: the policy.
 struct RoundsConfig {
-  std::uint32_t count = 10;            // Rounds to publish before the federation is done, >= 1.
-  std::uint32_t population_min = 1;    // Clients known before the first round opens, >= 1.
-  std::uint32_t goal = 1;              // Updates wanted, >= 1.
-  double over_select = 1.0;            // Cohort = ceil(goal * over_select), in [1, 4].
-  std::uint32_t min_report = 1;        // Fewest updates to publish with, in [1, goal].
-  double deadline_s = 300;             // From opening to closing, seconds, > 0.
-  std::uint32_t max_staleness = 0;     // Rounds that an update may be late; 0: only its own.
-  double wait_s = 5;                   // How long an idle client stays away, about, seconds, > 0.
-  std::vector<std::string> phases = {"collect"};  // "hello" before "collect" asks each of the cohort for a greeting first.
+  std::uint32_t count = 10;          // Rounds to publish before the federation is done, >= 1.
+  std::uint32_t population_min = 1;  // Clients known before the first round opens, >= 1.
+  std::uint32_t goal = 1;            // Updates wanted, >= 1.
+  double over_select = 1.0;          // Cohort = ceil(goal * over_select), in [1, 4].
+  std::uint32_t min_report = 1;      // Fewest updates to publish with, in [1, goal].
+  double deadline_s = 300;           // From opening to closing, seconds, > 0.
+  std::uint32_t max_staleness = 0;   // Rounds that an update may be late; 0: only its own.
+  double wait_s = 5;                 // How long an idle client stays away, about, seconds, > 0.
+  std::vector<std::string> phases = {
+      "collect"};  // "hello" before "collect" asks each of the cohort for a greeting first.
 };
 
 // [[recipe]]: which codec for which tensors; the first rule that matches a tensor's name wins.
 struct RecipeRule {
-  LocatedText tensors;                 // A glob over tensor names: "*", "dense*.weight".
-  LocatedText recipe;                  // In the recipe language.
+  LocatedText tensors;  // A glob over tensor names: "*", "dense*.weight".
+  LocatedText recipe;   // In the recipe language.
 };
 
 // [compression]: how updates are encoded.
 struct CompressionConfig {
-  std::vector<RecipeRule> rules;       // None: everything raw.
-  std::uint32_t gather_below = 1024;   // Tensors with fewer coordinates are coded as one, by `gathered`.
-  LocatedText gathered = {"quantize 8", {}};  // Recipe of the gathered ones (only where a rule is not raw).
-  bool residual = true;                // Error feedback on lossy recipes.
+  std::vector<RecipeRule> rules;  // None: everything raw.
+  std::uint32_t gather_below =
+      1024;  // Tensors with fewer coordinates are coded as one, by `gathered`.
+  LocatedText gathered = {"quantize 8",
+                          {}};  // Recipe of the gathered ones (only where a rule is not raw).
+  bool residual = true;         // Error feedback on lossy recipes.
 };
 
 // [[stream]]: more than the two streams that each update has (delta, metrics).
 struct StreamConfig {
-  std::string name;                    // Unique, not "delta" or "metrics".
-  std::string source;                  // What the client measures: "label_counts".
+  std::string name;    // Unique, not "delta" or "metrics".
+  std::string source;  // What the client measures: "label_counts".
   LocatedText recipe = {"raw", {}};
-  std::string combiner = "sum";        // "sum" or "weighted_mean".
+  std::string combiner = "sum";  // "sum" or "weighted_mean".
 };
 
 // [aggregation]: how updates become the next model.
 struct AggregationConfig {
-  std::string weights = "examples";    // "examples" or "uniform".
+  std::string weights = "examples";  // "examples" or "uniform".
   std::string strategy = "fedavg";
-  double server_step = 1.0;            // Factor on the aggregate, in (0, 10].
-  std::uint32_t change_versions_max = 1;  // How many versions back a change is offered instead of the model; 0: never.
-  bool keep_updates = false;           // Keep a round's updates after it is published.
+  double server_step = 1.0;  // Factor on the aggregate, in (0, 10].
+  std::uint32_t change_versions_max =
+      1;  // How many versions back a change is offered instead of the model; 0: never.
+  bool keep_updates = false;  // Keep a round's updates after it is published.
 };
 
 // [privacy]
 struct PrivacyConfig {
-  double clip_norm = 0;                // Largest L2 norm of delta + residual that a client sends; 0: no clipping.
-  double norm_bound = 0;               // Largest L2 norm that the server accepts; 0: no bound. >= clip_norm.
-  double noise_multiplier = 0;         // Refused when not 0: not available in this version.
-  bool secure_aggregation = false;     // Refused when true: not available in this version.
+  double clip_norm = 0;  // Largest L2 norm of delta + residual that a client sends; 0: no clipping.
+  double norm_bound = 0;  // Largest L2 norm that the server accepts; 0: no bound. >= clip_norm.
+  double noise_multiplier = 0;      // Refused when not 0: not available in this version.
+  bool secure_aggregation = false;  // Refused when true: not available in this version.
 };
 
-// [[deployment.pass]]: a step of the pass list; its other keys as they stand, for the pass's own parser.
+// [[deployment.pass]]: a step of the pass list; its other keys as they stand, for the pass's own
+// parser.
 struct PassConfig {
   using Value = std::variant<bool, std::int64_t, double, std::string, std::vector<std::string>>;
   struct Field {
@@ -123,39 +133,43 @@ struct PassConfig {
 // [deployment]: the local model. No passes: nothing is deployed.
 struct DeploymentConfig {
   std::uint32_t version = 1;
-  double drop_points_max = 2.0;        // How far the local model may lie below the teacher, percentage points, >= 0.
-  std::uint64_t bytes_max = 0;         // Largest model file; 0: no bound.
+  double drop_points_max =
+      2.0;  // How far the local model may lie below the teacher, percentage points, >= 0.
+  std::uint64_t bytes_max = 0;  // Largest model file; 0: no bound.
   std::vector<PassConfig> passes;
 };
 
 // [evaluation]: what the server evaluates each version on, where it has data.
 struct EvaluationConfig {
-  std::string data;                    // A data source (see fl::data); empty: the clients' metrics alone.
+  std::string data;  // A data source (see fl::data); empty: the clients' metrics alone.
 };
 
 // [simulation]: what only fl-sim reads: the devices and their data.
 struct LinkConfig {
-  double bandwidth_up_kbps = 0;        // Median, kbit/s; 0: unlimited.
+  double bandwidth_up_kbps = 0;  // Median, kbit/s; 0: unlimited.
   double bandwidth_down_kbps = 0;
-  double latency_ms = 0;               // One way.
-  double spread = 0;                   // Log-normal sigma over devices of bandwidth and speed, in [0, 3].
-  double drop_out = 0;                 // Chance that a device vanishes during a task, in [0, 1).
+  double latency_ms = 0;  // One way.
+  double spread = 0;      // Log-normal sigma over devices of bandwidth and speed, in [0, 3].
+  double drop_out = 0;    // Chance that a device vanishes during a task, in [0, 1).
 };
 struct SimulationConfig {
-  std::uint32_t devices = 10;          // >= 1.
-  std::string data;                    // A data source: training samples of all devices together.
-  std::string partition = "iid";       // "iid", "dirichlet", "shards", "natural".
-  double alpha = 0.5;                  // Dirichlet's concentration, > 0.
-  std::uint32_t shards_per_device = 2; // With "shards".
-  std::string clients;                 // With "natural": file with each sample's client (IDX int32 / uint8, or CSV column).
-  double examples_per_second = 0;      // A median device's training speed; 0: training takes no virtual time.
+  std::uint32_t devices = 10;           // >= 1.
+  std::string data;                     // A data source: training samples of all devices together.
+  std::string partition = "iid";        // "iid", "dirichlet", "shards", "natural".
+  double alpha = 0.5;                   // Dirichlet's concentration, > 0.
+  std::uint32_t shards_per_device = 2;  // With "shards".
+  std::string clients;  // With "natural": file with each sample's client (IDX int32 / uint8, or CSV
+                        // column).
+  double examples_per_second =
+      0;  // A median device's training speed; 0: training takes no virtual time.
   LinkConfig link;
 };
 
-// All that clients need to take part, and what fl-sim needs to play them. Read from TOML by LoadPlan; checked in itself there
-// (unknown keys, types, ranges) and as a whole by compression::CheckPlan.
+// All that clients need to take part, and what fl-sim needs to play them. Read from TOML by
+// LoadPlan; checked in itself there (unknown keys, types, ranges) and as a whole by
+// compression::CheckPlan.
 struct Plan {
-  std::string name;                    // The federation's: 1 to 64 of a-z 0-9 - _.
+  std::string name;  // The federation's: 1 to 64 of a-z 0-9 - _.
   std::uint64_t seed = 1;
   ModelConfig model;
   DataConfig data;
@@ -169,15 +183,18 @@ struct Plan {
   DeploymentConfig deployment;
   SimulationConfig simulation;
 
-  std::string source;                  // The text itself: what clients download and what the plan's digest is taken of.
+  std::string
+      source;  // The text itself: what clients download and what the plan's digest is taken of.
 };
 
-// Reads a plan. Errors are kInvalidArgument or kMalformed and begin "NAME:LINE:COLUMN: ", NAME as given (a file's path).
+// Reads a plan. Errors are kInvalidArgument or kMalformed and begin "NAME:LINE:COLUMN: ", NAME as
+// given (a file's path).
 Result<Plan> ParsePlan(std::string_view text, std::string_view name);
 Result<Plan> LoadPlan(const std::string& path);
 
-// The plan's text with "key.subkey=value" settings applied (a value in TOML's notation; a bare word counts as a string), as
-// fl-sim --set does; the result is again a plan's text. kInvalidArgument names the setting.
+// The plan's text with "key.subkey=value" settings applied (a value in TOML's notation; a bare word
+// counts as a string), as fl-sim --set does; the result is again a plan's text. kInvalidArgument
+// names the setting.
 Result<std::string> OverridePlan(std::string_view text, const std::vector<std::string>& settings);
 
 }  // namespace fl
