@@ -1,0 +1,64 @@
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "fl/common/random/rng_stream.h"
+#include "fl/common/tensor/tensor.h"
+#include "fl/common/wire/update.h"
+#include "fl/compression/recipe.h"
+
+namespace fl::client {
+
+// An update's coordinates as they travel, and what the codecs left out of it.
+struct EncodedDelta {
+  std::vector<wire::UpdateEntry> entries;
+  std::shared_ptr<const NamedTensors>
+      residual;  // Null where nothing is left out or it is not to be kept.
+};
+
+// Error feedback (EF14; Seide et al. 2014; Karimireddy et al. 2019, arXiv:1901.09847): what a lossy
+// codec leaves out of one update is added to the next one, so that in the long run everything
+// arrives:
+//
+//   sum of what was acknowledged + residual = sum of all deltas          (with clipping: of all
+//   clipped sums)
+//
+// The life cycle is in DeviceState: the new residual is staged with the update, becomes the
+// residual when the server has acknowledged, and is given back together with what was sent when the
+// server has refused. Thread safety: immutable; shared objects safe.
+class ErrorFeedback {
+ public:
+  // A null residual counts as zero. Inactive: nothing is added and nothing is kept.
+  ErrorFeedback(std::shared_ptr<const NamedTensors> residual, bool active)
+      : residual_(active ? std::move(residual) : nullptr), active_(active) {}
+
+  // delta += residual, tensor by tensor, by name; a tensor of the residual that the delta does not
+  // have, or has in another shape, is left out.
+  void Compensate(NamedTensors& delta) const;
+
+  // Encodes each segment of `update` (all values finite) by its codec, with rng.Child("segment",
+  // s). The residual of the result is update - decoded.
+  EncodedDelta Encode(const NamedTensors& update, const SegmentPlan& recipe,
+                      const RoundParameters& parameters, const RngStream& rng) const;
+
+  // For a refused update: what was encoded plus what was left out, which is the residual from now
+  // on. Errors are Codec::Parse's.
+  static Result<std::shared_ptr<const NamedTensors>> GiveBack(
+      std::span<const wire::UpdateEntryView> sent,
+      const std::shared_ptr<const NamedTensors>& left_out, const SegmentPlan& recipe,
+      const RoundParameters& parameters);
+
+ private:
+  // Shared with the device's state, which may go on while a job computes on another thread.
+  std::shared_ptr<const NamedTensors> residual_;
+  bool active_;
+};
+
+// Brings a residual to another model's layout: tensors are found by name and shape. Null when none
+// fits; `dropped` counts the tensors that were lost.
+std::shared_ptr<const NamedTensors> RemapResidual(
+    const std::shared_ptr<const NamedTensors>& residual, const TensorLayout& layout,
+    std::size_t& dropped);
+
+}  // namespace fl::client

@@ -1,0 +1,51 @@
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include "fl/client/train/local_data.h"
+#include "fl/common/base/result.h"
+#include "fl/common/tensor/tensor.h"
+#include "fl/common/wire/messages.h"
+#include "fl/compression/check_plan.h"
+#include "fl/compression/codec.h"
+
+namespace fl::client {
+
+// What a train or an evaluate task needs besides the data, as a value: any thread, process or rank
+// can run it. What is shared is immutable and shared with the device's state.
+struct TrainingJob {
+  wire::Task task;
+  std::string client;  // Names the random streams.
+  std::shared_ptr<const CheckedPlan> plan;
+  std::shared_ptr<const NamedTensors> model;     // The received one.
+  std::shared_ptr<const NamedTensors> residual;  // Null: zero.
+  std::shared_ptr<const RoundParameters> round_parameters;
+};
+
+// The metrics stream, in this order; -1 where there is nothing to measure.
+struct TrainingMetrics {
+  float loss_before = -1;  // Of the received model on the hold-out samples.
+  float accuracy_before = -1;
+  float loss_after = -1;  // Mean training loss of the last epoch.
+  float holdout_examples = 0;
+};
+
+struct TrainingResult {
+  Bytes update;  // wire::EncodeUpdate's bytes, ready to be sent.
+  std::shared_ptr<const NamedTensors>
+      residual;  // The new one, once the server has acknowledged; null: zero.
+  std::uint64_t examples = 0;
+  TrainingMetrics metrics;
+};
+
+// Steps 3 to 5: train, compensate, clip, encode. Same job and data, same bits on one machine and
+// build. Errors: kShapeMismatch (the data are not what the plan's model takes), kInvalidArgument
+// (no training samples), kNotFinite (training diverged), kUnavailable (`stop` was set). Pure:
+// touches nothing but its arguments.
+Result<TrainingResult> RunTraining(const TrainingJob& job, const LocalData& data,
+                                   const std::atomic<bool>& stop);
+
+}  // namespace fl::client
