@@ -11,6 +11,8 @@ namespace fl {
 namespace {
 
 std::string Number(double value) {
+  if (value == std::floor(value) && std::abs(value) < 1e15)
+    return std::to_string(static_cast<std::int64_t>(value));
   std::ostringstream text;
   text << value;
   return text.str();
@@ -34,14 +36,16 @@ bool Contains(const Table::Range& range, double value) {
 
 std::string Found(const toml::node& node) {
   std::ostringstream text;
-  if (node.is_string() || node.is_number() || node.is_boolean()) {
-    node.visit([&](const auto& value) {
-      if constexpr (toml::is_value<decltype(value)>) text << value;
-    });
-    return (node.is_string() ? "the text '" : "'") + text.str() + "'";
+  if (node.is_string()) {
+    text << "the text ";
+  } else if (!node.is_number() && !node.is_boolean()) {
+    text << "a value of type " << node.type();
+    return text.str();
   }
-  text << node.type();
-  return "a value of type " + text.str();
+  node.visit([&](const auto& value) {
+    if constexpr (toml::is_value<decltype(value)>) text << value;
+  });
+  return text.str();
 }
 
 Location LocationOf(const toml::node& node) {
