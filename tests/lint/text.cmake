@@ -1,0 +1,33 @@
+cmake_minimum_required(VERSION 3.25)
+# Length of files, unfinished work, and paths of somebody's machine, in every text file of the project. Called as
+# cmake -DSOURCE=... -P text.cmake
+set(complaints "")
+file(GLOB_RECURSE files RELATIVE ${SOURCE} ${SOURCE}/*)
+list(FILTER files EXCLUDE REGEX "^(build|out|\\.git)/|\\.(gz|png|svg|bin|safetensors)$|/corpus/|/golden/|^LICENSE$|^tests/lint/text\\.cmake$")
+list(LENGTH files file_count)
+if(file_count LESS 20)
+  message(FATAL_ERROR "text: found only ${file_count} files under ${SOURCE}")
+endif()
+
+foreach(file IN LISTS files)
+  if(file MATCHES "\\.(h|cpp)$")
+    file(READ ${SOURCE}/${file} bytes)
+    string(REGEX REPLACE "[^\n]" "" breaks "${bytes}")
+    string(LENGTH "${breaks}" line_count)
+    if(file MATCHES "\\.h$" AND line_count GREATER 200)
+      string(APPEND complaints "\n  ${file}: ${line_count} lines, a header has at most 200")
+    elseif(line_count GREATER 500)
+      string(APPEND complaints "\n  ${file}: ${line_count} lines, a source has at most 500")
+    endif()
+  endif()
+  file(STRINGS ${SOURCE}/${file} lines
+    REGEX "(^|[^A-Za-z])(TODO|FIXME|XXX)([^A-Za-z]|$)|(^|[ \"'=(:])/(home|root|work|mnt|srv)/|deb\\.debian\\.org|archive\\.ubuntu\\.com")
+  foreach(line IN LISTS lines)
+    string(APPEND complaints "\n  ${file}: ${line}")
+  endforeach()
+endforeach()
+
+if(complaints)
+  message(FATAL_ERROR "text: too long, unfinished, or bound to one machine:${complaints}")
+endif()
+message(STATUS "text: ${file_count} files looked at")
