@@ -25,14 +25,17 @@ std::uint64_t HashName(std::string_view name) {
 std::array<std::uint32_t, 4> Philox(std::uint64_t counter, std::uint64_t key) {
   constexpr std::uint64_t kMultiplier0 = 0xD2511F53U;
   constexpr std::uint64_t kMultiplier1 = 0xCD9E8D57U;
-  std::array<std::uint32_t, 4> x = {static_cast<std::uint32_t>(counter), static_cast<std::uint32_t>(counter >> 32), 0, 0};
+  std::array<std::uint32_t, 4> x = {static_cast<std::uint32_t>(counter),
+                                    static_cast<std::uint32_t>(counter >> 32), 0, 0};
   auto key0 = static_cast<std::uint32_t>(key);
   auto key1 = static_cast<std::uint32_t>(key >> 32);
   for (int round = 0; round < 10; ++round) {
     const std::uint64_t product0 = kMultiplier0 * x[0];
     const std::uint64_t product1 = kMultiplier1 * x[2];
-    x = {static_cast<std::uint32_t>(product1 >> 32) ^ x[1] ^ key0, static_cast<std::uint32_t>(product1),
-         static_cast<std::uint32_t>(product0 >> 32) ^ x[3] ^ key1, static_cast<std::uint32_t>(product0)};
+    x = {static_cast<std::uint32_t>(product1 >> 32) ^ x[1] ^ key0,
+         static_cast<std::uint32_t>(product1),
+         static_cast<std::uint32_t>(product0 >> 32) ^ x[3] ^ key1,
+         static_cast<std::uint32_t>(product0)};
     key0 += 0x9E3779B9U;
     key1 += 0xBB67AE85U;
   }
@@ -66,9 +69,13 @@ std::uint64_t RngStream::NextU64() {
   return low | (static_cast<std::uint64_t>(NextU32()) << 32);
 }
 
-float RngStream::Uniform() { return static_cast<float>(NextU32() >> 8) * 0x1.0p-24F; }
+float RngStream::Uniform() {
+  return static_cast<float>(NextU32() >> 8) * 0x1.0p-24F;
+}
 
-double RngStream::UniformDouble() { return static_cast<double>(NextU64() >> 11) * 0x1.0p-53; }
+double RngStream::UniformDouble() {
+  return static_cast<double>(NextU64() >> 11) * 0x1.0p-53;
+}
 
 std::uint64_t RngStream::UniformInteger(std::uint64_t bound) {
   FL_CHECK(bound >= 1, "a range of integers has at least one");
@@ -77,12 +84,14 @@ std::uint64_t RngStream::UniformInteger(std::uint64_t bound) {
   const std::uint64_t threshold = (0 - bound) % bound;
   while (true) {
     const Wide product = static_cast<Wide>(NextU64()) * bound;
-    if (static_cast<std::uint64_t>(product) >= threshold) return static_cast<std::uint64_t>(product >> 64);
+    if (static_cast<std::uint64_t>(product) >= threshold)
+      return static_cast<std::uint64_t>(product >> 64);
   }
 }
 
-// Marsaglia's polar method (1964): only log and sqrt. sqrt is exact everywhere; log is the C library's, whose double result
-// is rounded to float, so that libraries differ by at most one float ulp, and then rarely.
+// Marsaglia's polar method (1964): only log and sqrt. sqrt is exact everywhere; log is the C
+// library's, whose double result is rounded to float, so that libraries differ by at most one float
+// ulp, and then rarely.
 float RngStream::Normal() {
   if (has_spare_) {
     has_spare_ = false;

@@ -8,12 +8,12 @@
 
 namespace fl {
 
-// A counter-based random stream (Philox 4x32-10; Salmon et al. 2011, doi:10.1145/2063384.2063405). A child is named, so
-// what it yields depends on the path of names from the root and on nothing else: not on how much of a sibling was used, nor
-// on threads.
+// A counter-based random stream (Philox 4x32-10; Salmon et al. 2011, doi:10.1145/2063384.2063405).
+// A child is named, so what it yields depends on the path of names from the root and on nothing
+// else: not on how much of a sibling was used, nor on threads.
 //   RngStream(seed).Child("client", id).Child("round", r).Child("top_k", tensor)
-// The numbers are the same on every machine (golden vectors in tests/common/random). Not for keys, nonces or privacy.
-// Thread safety: distinct objects safe.
+// The numbers are the same on every machine (golden vectors in tests/common/random). Not for keys,
+// nonces or privacy. Thread safety: distinct objects safe.
 class RngStream {
  public:
   explicit RngStream(std::uint64_t seed);
@@ -41,7 +41,8 @@ class RngStream {
   // Fisher and Yates.
   template <typename T>
   void Shuffle(std::span<T> values) {
-    for (std::size_t i = values.size(); i > 1; --i) std::swap(values[i - 1], values[UniformInteger(i)]);
+    for (std::size_t i = values.size(); i > 1; --i)
+      std::swap(values[i - 1], values[UniformInteger(i)]);
   }
 
  private:

@@ -1,9 +1,9 @@
 #pragma once
 
-#include <doctest/doctest.h>
-
 #include <cstdint>
 #include <functional>
+
+#include <doctest/doctest.h>
 
 #include "fl/common/random/rng_stream.h"
 

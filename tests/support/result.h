@@ -1,8 +1,8 @@
 #pragma once
 
-#include <doctest/doctest.h>
-
 #include <utility>
+
+#include <doctest/doctest.h>
 
 #include "fl/common/base/result.h"
 

@@ -6,7 +6,8 @@
 
 namespace fl::testing {
 
-// A folder of its own under the system's temporary folder, removed with everything in it at the end.
+// A folder of its own under the system's temporary folder, removed with everything in it at the
+// end.
 class TemporaryFolder {
  public:
   TemporaryFolder() {
