@@ -77,14 +77,14 @@ struct Task {
   TaskKind kind = TaskKind::kTrain;
   std::uint64_t round = 0;
   std::uint32_t deadline_s = 0;  // From now, rounded up.
-  std::uint32_t cohort = 0;      // How many were asked, for the device's owner to see.
+  std::uint32_t asked = 0;       // How many clients got this task, for the device's owner to see.
   ModelSource model;
   std::uint64_t recipe = 0;  // First 8 bytes of the recipe's digest; the plan holds the recipe.
   std::optional<Digest> round_parameters;  // A blob, where the recipe needs one.
 
   template <typename Archive>
   void serialize(Archive& archive) {
-    archive(id, kind, round, deadline_s, cohort, model, recipe, round_parameters);
+    archive(id, kind, round, deadline_s, asked, model, recipe, round_parameters);
   }
   friend bool operator==(const Task&, const Task&) = default;
 };

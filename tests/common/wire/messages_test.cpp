@@ -41,7 +41,7 @@ CheckInAnswer SomeAnswer() {
   task.kind = TaskKind::kTrain;
   task.round = 3;
   task.deadline_s = 60;
-  task.cohort = 10;
+  task.asked = 10;
   task.model = {2, DigestOf(2), 1, DigestOf(3), 4096};
   task.recipe = 77;
   answer.task = task;
