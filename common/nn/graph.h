@@ -11,16 +11,24 @@
 namespace fl::nn {
 
 enum class OpKind : std::uint8_t {
-  kInput, kDense, kConv2d, kMaxPool, kAvgPool, kGlobalAvgPool, kRelu, kFlatten,
+  kInput,
+  kDense,
+  kConv2d,
+  kMaxPool,
+  kAvgPool,
+  kGlobalAvgPool,
+  kRelu,
+  kFlatten,
 };
 
-// One operation of the graph. Shapes are of one sample, channels last (a batch dimension comes first at run time).
+// One operation of the graph. Shapes are of one sample, channels last (a batch dimension comes
+// first at run time).
 struct Node {
   OpKind kind = OpKind::kInput;
-  std::string name;                     // Unique: "conv1", "relu1", "dense2", ...
-  std::vector<std::size_t> inputs;      // Indices of earlier nodes.
-  Shape shape;                          // Of the output.
-  std::size_t kernel_height = 0;        // Conv2d and pools.
+  std::string name;                 // Unique: "conv1", "relu1", "dense2", ...
+  std::vector<std::size_t> inputs;  // Indices of earlier nodes.
+  Shape shape;                      // Of the output.
+  std::size_t kernel_height = 0;    // Conv2d and pools.
   std::size_t kernel_width = 0;
   std::size_t stride = 1;
   bool same_padding = false;            // Else valid.
@@ -29,12 +37,13 @@ struct Node {
 
 enum class LossKind : std::uint8_t { kSoftmaxCrossEntropy, kMeanSquaredError };
 
-// A model as data: nodes in an order in which inputs come first, the last one the output; parameters by name. Weight of a dense
-// layer: inputs x outputs; of a convolution: kernel_height x kernel_width x channels_in x channels_out (HWIO). Training,
-// quantized inference and the passes all read and rewrite this.
+// A model as data: nodes in an order in which inputs come first, the last one the output;
+// parameters by name. Weight of a dense layer: inputs x outputs; of a convolution: kernel_height x
+// kernel_width x channels_in x channels_out (HWIO). Training, quantized inference and the passes
+// all read and rewrite this.
 struct Graph {
   std::vector<Node> nodes;
-  TensorLayout parameters;              // "dense1.weight", "dense1.bias", ...
+  TensorLayout parameters;  // "dense1.weight", "dense1.bias", ...
   LossKind loss = LossKind::kSoftmaxCrossEntropy;
 
   const Shape& input_shape() const { return nodes.front().shape; }

@@ -1,0 +1,40 @@
+#pragma once
+
+#include <memory>
+#include <span>
+
+#include "fl/common/nn/instruction_set.h"
+#include "fl/common/nn/quantized_model.h"
+
+namespace fl::nn {
+
+namespace internal {
+class IntegerPass;
+}
+
+// Runs a quantized model: fp32 in, fp32 out, integers between. The output is the same to the last
+// bit with every instruction set. Weights are packed by Create; Run allocates nothing. Thread
+// safety: distinct objects safe, shared objects unsafe.
+class IntegerSession {
+ public:
+  // The model's Validate must hold: its error is returned. kInvalidArgument when the instruction
+  // set is not supported.
+  static Result<IntegerSession> Create(
+      const QuantizedModel& model, std::size_t batch_max,
+      IntegerInstructionSet instruction_set = BestIntegerInstructionSet());
+  IntegerSession(IntegerSession&&) noexcept;
+  IntegerSession& operator=(IntegerSession&&) noexcept;
+  ~IntegerSession();
+
+  const Graph& graph() const;
+  std::size_t batch_max() const;
+
+  // input: batch x input_shape; output: batch x output_shape; batch in [1, batch_max].
+  void Run(std::span<const float> input, std::size_t batch, std::span<float> output);
+
+ private:
+  explicit IntegerSession(std::unique_ptr<internal::IntegerPass> pass);
+  std::unique_ptr<internal::IntegerPass> pass_;
+};
+
+}  // namespace fl::nn
