@@ -1,0 +1,37 @@
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "fl/common/base/thread_pool.h"
+#include "fl/server/core/federation_plan.h"
+#include "fl/server/fold/fold.h"
+#include "fl/server/storage/storage.h"
+
+namespace fl::server {
+
+struct EncodedChange {
+  std::uint64_t from = 0;  // A version.
+  Bytes bytes;
+};
+
+// Steps 9 and 10 for one round: what the core stores when it publishes. The same bits wherever and
+// however often it is computed.
+struct RoundResult {
+  Bytes model;                         // fp32 values of the next version, in layout order.
+  Digest digest;                       // Of them.
+  std::vector<EncodedChange> changes;  // From earlier versions; only those smaller than the model.
+  std::map<std::string, Bytes> tensors;  // The strategy's state and the publisher's residual.
+  RoundMetrics metrics;
+};
+
+// Reads the round's journal and its base model, folds, takes the strategy's step, publishes. With a
+// pool the blocks are computed in parallel; `pool` may be null. Errors are the storage's, or
+// kInternal when the journal does not parse. Thread safety: any number of calls at a time; the
+// storage is only read, and let go before the computing begins.
+Result<RoundResult> RunFold(Storage& storage, const FederationPlan& plan, std::uint64_t round,
+                            ThreadPool* pool = nullptr);
+
+}  // namespace fl::server

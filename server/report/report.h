@@ -1,0 +1,62 @@
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "fl/server/core/federation_plan.h"
+#include "fl/server/storage/storage.h"
+
+namespace fl::server {
+
+struct RoundReport {
+  std::uint64_t number = 0;
+  std::uint64_t version = 0;
+  std::string state;  // "selecting", "collecting", "folding", "published", "abandoned".
+  std::uint64_t cohort = 0;
+  std::uint64_t accepted = 0;
+  std::map<std::string, std::uint64_t> refused;  // By ErrorCodeName.
+  Traffic traffic;
+  double seconds =
+      0;  // Wall time from opening to publishing; in fl-sim the simulator's own measurement.
+  double virtual_seconds = 0;  // The same by the clock that drives the core.
+  std::optional<double>
+      loss;  // Of the version that the round published: the server's own evaluation, or
+  std::optional<double> accuracy;  // the next round's clients, weighted.
+};
+struct ReportTotals {
+  Traffic traffic;
+  std::uint64_t accepted = 0;
+  std::uint64_t fp32_body_bytes_up = 0;  // What the accepted updates would have been as raw fp32.
+  double seconds = 0;
+  double virtual_seconds = 0;
+  double cpu_seconds = 0;  // Filled by the program, like peak_rss_bytes.
+  std::uint64_t peak_rss_bytes = 0;
+};
+struct Report {
+  std::string federation;
+  std::string state;  // "running", "paused", "deploying", "done", "stopped".
+  std::uint64_t seed = 0;
+  std::string plan_sha256;
+  std::vector<RoundReport> rounds;
+  ReportTotals totals;
+  std::optional<double> final_loss;
+  std::optional<double> final_accuracy;
+  std::string model_sha256;
+  std::vector<DeploymentRow> deployment;  // By client.
+};
+
+// What the storage says about a federation so far. kNotFound when it has none of that name.
+Result<Report> BuildReport(Storage& storage, const FederationPlan& plan);
+Result<Report> BuildReport(Transaction& transaction, const FederationPlan& plan);
+
+// report.json, indented, in the stable names of docs/; absent values are null.
+std::string ReportToJson(const Report& report);
+
+// The published model as a model file (safetensors).
+Result<Bytes> ExportModel(Transaction& transaction, const FederationPlan& plan);
+Result<Bytes> ExportModel(Storage& storage, const FederationPlan& plan);
+
+}  // namespace fl::server
