@@ -1,0 +1,82 @@
+#include "fl/client/state/error_feedback.h"
+
+#include <algorithm>
+#include <limits>
+
+namespace fl::client {
+void ErrorFeedback::Compensate(NamedTensors& delta) const {
+  if (residual_ == nullptr) return;
+  for (std::size_t i = 0; i < delta.layout.size(); ++i) {
+    const auto found = residual_->layout.Find(delta.layout[i].name);
+    if (!found || residual_->layout[*found].shape != delta.layout[i].shape) continue;
+    const std::span<float> out = delta.tensor(i);
+    const std::span<const float> left_out = residual_->tensor(*found);
+    for (std::size_t k = 0; k < out.size(); ++k) out[k] += left_out[k];
+  }
+}
+
+EncodedDelta ErrorFeedback::Encode(const NamedTensors& update, const SegmentPlan& recipe,
+                                   const RoundParameters& parameters, const RngStream& rng) const {
+  EncodedDelta encoded;
+  auto residual = std::make_shared<NamedTensors>(active_ ? update.layout : TensorLayout());
+  std::vector<float> values;
+  std::vector<float> decoded;
+  for (std::size_t s = 0; s < recipe.segments().size(); ++s) {
+    const Codec& codec = *recipe.segments()[s].codec;
+    values.resize(codec.count());
+    decoded.resize(codec.count());
+    recipe.Gather(s, update.values, values);
+    ByteWriter payload;
+    codec.Encode(values, decoded, parameters, rng.Child("segment", s), payload);
+    encoded.entries.push_back({s, std::move(payload).Take()});
+    if (!active_) continue;
+    for (std::size_t k = 0; k < values.size(); ++k) values[k] -= decoded[k];
+    recipe.Scatter(s, values, residual->values);
+  }
+  if (active_) encoded.residual = std::move(residual);
+  return encoded;
+}
+
+Result<std::shared_ptr<const NamedTensors>> ErrorFeedback::GiveBack(
+    std::span<const wire::UpdateEntryView> sent,
+    const std::shared_ptr<const NamedTensors>& left_out, const SegmentPlan& recipe,
+    const RoundParameters& parameters) {
+  auto whole = left_out != nullptr ? std::make_shared<NamedTensors>(*left_out)
+                                   : std::make_shared<NamedTensors>(recipe.layout());
+  if (whole->layout != recipe.layout()) {
+    return Error{ErrorCode::kShapeMismatch, "residual: expected the tensors of the recipe"};
+  }
+  // What we encoded ourselves has no bound.
+  const PayloadLimits limits{std::numeric_limits<float>::max()};
+  for (const wire::UpdateEntryView& entry : sent) {
+    if (entry.segment >= recipe.segments().size()) {
+      return Error{ErrorCode::kMalformed, "segment " + std::to_string(entry.segment)};
+    }
+    const Codec& codec = *recipe.segments()[entry.segment].codec;
+    FL_TRY(const std::unique_ptr<ParsedPayload> payload,
+           codec.Parse(entry.payload, parameters, limits));
+    std::vector<float> decoded(codec.count());
+    codec.DecodeAdd(*payload, 0, 1.0F, decoded);
+    recipe.Scatter(entry.segment, decoded, whole->values);
+  }
+  return std::shared_ptr<const NamedTensors>(std::move(whole));
+}
+
+std::shared_ptr<const NamedTensors> RemapResidual(
+    const std::shared_ptr<const NamedTensors>& residual, const TensorLayout& layout,
+    std::size_t& dropped) {
+  if (residual == nullptr || residual->layout == layout) return residual;
+  auto mapped = std::make_shared<NamedTensors>(layout);
+  std::size_t kept = 0;
+  for (std::size_t i = 0; i < layout.size(); ++i) {
+    const auto found = residual->layout.Find(layout[i].name);
+    if (!found || residual->layout[*found].shape != layout[i].shape) continue;
+    std::ranges::copy(residual->tensor(*found), mapped->tensor(i).begin());
+    ++kept;
+  }
+  dropped += residual->layout.size() - kept;
+  if (kept == 0) return nullptr;
+  return mapped;
+}
+
+}  // namespace fl::client
