@@ -7,6 +7,8 @@
 #include <variant>
 #include <vector>
 
+#include "fl/client/core/download.h"
+#include "fl/client/core/upload.h"
 #include "fl/client/deploy/deployment_job.h"
 #include "fl/client/state/content_cache.h"
 #include "fl/client/state/device_state.h"
@@ -14,6 +16,7 @@
 #include "fl/common/base/clock.h"
 #include "fl/common/base/log.h"
 #include "fl/common/net/message.h"
+#include "fl/common/random/rng_stream.h"
 
 namespace fl::client {
 
@@ -74,7 +77,7 @@ struct RecordActivity {
   std::string what;  // "trained", "evaluated", "deployed", "accepted", "refused".
   std::uint64_t round = 0;
   std::uint64_t task = 0;
-  std::uint32_t cohort = 0;  // How many clients were asked.
+  std::uint32_t asked = 0;  // How many clients got the task.
   std::uint64_t examples = 0;
   std::uint64_t update_bytes = 0;
   std::string detail;  // Metrics or the reason of a refusal, as words.
@@ -102,20 +105,85 @@ class ClientCore {
   // `cache` outlives the core. kWrongState when the state belongs to another client or another
   // federation.
   static Result<ClientCore> Create(ClientOptions options, DeviceState state, ContentCache& cache);
-  ClientCore(ClientCore&&) noexcept;
-  ClientCore& operator=(ClientCore&&) noexcept;
-  ~ClientCore();
 
   std::vector<ClientCommand> OnEvent(ClientEvent event, TimePoint now);
 
-  const DeviceState& state() const;
+  const DeviceState& state() const { return state_; }
   // The plan that the device follows; null before the first task.
-  std::shared_ptr<const CheckedPlan> plan() const;
+  const std::shared_ptr<const CheckedPlan>& plan() const { return plan_; }
 
  private:
-  class Machine;
-  explicit ClientCore(std::unique_ptr<Machine> machine);
-  std::unique_ptr<Machine> machine_;
+  // What the device is doing; each but kNew, kJob and kFinished has a request to send.
+  enum class Stage : std::uint8_t {
+    kNew,
+    kCheckIn,
+    kPlan,
+    kParameters,
+    kModel,
+    kJob,
+    kUpload,
+    kFinished
+  };
+
+  ClientCore(ClientOptions options, DeviceState state, ContentCache& cache);
+
+  void On(Started event);
+  void On(ReplyArrived event);
+  void On(TrainingDone event);
+  void On(DeploymentDone event);
+  void On(TimerFired event);
+
+  // Step 1: check in and read the answer.
+  net::Request CheckInRequest();
+  void OnCheckInReply(const Result<net::Response>& reply);
+  Result<> Bind(const wire::CheckInAnswer& answer);
+  void AnswerPhase();
+
+  // Step 2: get what the task still lacks, one thing at a time, then start it.
+  void Advance();
+  void OnDownloadReply(const Result<net::Response>& reply);
+  Result<> TakeBlob(Bytes blob);
+  Result<> FindModel();
+  Result<> TakeModel(Result<NamedTensors> model);
+  void StartTask();
+  std::shared_ptr<const NamedTensors> ResidualFor(const TensorLayout& layout);
+
+  // Steps 5 and 6: stage the update, bring it to the server, settle the residual.
+  void StageUpdate(StagedUpdate staged, RecordActivity record);
+  void OnUploadReply(const Result<net::Response>& reply);
+  void SettleAccepted(std::uint64_t round);
+  void SettleRefused(const Error& error);
+
+  // Pace.
+  void Send(Stage stage);
+  void Fail(const Failure& failure);
+  void Abandon(const Error& error);
+  void CheckInLater();
+  void Wait(Duration duration);
+  void Finish(Result<> outcome);
+  void Log(LogLevel level, std::string message);
+  RngStream NextDraw();
+
+  ClientOptions options_;
+  DeviceState state_;
+  ContentCache* cache_;  // Outlives the core.
+
+  Stage stage_ = Stage::kNew;
+  bool waiting_ = false;         // For a timer, after which the stage's request is sent.
+  std::uint32_t failures_ = 0;   // In a row, for the backoff.
+  std::uint32_t abandoned_ = 0;  // Tasks in a row, likewise.
+  std::uint64_t draws_ = 0;
+  TimePoint now_;
+  TimePoint next_check_in_;  // Drawn from the window of the last answer.
+  std::optional<wire::Task> task_;
+  std::optional<wire::PhaseMessage> phase_asked_;
+  std::optional<wire::PhaseMessage> phase_answer_;  // For the next check-in.
+  std::shared_ptr<const CheckedPlan> plan_;
+  std::shared_ptr<const NamedTensors> model_;
+  std::shared_ptr<const RoundParameters> parameters_;
+  std::optional<Download> download_;
+  std::optional<Upload> upload_;
+  std::vector<ClientCommand> commands_;
 };
 
 }  // namespace fl::client

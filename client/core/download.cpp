@@ -25,10 +25,10 @@ Download::Outcome Download::OnAnswer(const Result<net::Response>& answer) {
   if (in_ranges()) {
     const std::uint64_t wanted = std::min<std::uint64_t>(chunk_bytes_, bytes_ - received_.size());
     if (answer->status != 206 || body.size() != wanted) {
-      return GarbageAnswer({ErrorCode::kMalformed,
-                            "expected " + std::to_string(wanted) + " bytes of a blob, found " +
-                                std::to_string(body.size()) + " with status " +
-                                std::to_string(answer->status)});
+      return GarbageAnswer(
+          {ErrorCode::kMalformed, "expected " + std::to_string(wanted) +
+                                      " bytes of a blob, found " + std::to_string(body.size()) +
+                                      " with status " + std::to_string(answer->status)});
     }
   } else if (bytes_ != 0 && body.size() != bytes_) {
     return GarbageAnswer({ErrorCode::kMalformed, "expected a blob of " + std::to_string(bytes_) +
@@ -39,10 +39,10 @@ Download::Outcome Download::OnAnswer(const Result<net::Response>& answer) {
   if (received_.size() < bytes_) return Continue{};
   if (crypto::Sha256(received_) != digest_) {
     received_.clear();
-    return Failure{Failure::Cure::kGiveUp,
-                   {ErrorCode::kDigestMismatch,
-                    "blob " + digest_.ToHex() + ": the server sent other bytes"},
-                   std::nullopt};
+    return Failure{
+        Failure::Cure::kGiveUp,
+        {ErrorCode::kDigestMismatch, "blob " + digest_.ToHex() + ": the server sent other bytes"},
+        std::nullopt};
   }
   return std::move(received_);
 }

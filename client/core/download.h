@@ -11,8 +11,8 @@
 
 namespace fl::client {
 
-// Fetches one blob by its digest, in ranges of at most `chunk_bytes`, going on after a failure where
-// it was; what it hands over has that digest. Thread safety: distinct objects safe.
+// Fetches one blob by its digest, in ranges of at most `chunk_bytes`, going on after a failure
+// where it was; what it hands over has that digest. Thread safety: distinct objects safe.
 class Download {
  public:
   // bytes: the blob's size where the server has told it, else 0: then it must fit one answer.

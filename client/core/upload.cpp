@@ -25,27 +25,28 @@ std::optional<std::uint64_t> ParseNumber(std::string_view text) {
 }  // namespace
 
 Upload::Upload(const StagedUpdate& staged, std::size_t chunk_bytes)
-    : staged_(staged),
+    : task_(staged.task),
+      bytes_(staged.update.size()),
+      digest_(staged.digest),
       chunk_bytes_(chunk_bytes),
       step_(staged.update.size() <= chunk_bytes ? Step::kWhole : Step::kReserve) {}
 
-net::Request Upload::Next(const std::string& host) const {
-  net::Request request{"POST", TaskTarget(staged_.task), host, {}, {}};
-  const ByteSpan update = staged_.update;
+net::Request Upload::Next(const std::string& host, ByteSpan update) const {
+  net::Request request{"POST", TaskTarget(task_), host, {}, {}};
   switch (step_) {
     case Step::kWhole:
       request.method = "PUT";
-      request.body = staged_.update;
+      request.body.assign(update.begin(), update.end());
       break;
     case Step::kReserve:
       request.target += "/reserve";
-      request.body = wire::Encode(wire::ReserveRequest{update.size(), staged_.digest});
+      request.body = wire::Encode(wire::ReserveRequest{bytes_, digest_});
       break;
     case Step::kPatch: {
       request.method = "PATCH";
       request.headers = {{"Upload-Offset", std::to_string(offset_)}};
       const ByteSpan chunk =
-          update.subspan(offset_, std::min<std::size_t>(chunk_bytes_, update.size() - offset_));
+          update.subspan(offset_, std::min<std::size_t>(chunk_bytes_, bytes_ - offset_));
       request.body.assign(chunk.begin(), chunk.end());
       break;
     }
@@ -54,7 +55,7 @@ net::Request Upload::Next(const std::string& host) const {
       break;
     case Step::kCommit:
       request.target += "/commit";
-      request.body = wire::Encode(wire::ReserveRequest{update.size(), staged_.digest});
+      request.body = wire::Encode(wire::ReserveRequest{bytes_, digest_});
       break;
   }
   return request;
@@ -69,7 +70,8 @@ Upload::Outcome Upload::OnAnswer(const Result<net::Response>& answer) {
     // After a lost answer only the server knows how much has arrived.
     if (failure->cure == Failure::Cure::kSendAgain && step_ == Step::kPatch) step_ = Step::kHead;
     // A HEAD that finds no reservation has no body to say so: reserving anew answers it.
-    else if (step_ == Step::kHead && answer.has_value()) step_ = Step::kReserve;
+    else if (step_ == Step::kHead && answer.has_value())
+      step_ = Step::kReserve;
     return *std::move(failure);
   }
   if (step_ == Step::kHead) return OnHead(*answer);
@@ -91,9 +93,8 @@ Upload::Outcome Upload::OnHead(const net::Response& answer) {
 }
 
 Upload::Outcome Upload::MoveTo(std::uint64_t committed) {
-  if (committed > staged_.update.size()) {
-    return GarbageAnswer({ErrorCode::kMalformed, "expected at most " +
-                                                     std::to_string(staged_.update.size()) +
+  if (committed > bytes_) {
+    return GarbageAnswer({ErrorCode::kMalformed, "expected at most " + std::to_string(bytes_) +
                                                      " committed bytes, found " +
                                                      std::to_string(committed)});
   }
@@ -102,7 +103,7 @@ Upload::Outcome Upload::MoveTo(std::uint64_t committed) {
     return GarbageAnswer({ErrorCode::kMalformed, "expected the piece committed, found none of it"});
   }
   offset_ = committed;
-  step_ = committed == staged_.update.size() ? Step::kCommit : Step::kPatch;
+  step_ = committed == bytes_ ? Step::kCommit : Step::kPatch;
   return Continue{};
 }
 

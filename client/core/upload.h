@@ -19,11 +19,11 @@ namespace fl::client {
 // Thread safety: distinct objects safe.
 class Upload {
  public:
-  // `staged` outlives the upload.
   Upload(const StagedUpdate& staged, std::size_t chunk_bytes);
 
-  // The request to send now; the same until an answer has moved the upload on.
-  net::Request Next(const std::string& host) const;
+  // The request to send now; the same until an answer has moved the upload on. `update` holds the
+  // staged bytes.
+  net::Request Next(const std::string& host, ByteSpan update) const;
 
   struct Accepted {
     std::uint64_t round = 0;
@@ -39,7 +39,9 @@ class Upload {
   Outcome OnHead(const net::Response& answer);
   Outcome MoveTo(std::uint64_t committed);
 
-  const StagedUpdate& staged_;  // Owned by the device's state.
+  std::uint64_t task_;
+  std::uint64_t bytes_;
+  Digest digest_;
   std::size_t chunk_bytes_;
   Step step_;
   std::uint64_t offset_ = 0;

@@ -35,6 +35,9 @@ struct DeploymentResult {
   std::vector<std::string> report;  // A line for each pass, for the log.
 };
 
+// "41,216 bytes, accuracy 93.1 % (teacher 94.0 %)", and the reason where it was not installed.
+std::string DescribeDeployment(const DeploymentResult& result);
+
 // Runs the plan's pass list on the device's data; the result is to be installed when the gate
 // accepts it and it is not worse than `installed` on the same samples. Same job and data, same
 // bits. kShapeMismatch, kInvalidArgument, kUnavailable (`stop`).

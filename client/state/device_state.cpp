@@ -11,9 +11,10 @@ namespace {
 
 // body    = client:text federation:text plan:digest? model:held? residual staged counters
 // held    = version:varint digest
-// residual= 0:u8 | 1:u8 graph:digest tensors
-// staged  = 0:u8 | 1:u8 task:u64 kind:u8 round:varint plan:digest parameters:digest? digest
-//           update:(bytes:varint) (0:u8 | 1:u8 tensors)
+// residual= graph:digest (0:u8 | 1:u8 tensors)
+// staged  = 0:u8 | 1:u8 task:u64 kind:u8 round:varint plan:digest parameters:text digest
+// update:text
+//           (0:u8 | 1:u8 tensors)
 // tensors = count:varint { name:text rank:varint { extent:varint } } { value:f32 }
 // text    = bytes:varint ...     x? = 0:u8 | 1:u8 x
 constexpr std::string_view kMagic = "FLDS";
@@ -48,7 +49,8 @@ void WriteStaged(const std::optional<StagedUpdate>& staged, ByteWriter& out) {
   out.Write(static_cast<std::uint8_t>(staged->kind));
   out.WriteVarint(staged->round);
   out.WriteSpan(staged->plan.bytes);
-  WriteDigest(staged->round_parameters, out);
+  out.WriteVarint(staged->round_parameters.size());
+  out.WriteSpan(staged->round_parameters);
   out.WriteSpan(staged->digest.bytes);
   out.WriteVarint(staged->update.size());
   out.WriteSpan(staged->update);
@@ -57,9 +59,14 @@ void WriteStaged(const std::optional<StagedUpdate>& staged, ByteWriter& out) {
 
 // All eight, in the order of their declaration; a new one is appended under a new schema.
 std::array<std::uint64_t*, 8> Fields(DeviceCounters& counters) {
-  return {&counters.check_ins, &counters.trained, &counters.evaluated,
-          &counters.deployed,  &counters.accepted, &counters.refused,
-          &counters.residual_tensors_dropped, &counters.bytes_up};
+  return {&counters.check_ins,
+          &counters.trained,
+          &counters.evaluated,
+          &counters.deployed,
+          &counters.accepted,
+          &counters.refused,
+          &counters.residual_tensors_dropped,
+          &counters.bytes_up};
 }
 
 class StateReader {
@@ -104,6 +111,12 @@ class StateReader {
     }
     FL_TRY(const ByteSpan text, reader_.ReadSpan(size));
     return std::string(AsText(text));
+  }
+
+  Result<Bytes> ReadBytes() {
+    FL_TRY(const std::uint64_t size, reader_.ReadVarint());
+    FL_TRY(const ByteSpan bytes, reader_.ReadSpan(size));
+    return Bytes(bytes.begin(), bytes.end());
   }
 
   Result<Digest> ReadDigest() {
@@ -174,11 +187,9 @@ class StateReader {
     staged.kind = static_cast<wire::TaskKind>(kind);
     FL_TRY(staged.round, reader_.ReadVarint());
     FL_TRY(staged.plan, ReadDigest());
-    FL_TRY(staged.round_parameters, ReadOptionalDigest());
+    FL_TRY(staged.round_parameters, ReadBytes());
     FL_TRY(staged.digest, ReadDigest());
-    FL_TRY(const std::uint64_t size, reader_.ReadVarint());
-    FL_TRY(const ByteSpan update, reader_.ReadSpan(size));
-    staged.update.assign(update.begin(), update.end());
+    FL_TRY(staged.update, ReadBytes());
     FL_TRY(staged.residual, ReadTensors());
     return std::optional<StagedUpdate>(std::move(staged));
   }
@@ -233,8 +244,7 @@ Result<DeviceState> DeviceState::Decode(ByteSpan bytes, const DeviceStateLimits&
   if (crc != Crc32(bytes.first(bytes.size() - sizeof(crc)))) {
     return Error{ErrorCode::kDigestMismatch, "device state: the checksum does not fit the content"};
   }
-  auto state =
-      StateReader(bytes.subspan(kHead, bytes.size() - kHead - sizeof(crc)), limits).Read();
+  auto state = StateReader(bytes.subspan(kHead, bytes.size() - kHead - sizeof(crc)), limits).Read();
   if (!state) return state.error().At("device state");
   return state;
 }

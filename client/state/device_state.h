@@ -24,10 +24,10 @@ struct StagedUpdate {
   std::uint64_t task = 0;
   wire::TaskKind kind = wire::TaskKind::kTrain;
   std::uint64_t round = 0;
-  Digest plan;  // Whose recipe it was encoded by.
-  std::optional<Digest> round_parameters;
-  Bytes update;                                  // wire::EncodeUpdate's bytes.
-  Digest digest;                                 // Their SHA-256.
+  Digest plan;             // Whose recipe it was encoded by.
+  Bytes round_parameters;  // What it was encoded with; empty where its recipe needs none.
+  Bytes update;            // wire::EncodeUpdate's bytes.
+  Digest digest;           // Their SHA-256.
   std::shared_ptr<const NamedTensors> residual;  // Shared with the job's result; null: zero.
 };
 

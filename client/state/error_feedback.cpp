@@ -2,8 +2,20 @@
 
 #include <algorithm>
 #include <limits>
+#include <string>
 
 namespace fl::client {
+namespace {
+
+// What we encoded ourselves has no bound.
+constexpr wire::UpdateLimits kOwnUpdate{.bytes_max = std::numeric_limits<std::uint64_t>::max(),
+                                        .streams_max = 1U << 16,
+                                        .segments_max = 1U << 24,
+                                        .examples_max = std::numeric_limits<std::uint64_t>::max()};
+constexpr PayloadLimits kOwnPayload{std::numeric_limits<float>::max()};
+
+}  // namespace
+
 void ErrorFeedback::Compensate(NamedTensors& delta) const {
   if (residual_ == nullptr) return;
   for (std::size_t i = 0; i < delta.layout.size(); ++i) {
@@ -38,26 +50,27 @@ EncodedDelta ErrorFeedback::Encode(const NamedTensors& update, const SegmentPlan
 }
 
 Result<std::shared_ptr<const NamedTensors>> ErrorFeedback::GiveBack(
-    std::span<const wire::UpdateEntryView> sent,
-    const std::shared_ptr<const NamedTensors>& left_out, const SegmentPlan& recipe,
+    ByteSpan update, const std::shared_ptr<const NamedTensors>& left_out, const SegmentPlan& recipe,
     const RoundParameters& parameters) {
   auto whole = left_out != nullptr ? std::make_shared<NamedTensors>(*left_out)
                                    : std::make_shared<NamedTensors>(recipe.layout());
   if (whole->layout != recipe.layout()) {
     return Error{ErrorCode::kShapeMismatch, "residual: expected the tensors of the recipe"};
   }
-  // What we encoded ourselves has no bound.
-  const PayloadLimits limits{std::numeric_limits<float>::max()};
-  for (const wire::UpdateEntryView& entry : sent) {
-    if (entry.segment >= recipe.segments().size()) {
-      return Error{ErrorCode::kMalformed, "segment " + std::to_string(entry.segment)};
+  FL_TRY(const wire::UpdateView view, wire::DecodeUpdate(update, kOwnUpdate));
+  for (const wire::UpdateStreamView& stream : view.streams) {
+    if (stream.id != wire::kStreamDelta) continue;
+    for (const wire::UpdateEntryView& entry : stream.entries) {
+      if (entry.segment >= recipe.segments().size()) {
+        return Error{ErrorCode::kMalformed, "segment " + std::to_string(entry.segment)};
+      }
+      const Codec& codec = *recipe.segments()[entry.segment].codec;
+      FL_TRY(const std::unique_ptr<ParsedPayload> payload,
+             codec.Parse(entry.payload, parameters, kOwnPayload));
+      std::vector<float> decoded(codec.count());
+      codec.DecodeAdd(*payload, 0, 1.0F, decoded);
+      recipe.Scatter(entry.segment, decoded, whole->values);
     }
-    const Codec& codec = *recipe.segments()[entry.segment].codec;
-    FL_TRY(const std::unique_ptr<ParsedPayload> payload,
-           codec.Parse(entry.payload, parameters, limits));
-    std::vector<float> decoded(codec.count());
-    codec.DecodeAdd(*payload, 0, 1.0F, decoded);
-    recipe.Scatter(entry.segment, decoded, whole->values);
   }
   return std::shared_ptr<const NamedTensors>(std::move(whole));
 }

@@ -42,12 +42,11 @@ class ErrorFeedback {
   EncodedDelta Encode(const NamedTensors& update, const SegmentPlan& recipe,
                       const RoundParameters& parameters, const RngStream& rng) const;
 
-  // For a refused update: what was encoded plus what was left out, which is the residual from now
-  // on. Errors are Codec::Parse's.
+  // For a refused update, as wire::EncodeUpdate made it: what was sent plus what was left out,
+  // which is the residual from now on. Errors are wire::DecodeUpdate's and Codec::Parse's.
   static Result<std::shared_ptr<const NamedTensors>> GiveBack(
-      std::span<const wire::UpdateEntryView> sent,
-      const std::shared_ptr<const NamedTensors>& left_out, const SegmentPlan& recipe,
-      const RoundParameters& parameters);
+      ByteSpan update, const std::shared_ptr<const NamedTensors>& left_out,
+      const SegmentPlan& recipe, const RoundParameters& parameters);
 
  private:
   // Shared with the device's state, which may go on while a job computes on another thread.

@@ -1,0 +1,486 @@
+#include "fl/client/core/client_core.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "fl/client/core/backoff.h"
+#include "fl/client/core/model_patch.h"
+#include "fl/client/state/error_feedback.h"
+#include "fl/common/crypto/sha256.h"
+#include "fl/common/nn/initialize.h"
+#include "fl/compression/recipe.h"
+
+namespace fl::client {
+namespace {
+
+constexpr Duration kCheckInTimeout = std::chrono::seconds(45);  // The server may hold it for 30 s.
+constexpr Duration kTransferTimeout = std::chrono::seconds(60);
+
+// A refused check-in that no later one can mend without a person.
+bool NeedsPerson(ErrorCode code) {
+  return code == ErrorCode::kNotFound || code == ErrorCode::kUnsupported ||
+         code == ErrorCode::kInvalidArgument || code == ErrorCode::kWrongState;
+}
+
+bool IsTaskKind(wire::TaskKind kind) {
+  return kind == wire::TaskKind::kTrain || kind == wire::TaskKind::kEvaluate ||
+         kind == wire::TaskKind::kDeploy;
+}
+
+bool KeepsResidual(const CheckedPlan& plan) {
+  return plan.plan.compression.residual && !plan.delta.lossless();
+}
+
+}  // namespace
+
+Result<ClientCore> ClientCore::Create(ClientOptions options, DeviceState state,
+                                      ContentCache& cache) {
+  if (!state.client.empty() && state.client != options.name) {
+    return Error{ErrorCode::kWrongState, "device state: expected that of client " + options.name +
+                                             ", found that of client " + state.client};
+  }
+  if (!state.federation.empty() && !options.federation.empty() &&
+      state.federation != options.federation) {
+    return Error{ErrorCode::kWrongState, "device state: expected federation " + options.federation +
+                                             ", found " + state.federation +
+                                             "; use another state folder"};
+  }
+  state.client = options.name;
+  return ClientCore(std::move(options), std::move(state), cache);
+}
+
+ClientCore::ClientCore(ClientOptions options, DeviceState state, ContentCache& cache)
+    : options_(std::move(options)), state_(std::move(state)), cache_(&cache) {}
+
+std::vector<ClientCommand> ClientCore::OnEvent(ClientEvent event, TimePoint now) {
+  now_ = now;
+  std::visit([this](auto&& what) { On(std::move(what)); }, std::move(event));
+  return std::exchange(commands_, {});
+}
+
+void ClientCore::On(Started) {
+  FL_CHECK(stage_ == Stage::kNew, "a core starts once");
+  if (!state_.staged) return Send(Stage::kCheckIn);
+  Log(LogLevel::kInfo, "goes on with the update that was staged before the restart");
+  upload_.emplace(*state_.staged, options_.chunk_bytes);
+  Send(Stage::kUpload);
+}
+
+void ClientCore::On(ReplyArrived event) {
+  switch (stage_) {
+    case Stage::kCheckIn:
+      return OnCheckInReply(event.response);
+    case Stage::kPlan:
+    case Stage::kParameters:
+    case Stage::kModel:
+      return OnDownloadReply(event.response);
+    case Stage::kUpload:
+      return OnUploadReply(event.response);
+    case Stage::kNew:
+    case Stage::kJob:
+    case Stage::kFinished:
+      FL_CHECK(false, "a reply arrived that no request asked for");
+  }
+}
+
+void ClientCore::On(TimerFired) {
+  // A timer that was set before something else happened means nothing.
+  if (waiting_) Send(stage_);
+}
+
+// Step 1: check in.
+
+net::Request ClientCore::CheckInRequest() {
+  wire::CheckInRequest body;
+  body.federation = state_.federation.empty() ? options_.federation : state_.federation;
+  if (state_.model && cache_->HasModel(state_.model->digest)) {
+    body.version_held = state_.model->version;
+  }
+  body.memory_mb = options_.memory_mb;
+  body.codecs = KnownStages();
+  body.wait = options_.wait;
+  body.phase = phase_answer_;
+  return {"POST", "/v1/check-in", options_.host, {}, wire::Encode(body)};
+}
+
+void ClientCore::OnCheckInReply(const Result<net::Response>& reply) {
+  if (auto failure = FindFailure(reply)) return Fail(*failure);
+  auto answer = wire::Decode<wire::CheckInAnswer>(reply->body);
+  if (!answer) return Fail(GarbageAnswer(answer.error()));
+  if (auto bound = Bind(*answer); !bound) return Finish(bound.error());
+  failures_ = 0;
+  ++state_.counters.check_ins;
+  phase_answer_.reset();
+  const auto low = std::min(answer->again_min_ms, answer->again_max_ms);
+  RngStream rng = NextDraw();
+  next_check_in_ = now_ + DrawInWindow({std::chrono::milliseconds(low),
+                                        std::chrono::milliseconds(answer->again_max_ms)},
+                                       rng);
+  task_ = std::move(answer->task);
+  phase_asked_ = std::move(answer->phase);
+  if (answer->done && !task_ && options_.stop_when_done) return Finish({});
+  if (task_ && (task_->id == 0 || !IsTaskKind(task_->kind))) {
+    return Abandon({ErrorCode::kMalformed, "the server's task: unknown kind or no id"});
+  }
+  if (task_ || phase_asked_) return Advance();
+  CheckInLater();
+}
+
+Result<> ClientCore::Bind(const wire::CheckInAnswer& answer) {
+  if (answer.protocol != wire::kProtocolVersion) {
+    return Error{ErrorCode::kWrongVersion, "the server: expected protocol version " +
+                                               std::to_string(wire::kProtocolVersion) + ", found " +
+                                               std::to_string(answer.protocol)};
+  }
+  const std::string& expected = state_.federation.empty() ? options_.federation : state_.federation;
+  if (answer.federation.empty() || (!expected.empty() && answer.federation != expected)) {
+    return Error{ErrorCode::kWrongState, "the server: expected federation \"" + expected +
+                                             "\", found \"" + answer.federation +
+                                             "\"; use the state folder of that federation"};
+  }
+  if (state_.federation == answer.federation && state_.plan == answer.plan) return {};
+  state_.federation = answer.federation;
+  state_.plan = answer.plan;
+  plan_ = nullptr;
+  commands_.emplace_back(SaveState{});
+  return {};
+}
+
+// "hello" is the only phase that asks something of a client; what others mean is not known here.
+void ClientCore::AnswerPhase() {
+  const auto asked = std::exchange(phase_asked_, std::nullopt);
+  const auto& phases = plan_->plan.rounds.phases;
+  if (asked->phase >= phases.size() || phases[asked->phase] != "hello") {
+    return Log(LogLevel::kWarning, "the server asks for a phase that this program does not know");
+  }
+  const std::string_view hello = "hello";
+  phase_answer_ = wire::PhaseMessage{asked->round, asked->phase, {hello.begin(), hello.end()}};
+}
+
+// Step 2: what the task needs.
+
+void ClientCore::Advance() {
+  if (plan_ == nullptr) plan_ = cache_->FindPlan(*state_.plan);
+  if (plan_ == nullptr) {
+    download_.emplace(*state_.plan, 0, options_.chunk_bytes);
+    return Send(Stage::kPlan);
+  }
+  if (phase_asked_) AnswerPhase();
+  if (!task_) return CheckInLater();
+  if (task_->round_parameters && parameters_ == nullptr) {
+    download_.emplace(*task_->round_parameters, 0, options_.chunk_bytes);
+    return Send(Stage::kParameters);
+  }
+  if (model_ == nullptr) {
+    if (auto found = FindModel(); !found) return Abandon(found.error());
+    if (model_ == nullptr) return Send(Stage::kModel);
+  }
+  StartTask();
+}
+
+void ClientCore::OnDownloadReply(const Result<net::Response>& reply) {
+  auto outcome = download_->OnAnswer(reply);
+  if (const auto* failure = std::get_if<Failure>(&outcome)) return Fail(*failure);
+  failures_ = 0;
+  if (std::holds_alternative<Download::Continue>(outcome)) return Send(stage_);
+  download_.reset();
+  if (auto taken = TakeBlob(std::get<Bytes>(std::move(outcome))); !taken) {
+    return Abandon(taken.error());
+  }
+  Advance();
+}
+
+Result<> ClientCore::TakeBlob(Bytes blob) {
+  if (stage_ == Stage::kPlan) {
+    FL_TRY(Plan plan, ParsePlan(AsText(blob), "the server's plan"));
+    FL_TRY(CheckedPlan checked, CheckPlan(std::move(plan)));
+    plan_ = std::make_shared<const CheckedPlan>(std::move(checked));
+    cache_->StorePlan(*state_.plan, AsText(blob), plan_);
+    return {};
+  }
+  if (stage_ == Stage::kParameters) {
+    parameters_ = std::make_shared<const RoundParameters>(RoundParameters{std::move(blob)});
+    return {};
+  }
+  if (!task_->model.change_from) return TakeModel(ReadWholeModel(plan_->graph.parameters, blob));
+  const auto base = cache_->FindModel(state_.model->digest, plan_->graph.parameters);
+  if (base == nullptr) {
+    state_.model.reset();
+    return Error{ErrorCode::kNotFound, "the model that a change is for is gone"};
+  }
+  return TakeModel(ApplyModelPatch(*base, blob));
+}
+
+// Sets model_ where the device has the model or can make it; else sets download_.
+Result<> ClientCore::FindModel() {
+  const wire::ModelSource& source = task_->model;
+  const TensorLayout& layout = plan_->graph.parameters;
+  model_ = cache_->FindModel(source.digest, layout);
+  if (model_ != nullptr) {
+    state_.model = HeldModel{source.version, source.digest};
+    return {};
+  }
+  if (!source.blob) {
+    if (source.version == 0) {
+      return TakeModel(
+          nn::InitializeParameters(plan_->graph, RngStream(plan_->plan.seed).Child("model")));
+    }
+    state_.model.reset();
+    return Error{ErrorCode::kNotFound, "model version " + std::to_string(source.version) +
+                                           " is not held, and the server names no blob for it"};
+  }
+  const std::uint64_t whole = layout.total() * sizeof(float);
+  const bool fits = source.change_from ? source.blob_bytes > 0 && source.blob_bytes <= whole
+                                       : source.blob_bytes == whole;
+  if (!fits) {
+    return Error{ErrorCode::kMalformed, "model version " + std::to_string(source.version) +
+                                            ": a blob of " + std::to_string(source.blob_bytes) +
+                                            " bytes for a model of " + std::to_string(whole)};
+  }
+  if (source.change_from && (!state_.model || state_.model->version != *source.change_from ||
+                             !cache_->HasModel(state_.model->digest))) {
+    state_.model.reset();
+    return Error{
+        ErrorCode::kWrongBase,
+        "a change from version " + std::to_string(*source.change_from) + ", which is not held"};
+  }
+  download_.emplace(*source.blob, source.blob_bytes, options_.chunk_bytes);
+  return {};
+}
+
+Result<> ClientCore::TakeModel(Result<NamedTensors> model) {
+  const wire::ModelSource& source = task_->model;
+  const bool right = model.has_value() && ModelDigest(model->values) == source.digest;
+  if (!right) {
+    // Without a version held the server offers the whole model next time.
+    state_.model.reset();
+    if (!model) return model.error();
+    return Error{ErrorCode::kDigestMismatch, "model version " + std::to_string(source.version) +
+                                                 ": expected digest " + source.digest.ToHex() +
+                                                 ", found another model"};
+  }
+  model_ = std::make_shared<const NamedTensors>(std::move(*model));
+  cache_->StoreModel(source.digest, model_);
+  state_.model = HeldModel{source.version, source.digest};
+  return {};
+}
+
+void ClientCore::StartTask() {
+  stage_ = Stage::kJob;
+  if (task_->kind == wire::TaskKind::kDeploy) {
+    commands_.emplace_back(StartDeployment{{*task_, options_.name, plan_, model_, {}}});
+    return;
+  }
+  if (task_->kind == wire::TaskKind::kTrain && task_->recipe != plan_->delta.digest().prefix()) {
+    return Abandon({ErrorCode::kWrongRecipe, "the task's recipe is not the plan's"});
+  }
+  TrainingJob job{*task_, options_.name, plan_, model_, nullptr, parameters_};
+  if (job.round_parameters == nullptr) job.round_parameters = std::make_shared<RoundParameters>();
+  if (KeepsResidual(*plan_)) job.residual = ResidualFor(model_->layout);
+  commands_.emplace_back(StartTraining{std::move(job)});
+}
+
+std::shared_ptr<const NamedTensors> ClientCore::ResidualFor(const TensorLayout& layout) {
+  const Digest graph = LayoutDigest(layout);
+  if (state_.residual != nullptr && state_.residual_graph != graph) {
+    std::size_t dropped = 0;
+    state_.residual = RemapResidual(state_.residual, layout, dropped);
+    state_.counters.residual_tensors_dropped += dropped;
+    if (dropped > 0) {
+      Log(LogLevel::kWarning,
+          std::to_string(dropped) + " tensors of the residual do not fit the new model");
+    }
+  }
+  state_.residual_graph = graph;
+  return state_.residual;
+}
+
+// Steps 5 and 6: the update is durable before a byte of it leaves.
+
+void ClientCore::On(TrainingDone event) {
+  FL_CHECK(stage_ == Stage::kJob, "training ended that was not started");
+  if (!event.result) {
+    if (event.result.error().code == ErrorCode::kNotFinite) return Abandon(event.result.error());
+    return Finish(event.result.error());
+  }
+  TrainingResult& result = *event.result;
+  const bool trains = task_->kind == wire::TaskKind::kTrain;
+  ++(trains ? state_.counters.trained : state_.counters.evaluated);
+  StagedUpdate staged;
+  staged.update = std::move(result.update);
+  staged.residual = std::move(result.residual);
+  RecordActivity record;
+  record.what = trains ? "trained" : "evaluated";
+  record.examples = result.examples;
+  record.detail = DescribeMetrics(result.metrics);
+  StageUpdate(std::move(staged), std::move(record));
+}
+
+void ClientCore::On(DeploymentDone event) {
+  FL_CHECK(stage_ == Stage::kJob, "a deployment ended that was not started");
+  if (!event.result) return Finish(event.result.error());
+  DeploymentResult& result = *event.result;
+  ++state_.counters.deployed;
+  for (std::string& line : result.report) Log(LogLevel::kInfo, std::move(line));
+  RecordActivity record;
+  record.what = result.installed ? "installed" : "not installed";
+  record.detail = DescribeDeployment(result);
+  if (result.installed) commands_.emplace_back(InstallModel{std::move(result.model_file)});
+  StagedUpdate staged;
+  staged.update = std::move(result.update);
+  StageUpdate(std::move(staged), std::move(record));
+}
+
+void ClientCore::StageUpdate(StagedUpdate staged, RecordActivity record) {
+  staged.task = task_->id;
+  staged.kind = task_->kind;
+  staged.round = task_->round;
+  staged.plan = *state_.plan;
+  if (parameters_ != nullptr) staged.round_parameters = parameters_->bytes;
+  staged.digest = crypto::Sha256(staged.update);
+  record.round = task_->round;
+  record.task = task_->id;
+  record.asked = task_->asked;
+  record.update_bytes = staged.update.size();
+  upload_.emplace(staged, options_.chunk_bytes);
+  state_.staged = std::move(staged);
+  task_.reset();
+  model_ = nullptr;
+  parameters_ = nullptr;
+  abandoned_ = 0;
+  commands_.emplace_back(SaveState{});
+  commands_.emplace_back(std::move(record));
+  Send(Stage::kUpload);
+}
+
+void ClientCore::OnUploadReply(const Result<net::Response>& reply) {
+  const Upload::Outcome outcome = upload_->OnAnswer(reply);
+  if (const auto* accepted = std::get_if<Upload::Accepted>(&outcome)) {
+    return SettleAccepted(accepted->round);
+  }
+  if (const auto* failure = std::get_if<Failure>(&outcome)) {
+    // The task has an update already: ours, from before a restart, or one as good.
+    if (failure->error.code == ErrorCode::kDuplicate) return SettleAccepted(state_.staged->round);
+    if (failure->cure == Failure::Cure::kGiveUp) return SettleRefused(failure->error);
+    return Fail(*failure);
+  }
+  failures_ = 0;
+  Send(Stage::kUpload);
+}
+
+void ClientCore::SettleAccepted(std::uint64_t round) {
+  ++state_.counters.accepted;
+  commands_.emplace_back(SaveState{});
+  RecordActivity record{"accepted", round, state_.staged->task, 0, 0, 0, {}};
+  commands_.emplace_back(std::move(record));
+  // Evaluations and deployments leave the residual as it is.
+  if (state_.staged->kind == wire::TaskKind::kTrain) {
+    state_.residual = std::move(state_.staged->residual);
+  }
+  state_.staged.reset();
+  failures_ = 0;
+  CheckInLater();
+}
+
+// What was sent is given back to the residual, so that the next update carries it.
+void ClientCore::SettleRefused(const Error& error) {
+  StagedUpdate staged = *std::exchange(state_.staged, std::nullopt);
+  ++state_.counters.refused;
+  Log(LogLevel::kWarning, "the server refuses the update of round " + std::to_string(staged.round) +
+                              ": " + error.message);
+  commands_.emplace_back(SaveState{});
+  std::string reason = std::string(ErrorCodeName(error.code)) + ": " + error.message;
+  commands_.emplace_back(
+      RecordActivity{"refused", staged.round, staged.task, 0, 0, 0, std::move(reason)});
+  const auto plan = cache_->FindPlan(staged.plan);
+  if (staged.kind == wire::TaskKind::kTrain && plan != nullptr && KeepsResidual(*plan)) {
+    auto whole = ErrorFeedback::GiveBack(staged.update, staged.residual, plan->delta,
+                                         RoundParameters{staged.round_parameters});
+    if (!whole) Log(LogLevel::kError, "the refused update is lost: " + whole.error().message);
+    state_.residual = whole ? *std::move(whole) : std::move(staged.residual);
+  }
+  failures_ = 0;
+  CheckInLater();
+}
+
+// Pace.
+
+void ClientCore::Send(Stage stage) {
+  stage_ = stage;
+  waiting_ = false;
+  SendRequest send;
+  if (stage == Stage::kCheckIn) {
+    send = {CheckInRequest(), kCheckInTimeout};
+  } else if (stage == Stage::kUpload) {
+    send = {upload_->Next(options_.host, state_.staged->update), kTransferTimeout};
+  } else {
+    send = {download_->Next(options_.host), kTransferTimeout};
+  }
+  state_.counters.bytes_up += net::SerializeHead(send.request).size() + send.request.body.size();
+  commands_.emplace_back(std::move(send));
+}
+
+void ClientCore::Fail(const Failure& failure) {
+  const bool hopeless = stage_ == Stage::kCheckIn && failure.cure == Failure::Cure::kGiveUp &&
+                        NeedsPerson(failure.error.code);
+  if (hopeless || failure.cure == Failure::Cure::kStop) return Finish(failure.error);
+  if (failure.cure == Failure::Cure::kGiveUp && stage_ != Stage::kCheckIn) {
+    return Abandon(failure.error);
+  }
+  RngStream rng = NextDraw();
+  const Duration pause =
+      failure.again ? DrawInWindow(*failure.again, rng)
+                    : DrawBackoff(options_.backoff_base, options_.backoff_cap, failures_, rng);
+  ++failures_;
+  Log(LogLevel::kWarning, failure.error.message + "; tries again in " +
+                              std::to_string(pause / std::chrono::milliseconds(1)) + " ms");
+  Wait(pause);
+}
+
+// Drops the task; the server offers it again at the next check-in while its round is open.
+void ClientCore::Abandon(const Error& error) {
+  task_.reset();
+  phase_asked_.reset();
+  model_ = nullptr;
+  parameters_ = nullptr;
+  download_.reset();
+  stage_ = Stage::kCheckIn;
+  RngStream rng = NextDraw();
+  const Duration pause =
+      DrawBackoff(options_.backoff_base, options_.backoff_cap, abandoned_++, rng);
+  Log(LogLevel::kWarning, "gives up the task: " + error.message);
+  Wait(std::max(pause, next_check_in_ - now_));
+}
+
+void ClientCore::CheckInLater() {
+  stage_ = Stage::kCheckIn;
+  Wait(std::max(next_check_in_ - now_, Duration::zero()));
+}
+
+void ClientCore::Wait(Duration duration) {
+  waiting_ = true;
+  commands_.emplace_back(WaitUntil{now_ + duration});
+}
+
+void ClientCore::Finish(Result<> outcome) {
+  stage_ = Stage::kFinished;
+  waiting_ = false;
+  commands_.emplace_back(Finished{std::move(outcome)});
+}
+
+void ClientCore::Log(LogLevel level, std::string message) {
+  std::optional<std::uint64_t> round;
+  if (task_) round = task_->round;
+  commands_.emplace_back(WriteLog{level, round, std::move(message)});
+}
+
+// A stream of its own for each pause, so that a device's pace depends on its name and history
+// alone.
+RngStream ClientCore::NextDraw() {
+  return RngStream(0)
+      .Child("pace", options_.name)
+      .Child("check_in", state_.counters.check_ins)
+      .Child("draw", draws_++);
+}
+
+}  // namespace fl::client

@@ -1,0 +1,1 @@
+#include "fl/client/core/model_patch.h"

@@ -1,0 +1,99 @@
+#include "fl/client/train/training_job.h"
+
+#include <cmath>
+#include <cstdio>
+#include <utility>
+
+#include "fl/client/privacy/clip_and_noise.h"
+#include "fl/client/state/error_feedback.h"
+#include "fl/client/train/evaluate_model.h"
+#include "fl/client/train/report_streams.h"
+#include "fl/client/train/trainer.h"
+#include "fl/common/wire/update.h"
+
+namespace fl::client {
+namespace {
+
+float OrNothing(double value) {
+  return std::isfinite(value) ? static_cast<float>(value) : -1.0F;
+}
+
+Result<TrainingMetrics> MeasureReceived(const TrainingJob& job, const LocalData& data) {
+  FL_TRY(const nn::Evaluation before, EvaluateModel(job.plan->graph, *job.model, data.holdout));
+  TrainingMetrics metrics;
+  metrics.loss_before = OrNothing(before.loss);
+  metrics.accuracy_before = OrNothing(before.accuracy);
+  metrics.holdout_examples = static_cast<float>(before.count);
+  return metrics;
+}
+
+wire::Update BeginUpdate(const TrainingJob& job, std::uint64_t examples) {
+  wire::Update update;
+  update.task = TaskId{job.task.id};
+  update.base = job.task.model.digest.prefix();
+  update.recipe = job.task.recipe;
+  update.examples = examples;
+  return update;
+}
+
+wire::UpdateStream MetricsOf(const TrainingMetrics& metrics) {
+  return EncodeMetrics(
+      {metrics.loss_before, metrics.accuracy_before, metrics.loss_after, metrics.holdout_examples});
+}
+
+Result<TrainingResult> Evaluate(const TrainingJob& job, const LocalData& data) {
+  TrainingResult result;
+  FL_TRY(result.metrics, MeasureReceived(job, data));
+  result.examples = data.holdout.count();
+  wire::Update update = BeginUpdate(job, result.examples);
+  update.streams.push_back(MetricsOf(result.metrics));
+  result.update = wire::EncodeUpdate(update);
+  return result;
+}
+
+}  // namespace
+
+std::string DescribeMetrics(const TrainingMetrics& metrics) {
+  char text[160];
+  std::snprintf(text, sizeof(text),
+                "loss %.4f, accuracy %.2f %% on %.0f hold-out samples; training loss %.4f",
+                static_cast<double>(metrics.loss_before),
+                100.0 * static_cast<double>(metrics.accuracy_before),
+                static_cast<double>(metrics.holdout_examples),
+                static_cast<double>(metrics.loss_after));
+  return text;
+}
+
+Result<TrainingResult> RunTraining(const TrainingJob& job, const LocalData& data,
+                                   const std::atomic<bool>& stop) {
+  const CheckedPlan& checked = *job.plan;
+  FL_TRY_OK(CheckFits(data.training.dataset(), checked.graph));
+  if (job.task.kind == wire::TaskKind::kEvaluate) return Evaluate(job, data);
+
+  const RngStream rng =
+      RngStream(checked.plan.seed).Child("client", job.client).Child("round", job.task.round);
+  TrainingResult result;
+  FL_TRY(result.metrics, MeasureReceived(job, data));
+
+  const Trainer trainer(checked.graph, checked.plan.training, job.task.round, stop);
+  FL_TRY(LocalDelta local, trainer.Train(*job.model, data.training, rng.Child("train")));
+  result.metrics.loss_after = OrNothing(local.loss);
+  result.examples = local.examples;
+
+  const bool keeps_residual = checked.plan.compression.residual && !checked.delta.lossless();
+  const ErrorFeedback feedback(job.residual, keeps_residual);
+  feedback.Compensate(local.delta);
+  ClipAndNoise(local.delta, checked.plan.privacy, rng.Child("noise"));
+  EncodedDelta encoded =
+      feedback.Encode(local.delta, checked.delta, *job.round_parameters, rng.Child("encode"));
+  result.residual = std::move(encoded.residual);
+
+  wire::Update update = BeginUpdate(job, local.examples);
+  update.streams.push_back({wire::kStreamDelta, std::move(encoded.entries)});
+  update.streams.push_back(MetricsOf(result.metrics));
+  AppendPlanStreams(checked, data, rng, update);
+  result.update = wire::EncodeUpdate(update);
+  return result;
+}
+
+}  // namespace fl::client
