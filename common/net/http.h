@@ -17,9 +17,12 @@ struct HttpLimits {
   std::size_t head_bytes_max = 8192;
   std::size_t body_bytes_max = (1U << 20) + 4096;
   Duration handshake = std::chrono::seconds(5);
-  Duration read = std::chrono::seconds(30);  // From a request's first byte to its last.
-  Duration idle = std::chrono::seconds(90);  // Between requests.
-  Duration write = std::chrono::seconds(30);
+  Duration read = std::chrono::seconds(30);  // From a request's first byte to its last,
+  // and for its body as much more as it takes at this rate, so that slow links pass and stalled
+  // ones do not.
+  std::size_t body_bytes_per_second_min = 8192;
+  Duration idle = std::chrono::seconds(90);   // Between requests.
+  Duration write = std::chrono::seconds(30);  // For each 64 KiB of an answer.
   std::size_t connections_max = 10000;
 };
 
@@ -37,7 +40,11 @@ class RequestHandler {
   virtual void OnRequest(Peer peer, Request request, std::unique_ptr<Responder> responder) = 0;
 };
 
-// Thread safety: Stop from any thread.
+// HTTP/1.1 over TLS 1.3. A connection without a valid certificate (signed by the CA, not expired,
+// not revoked, for TLS clients, with one of our URIs) ends in the handshake: none of its requests
+// reaches the handler. The server itself answers 400, 408, 411, 413, 431 and 503, without a body,
+// and closes the connection. Thread safety: all members from any thread, except that Stop and the
+// destructor may not run inside OnRequest.
 class HttpServer {
  public:
   virtual ~HttpServer() = default;
@@ -47,6 +54,11 @@ class HttpServer {
                                                    const TlsFiles& tls, const HttpLimits& limits,
                                                    std::size_t threads, RequestHandler& handler);
   virtual std::uint16_t port() const = 0;
+  // Takes a newer revocation list (PEM, signed by the CA) and closes the connections whose
+  // certificates it names. On an error the old list stays.
+  virtual Result<> Revoke(const std::string& revoked) = 0;
+  // Connections that are open now.
+  virtual std::size_t connections() const = 0;
   // Stops accepting, lets requests under way finish until the grace period is over, then closes
   // all.
   virtual void Stop(Duration grace) = 0;
@@ -60,7 +72,9 @@ class HttpClient {
   static Result<std::unique_ptr<HttpClient>> Create(const std::string& host, std::uint16_t port,
                                                     const TlsFiles& tls, const HttpLimits& limits);
   // Blocks until the whole answer is there. kUnavailable when the server cannot be reached or hangs
-  // up, kTimeout, kUnauthorized when TLS refuses a certificate, kMalformed, kLimitExceeded.
+  // up, kTimeout, kUnauthorized when one side refuses the other's certificate, kMalformed,
+  // kLimitExceeded. When an idle connection turns out to be closed, the request is sent once more
+  // over a new one.
   virtual Result<Response> Exchange(const Request& request, Duration timeout) = 0;
   // Makes the exchange under way, and each later one, fail with kUnavailable.
   virtual void Cancel() = 0;

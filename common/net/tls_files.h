@@ -5,6 +5,7 @@
 #include <string>
 
 #include "fl/common/base/result.h"
+#include "fl/common/crypto/secret.h"
 
 namespace fl::net {
 
@@ -12,7 +13,7 @@ namespace fl::net {
 struct TlsFiles {
   std::string authority;    // The CA that signs both sides.
   std::string certificate;  // This end's chain, leaf first.
-  std::string key;          // This end's private key.
+  crypto::Secret key;       // This end's private key.
   std::string revoked;      // Servers: the CA's revocation list; empty for none.
 };
 
