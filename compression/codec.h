@@ -10,33 +10,36 @@
 
 namespace fl {
 
-// What a codec (a whole chain of stages) does to the algebra of a sum; the planner refuses chains by it.
+// What a codec (a whole chain of stages) does to the algebra of a sum; the planner refuses chains
+// by it.
 struct CodecTraits {
-  bool lossless = false;        // Decoding gives back the input's bits.
-  bool unbiased = false;        // In expectation over its random stream.
-  bool deterministic = true;    // Does not draw from its random stream.
-  bool linear = false;          // Sums of integers before Finish, given the round's parameters.
+  bool lossless = false;      // Decoding gives back the input's bits.
+  bool unbiased = false;      // In expectation over its random stream.
+  bool deterministic = true;  // Does not draw from its random stream.
+  bool linear = false;        // Sums of integers before Finish, given the round's parameters.
   bool needs_round_parameters = false;
 };
 
-// What all of a round's clients share: a blob whose digest travels in the task; empty where the recipe needs none.
+// What all of a round's clients share: a blob whose digest travels in the task; empty where the
+// recipe needs none.
 struct RoundParameters {
   Bytes bytes;
 };
 
 // Bounds for a decoder, from the plan.
 struct PayloadLimits {
-  float magnitude_max = 1e9F;   // Of any decoded value or scale.
+  float magnitude_max = 1e9F;  // Of any decoded value or scale.
 };
 
-// A payload that has passed every check; only its codec knows what is inside. Immutable, thread-safe.
+// A payload that has passed every check; only its codec knows what is inside. Immutable,
+// thread-safe.
 class ParsedPayload {
  public:
   virtual ~ParsedPayload() = default;
 };
 
-// Encodes one segment (a tensor, or several small ones gathered) to bytes and back; made by BuildCodec for one shape.
-// Stateless and immutable. Thread safety: shared objects safe.
+// Encodes one segment (a tensor, or several small ones gathered) to bytes and back; made by
+// BuildCodec for one shape. Stateless and immutable. Thread safety: shared objects safe.
 class Codec {
  public:
   virtual ~Codec() = default;
@@ -47,23 +50,34 @@ class Codec {
   // No payload is larger than this many bytes, ever.
   virtual std::size_t EncodedBytesMax() const = 0;
 
-  // Appends the payload for `values` (finite, count() of them) to `out` and writes what a decoder will see to `decoded`
-  // (same size), so that the residual is values - decoded. Same input and stream, same bytes.
-  virtual void Encode(std::span<const float> values, std::span<float> decoded, const RoundParameters& parameters, RngStream rng,
-                      ByteWriter& out) const = 0;
+  // This codec's part of RoundParameters as the recipe alone gives it; empty for most codecs.
+  virtual Bytes InitialParameters() const { return {}; }
 
-  // Every check is made here, once; nothing is allocated by a size from the wire. kMalformed, kLimitExceeded or kNotFinite says
-  // what was wrong where. The payload must be consumed exactly; it may be referred to by the result, so it must outlive it.
-  virtual Result<std::unique_ptr<ParsedPayload>> Parse(ByteSpan payload, const RoundParameters& parameters,
+  // Appends the payload for `values` (finite, count() of them) to `out` and writes what a decoder
+  // will see to `decoded` (same size), so that the residual is values - decoded. Same input and
+  // stream, same bytes.
+  virtual void Encode(std::span<const float> values, std::span<float> decoded,
+                      const RoundParameters& parameters, RngStream rng, ByteWriter& out) const = 0;
+
+  // Every check is made here, once; nothing is allocated by a size from the wire. kMalformed,
+  // kLimitExceeded or kNotFinite says what was wrong where. The payload must be consumed exactly;
+  // it may be referred to by the result, so it must outlive it.
+  virtual Result<std::unique_ptr<ParsedPayload>> Parse(ByteSpan payload,
+                                                       const RoundParameters& parameters,
                                                        const PayloadLimits& limits) const = 0;
 
-  // out[i] += scale * decoded[first + i] for every i in out; no dense temporary. The same bits for any split into blocks.
-  virtual void DecodeAdd(const ParsedPayload& payload, std::size_t first, float scale, std::span<float> out) const = 0;
+  // out[i] += scale * decoded[first + i] for every i in out; no dense temporary. The same bits for
+  // any split into blocks.
+  virtual void DecodeAdd(const ParsedPayload& payload, std::size_t first, float scale,
+                         std::span<float> out) const = 0;
 
-  // Linear codecs only: out[i] += level[first + i]; and, once all are added, out[i] = value of sum[i].
-  // The default implementations end the program: the planner never lets a codec that is not linear come here.
-  virtual void DecodeAddIntegers(const ParsedPayload& payload, std::size_t first, std::span<std::int64_t> out) const;
-  virtual void Finish(std::span<const std::int64_t> sum, std::size_t summands, const RoundParameters& parameters, std::size_t first,
+  // Linear codecs only: out[i] += level[first + i]; and, once all are added, out[i] = value of
+  // sum[i]. The default implementations end the program: the planner never lets a codec that is not
+  // linear come here.
+  virtual void DecodeAddIntegers(const ParsedPayload& payload, std::size_t first,
+                                 std::span<std::int64_t> out) const;
+  virtual void Finish(std::span<const std::int64_t> sum, std::size_t summands,
+                      const RoundParameters& parameters, std::size_t first,
                       std::span<float> out) const;
 };
 

@@ -14,7 +14,12 @@ namespace fl {
 
 // The stages that recipes are made of. The ids travel in check-ins: append only.
 enum class StageId : std::uint8_t {
-  kRaw = 1, kFp16 = 2, kQuantize = 3, kTopK = 4, kLowRank = 5, kPack = 6,
+  kRaw = 1,
+  kFp16 = 2,
+  kQuantize = 3,
+  kTopK = 4,
+  kLowRank = 5,
+  kPack = 6,
 };
 // Ids of all stages that this program has, ascending: what a check-in lists.
 std::vector<std::uint8_t> KnownStages();
@@ -30,43 +35,62 @@ struct Recipe {
   std::vector<Stage> stages;
 };
 
-// Reads the recipe language's syntax: `low_rank 2 | quantize 4 stochastic per=channel`. kInvalidArgument with the offset.
+// Reads the recipe language's syntax: `low_rank 2 | quantize 4 stochastic per=channel`.
+// kInvalidArgument with the offset.
 Result<Recipe> ParseRecipe(std::string_view text);
 
-// The codec for a segment of that shape, or why the chain is impossible ("top_k must come before quantize: ...").
-// This is the one place where a stage's name becomes code.
-Result<std::unique_ptr<Codec>> BuildCodec(const Recipe& recipe, const Shape& shape);
+// The codec for a segment of that shape, or why the chain is impossible ("top_k must come before
+// quantize: ..."). This is the one place where a stage's name becomes code.
+// `parameters_offset`: where the codec's own part of the round's parameters begins (SegmentPlan
+// sets it).
+Result<std::unique_ptr<Codec>> BuildCodec(const Recipe& recipe, const Shape& shape,
+                                          std::size_t parameters_offset = 0);
+
+// The recipe in one spelling: single spaces, as digests are taken of.
+std::string ToText(const Recipe& recipe);
+// Whether the recipe keeps each bit, for any shape.
+bool IsLossless(const Recipe& recipe);
 
 // What one codec encodes: a tensor, or several small ones one after the other.
 struct Segment {
-  std::string name;                    // The tensor's, or "gathered".
-  std::vector<std::size_t> tensors;    // Indices in the layout.
+  std::string name;                  // The tensor's, or "gathered".
+  std::vector<std::size_t> tensors;  // Indices in the layout.
   Shape shape;
   std::unique_ptr<Codec> codec;
 };
 
-// A stream's tensors cut into segments, each with its codec; derived from the plan alone, so that server and clients have the same.
+// A stream's tensors cut into segments, each with its codec; derived from the plan alone, so that
+// server and clients have the same.
 class SegmentPlan {
  public:
-  // Errors carry the plan's line and column: an unknown stage, an impossible chain, a rule that matches no tensor.
-  static Result<SegmentPlan> Create(const CompressionConfig& compression, const TensorLayout& layout);
+  SegmentPlan() = default;  // No tensors.
+  // Errors carry the plan's line and column: an unknown stage, an impossible chain, a rule that
+  // matches no tensor.
+  static Result<SegmentPlan> Create(const CompressionConfig& compression,
+                                    const TensorLayout& layout);
   // One recipe for all tensors, nothing gathered: the other streams.
   static Result<SegmentPlan> Uniform(const LocatedText& recipe, const TensorLayout& layout);
 
   const TensorLayout& layout() const { return layout_; }
   std::span<const Segment> segments() const { return segments_; }
-  // SHA-256 of a canonical text of the segments and recipes; its first 8 bytes are the update header's `recipe`.
+  // SHA-256 of a canonical text of the segments and recipes; its first 8 bytes are the update
+  // header's `recipe`.
   const Digest& digest() const { return digest_; }
   bool lossless() const;
   // Upper bound of an update's payload bytes.
   std::size_t EncodedBytesMax() const;
 
-  // Copies a segment's coordinates out of, or adds a block of them into, a flat vector in the layout's order.
+  // What the round's clients share when nobody has measured anything yet: each codec's part, from
+  // its recipe, one after the other. Each codec takes the whole and knows its part.
+  RoundParameters InitialRoundParameters() const;
+
+  // out = the segment's coordinates of a flat vector in the layout's order; out.size() ==
+  // codec->count().
   void Gather(std::size_t segment, std::span<const float> flat, std::span<float> out) const;
+  // Adds the segment's values to their places in the flat vector: the reverse of Gather on zeros.
   void Scatter(std::size_t segment, std::span<const float> values, std::span<float> flat) const;
 
  private:
-  SegmentPlan() = default;
   TensorLayout layout_;
   std::vector<Segment> segments_;
   Digest digest_;
