@@ -193,8 +193,7 @@ void ClientCore::OnDownloadReply(const Result<net::Response>& reply) {
 Result<> ClientCore::TakeBlob(Bytes blob) {
   if (stage_ == Stage::kPlan) {
     FL_TRY(Plan plan, ParsePlan(AsText(blob), "the server's plan"));
-    FL_TRY(CheckedPlan checked, CheckPlan(std::move(plan)));
-    plan_ = std::make_shared<const CheckedPlan>(std::move(checked));
+    FL_TRY(plan_, CheckPlan(std::move(plan), "the server's plan"));
     cache_->StorePlan(*state_.plan, AsText(blob), plan_);
     return {};
   }

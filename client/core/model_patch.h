@@ -1,5 +1,6 @@
 #pragma once
 
+#include "fl/common/base/bytes.h"
 #include "fl/common/base/result.h"
 #include "fl/common/tensor/tensor.h"
 

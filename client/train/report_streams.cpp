@@ -25,10 +25,11 @@ void MeasureLabelCounts(const LocalData& data, std::span<float> out) {
 
 }  // namespace
 
-wire::UpdateStream EncodeMetrics(const std::array<float, 4>& values) {
-  ByteWriter payload;
-  for (const float value : values) payload.Write(value);
-  return {wire::kStreamMetrics, {{0, std::move(payload).Take()}}};
+wire::UpdateStream EncodeMetrics(const CheckedPlan& checked, const std::array<float, 4>& values) {
+  NamedTensors tensors(checked.metrics.layout());
+  FL_CHECK(tensors.values.size() == values.size(), "the metrics are four values");
+  std::ranges::copy(values, tensors.values.begin());
+  return EncodeStream(wire::kStreamMetrics, tensors, checked.metrics, RngStream(0));
 }
 
 void AppendPlanStreams(const CheckedPlan& checked, const LocalData& data, const RngStream& rng,

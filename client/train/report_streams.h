@@ -9,8 +9,8 @@
 
 namespace fl::client {
 
-// The metrics stream: one raw fp32 tensor "metrics" of four values.
-wire::UpdateStream EncodeMetrics(const std::array<float, 4>& values);
+// The metrics stream: the tensor "metrics" of four values.
+wire::UpdateStream EncodeMetrics(const CheckedPlan& checked, const std::array<float, 4>& values);
 
 // The plan's own streams, in its order, each measured on the training samples and encoded by its
 // recipe with rng.Child("stream", i).

@@ -36,9 +36,9 @@ wire::Update BeginUpdate(const TrainingJob& job, std::uint64_t examples) {
   return update;
 }
 
-wire::UpdateStream MetricsOf(const TrainingMetrics& metrics) {
-  return EncodeMetrics(
-      {metrics.loss_before, metrics.accuracy_before, metrics.loss_after, metrics.holdout_examples});
+wire::UpdateStream MetricsOf(const CheckedPlan& checked, const TrainingMetrics& metrics) {
+  return EncodeMetrics(checked, {metrics.loss_before, metrics.accuracy_before, metrics.loss_after,
+                                 metrics.holdout_examples});
 }
 
 Result<TrainingResult> Evaluate(const TrainingJob& job, const LocalData& data) {
@@ -46,7 +46,7 @@ Result<TrainingResult> Evaluate(const TrainingJob& job, const LocalData& data) {
   FL_TRY(result.metrics, MeasureReceived(job, data));
   result.examples = data.holdout.count();
   wire::Update update = BeginUpdate(job, result.examples);
-  update.streams.push_back(MetricsOf(result.metrics));
+  update.streams.push_back(MetricsOf(*job.plan, result.metrics));
   result.update = wire::EncodeUpdate(update);
   return result;
 }
@@ -90,7 +90,7 @@ Result<TrainingResult> RunTraining(const TrainingJob& job, const LocalData& data
 
   wire::Update update = BeginUpdate(job, local.examples);
   update.streams.push_back({wire::kStreamDelta, std::move(encoded.entries)});
-  update.streams.push_back(MetricsOf(result.metrics));
+  update.streams.push_back(MetricsOf(*job.plan, result.metrics));
   AppendPlanStreams(checked, data, rng, update);
   result.update = wire::EncodeUpdate(update);
   return result;
