@@ -1,0 +1,18 @@
+#include "fl/compression/codec.h"
+
+#include "fl/common/base/check.h"
+
+namespace fl {
+
+void Codec::DecodeAddIntegers(const ParsedPayload& /*payload*/, std::size_t /*first*/,
+                              std::span<std::int64_t> /*out*/) const {
+  CheckFailed("DecodeAddIntegers", "only a linear codec decodes to integers");
+}
+
+void Codec::Finish(std::span<const std::int64_t> /*sum*/, std::size_t /*summands*/,
+                   const RoundParameters& /*parameters*/, std::size_t /*first*/,
+                   std::span<float> /*out*/) const {
+  CheckFailed("Finish", "only a linear codec sums integers");
+}
+
+}  // namespace fl

@@ -1,0 +1,47 @@
+#include "fl/compression/codecs/dense.h"
+
+#include <algorithm>
+#include <string>
+
+#include "fl/common/base/check.h"
+
+namespace fl {
+namespace {
+
+struct ParsedDense final : ParsedPayload {
+  explicit ParsedDense(ByteSpan bytes) : payload(bytes) {}
+  ByteSpan payload;
+};
+
+}  // namespace
+
+void DenseCodec::Encode(std::span<const float> values, std::span<float> decoded,
+                        const RoundParameters& /*parameters*/, RngStream rng,
+                        ByteWriter& out) const {
+  FL_CHECK(values.size() == count_ && decoded.size() == count_,
+           "a codec is made for one number of values");
+  const std::size_t start = out.size();
+  values_->Encode(values, rng, out);
+  std::ranges::fill(decoded, 0.0F);
+  values_->DecodeAdd(ByteSpan(out.bytes()).subspan(start), count_, 0, 1.0F, decoded);
+}
+
+Result<std::unique_ptr<ParsedPayload>> DenseCodec::Parse(ByteSpan payload,
+                                                         const RoundParameters& /*parameters*/,
+                                                         const PayloadLimits& limits) const {
+  const std::size_t expected = values_->EncodedBytes(count_);
+  if (payload.size() != expected) {
+    return Error{ErrorCode::kMalformed, "expected " + std::to_string(expected) + " bytes, found " +
+                                            std::to_string(payload.size())};
+  }
+  FL_TRY_OK(values_->Check(payload, count_, limits));
+  return std::unique_ptr<ParsedPayload>(std::make_unique<ParsedDense>(payload));
+}
+
+void DenseCodec::DecodeAdd(const ParsedPayload& payload, std::size_t first, float scale,
+                           std::span<float> out) const {
+  FL_CHECK(first + out.size() <= count_, "a block of coordinates lies inside its segment");
+  values_->DecodeAdd(static_cast<const ParsedDense&>(payload).payload, count_, first, scale, out);
+}
+
+}  // namespace fl

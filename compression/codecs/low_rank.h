@@ -1,0 +1,63 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "fl/compression/codecs/value_coder.h"
+
+namespace fl {
+
+inline constexpr unsigned kLowRankMax = 64;
+
+struct LowRankConfig {
+  unsigned rank = 2;                    // 1 to kLowRankMax; less where the matrix has less.
+  unsigned iterations = 2;              // Of the power iteration, 1 to 8.
+  unsigned factor_bits = 0;             // 2 to 8: factors as levels; 0: as `factors` writes them.
+  std::unique_ptr<ValueCoder> factors;  // With factor_bits = 0.
+};
+
+// `low_rank R [iterations=2]`: the matrix as a product of two thin ones, P (rows x R) and V (R x
+// columns), from an own random start (PowerSGD without a shared basis: Vogels et al. 2019,
+// arXiv:1905.13727). A convolution's kernel height x width x in x out is a matrix of (height *
+// width * in) x out; other tensors likewise: the last axis are the columns.
+//
+//   low_rank, factors as levels (| quantize B):
+//     { level of P } { scale:bf16 } { level of V }      P row by row, B bits a level, zero padded
+//     to a byte;
+//                                                       a scale for each row of V; V row by row,
+//                                                       likewise padded
+//   low_rank, factors as numbers (alone, | raw, | fp16):
+//     { value of P } { value of V }                     as the value coder writes them
+//
+// level = code - (2^(B-1) - 1), code 2^B - 1 unused. P's levels are its values: V is the
+// least-squares fit to the rounded P, so P's scale is in V. value[i, j] = sum over k, in order, of
+// P[i, k] * V[k, j]. All sums run in a fixed order, so that encoding, too, gives the same bits on
+// every machine.
+class LowRank final : public Codec {
+ public:
+  // The shape has at least two axes.
+  LowRank(LowRankConfig config, const Shape& shape);
+
+  CodecTraits traits() const override { return {.deterministic = false}; }
+  std::size_t count() const override { return rows_ * columns_; }
+  std::size_t EncodedBytesMax() const override;
+  void Encode(std::span<const float> values, std::span<float> decoded,
+              const RoundParameters& parameters, RngStream rng, ByteWriter& out) const override;
+  Result<std::unique_ptr<ParsedPayload>> Parse(ByteSpan payload, const RoundParameters& parameters,
+                                               const PayloadLimits& limits) const override;
+  void DecodeAdd(const ParsedPayload& payload, std::size_t first, float scale,
+                 std::span<float> out) const override;
+
+ private:
+  struct Parsed;
+  Result<> ParseLevels(ByteSpan payload, Parsed& parsed) const;
+  Result<> ParseNumbers(ByteSpan payload, const PayloadLimits& limits, Parsed& parsed) const;
+
+  LowRankConfig config_;
+  std::size_t rows_ = 0;
+  std::size_t columns_ = 0;
+  std::size_t rank_ = 0;
+};
+
+}  // namespace fl

@@ -1,0 +1,236 @@
+#include "fl/compression/codecs/quantize.h"
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <cstring>
+#include <string>
+#include <vector>
+
+#include "fl/common/tensor/half.h"
+#include "fl/compression/entropy/pack.h"
+
+namespace fl {
+namespace internal {
+namespace {
+
+constexpr std::uint16_t kLargestBfloat16 = 0x7F7F;
+
+}  // namespace
+
+std::uint16_t Bfloat16Above(float value) {
+  if (value < 0) return static_cast<std::uint16_t>(Bfloat16Below(-value) | 0x8000U);
+  const auto bits = std::bit_cast<std::uint32_t>(value);
+  return static_cast<std::uint16_t>(
+      std::min<std::uint32_t>((bits + 0xFFFFU) >> 16, kLargestBfloat16));
+}
+
+std::uint16_t Bfloat16Below(float value) {
+  if (value < 0) return static_cast<std::uint16_t>(Bfloat16Above(-value) | 0x8000U);
+  return static_cast<std::uint16_t>(std::bit_cast<std::uint32_t>(std::fabs(value)) >> 16);
+}
+
+std::uint8_t CodeOf(float value, const kernels::LevelGrid& grid, unsigned code_max,
+                    RngStream* rng) {
+  if (!(grid.step > 0)) return static_cast<std::uint8_t>(grid.zero);
+  const float place = (value - grid.low) / grid.step + static_cast<float>(grid.zero);
+  float code = std::floor(place);
+  if (rng == nullptr) {
+    code = std::nearbyint(place);
+  } else if (rng->Uniform() < place - code) {
+    code += 1;
+  }
+  return static_cast<std::uint8_t>(std::clamp(code, 0.0F, static_cast<float>(code_max)));
+}
+
+}  // namespace internal
+
+namespace {
+
+constexpr std::size_t kChunk =
+    512;  // Codes unpacked at once: a buffer that stays in the first cache.
+
+std::uint16_t ReadWord(ByteSpan bytes, std::size_t at) {
+  std::uint16_t word = 0;
+  std::memcpy(&word, bytes.data() + at, sizeof(word));
+  return word;
+}
+
+struct Extremes {
+  float low = 0;
+  float high = 0;
+  float magnitude = 0;
+  double magnitude_mean = 0;
+};
+
+// Over the values of one channel, in order.
+Extremes Measure(std::span<const float> values, std::size_t channel, std::size_t channels) {
+  Extremes extremes{.low = values[channel], .high = values[channel]};
+  double sum = 0;
+  for (std::size_t i = channel; i < values.size(); i += channels) {
+    extremes.low = std::min(extremes.low, values[i]);
+    extremes.high = std::max(extremes.high, values[i]);
+    sum += static_cast<double>(std::fabs(values[i]));
+  }
+  extremes.magnitude = std::max(std::fabs(extremes.low), std::fabs(extremes.high));
+  extremes.magnitude_mean =
+      sum / static_cast<double>((values.size() - channel + channels - 1) / channels);
+  return extremes;
+}
+
+}  // namespace
+
+CodecTraits Quantize::traits() const {
+  return {.unbiased = config_.stochastic, .deterministic = !config_.stochastic};
+}
+
+std::size_t Quantize::EncodedBytes(std::size_t count) const {
+  return head_bytes() + PackedBytes(count, config_.bits);
+}
+
+unsigned Quantize::code_max() const {
+  const unsigned codes = 1U << config_.bits;
+  return config_.asymmetric || config_.bits == 1 ? codes - 1 : codes - 2;
+}
+
+kernels::LevelGrid Quantize::ReadGrid(ByteSpan payload, std::size_t channel) const {
+  const std::size_t at = channel * grid_bytes();
+  const float word = Bfloat16ToFloat(ReadWord(payload, at));
+  if (config_.asymmetric)
+    return {.step = Bfloat16ToFloat(ReadWord(payload, at + 2)), .low = word, .zero = 0};
+  if (config_.bits == 1) return {.step = 2 * word, .low = -word, .zero = 0};
+  return {.step = word, .low = 0, .zero = (1 << (config_.bits - 1)) - 1};
+}
+
+void Quantize::WriteGrid(std::span<const float> values, std::size_t channel,
+                         ByteWriter& out) const {
+  const Extremes extremes = Measure(values, channel, config_.channels);
+  if (config_.asymmetric) {
+    const std::uint16_t low = internal::Bfloat16Below(extremes.low);
+    const float range = extremes.high - Bfloat16ToFloat(low);
+    out.Write(low);
+    out.Write(internal::Bfloat16Above(range / static_cast<float>(code_max())));
+  } else if (config_.bits == 1) {
+    out.Write(config_.stochastic
+                  ? internal::Bfloat16Above(extremes.magnitude)
+                  : internal::Bfloat16Below(static_cast<float>(extremes.magnitude_mean)));
+  } else {
+    out.Write(internal::Bfloat16Above(extremes.magnitude / static_cast<float>(code_max() / 2)));
+  }
+}
+
+void Quantize::Encode(std::span<const float> values, RngStream& rng, ByteWriter& out) const {
+  const std::size_t start = out.size();
+  for (std::size_t channel = 0; channel < config_.channels; ++channel) {
+    if (values.empty()) {
+      out.WriteSpan(Bytes(grid_bytes()));
+    } else {
+      WriteGrid(values, channel, out);
+    }
+  }
+  std::vector<kernels::LevelGrid> grids(config_.channels);
+  for (std::size_t channel = 0; channel < grids.size(); ++channel) {
+    grids[channel] = ReadGrid(ByteSpan(out.bytes()).subspan(start), channel);
+  }
+  std::vector<std::uint8_t> codes(values.size());
+  for (std::size_t i = 0, channel = 0; i < codes.size(); ++i) {
+    codes[i] = internal::CodeOf(values[i], grids[channel], code_max(),
+                                config_.stochastic ? &rng : nullptr);
+    if (++channel == grids.size()) channel = 0;
+  }
+  PackCodes(codes, config_.bits, out);
+}
+
+Result<> Quantize::CheckGrid(ByteSpan payload, std::size_t channel,
+                             const PayloadLimits& limits) const {
+  const std::string where = "grid " + std::to_string(channel);
+  const kernels::LevelGrid grid = ReadGrid(payload, channel);
+  if (!std::isfinite(grid.step) || !std::isfinite(grid.low))
+    return Error{ErrorCode::kNotFinite, where + " is not finite"};
+  if (std::signbit(grid.step) || (config_.asymmetric && std::signbit(grid.low) && grid.low == 0)) {
+    return Error{ErrorCode::kMalformed,
+                 where + ": expected a step without a sign, found a negative one"};
+  }
+  const auto first = static_cast<float>(-grid.zero) * grid.step + grid.low;
+  const auto last =
+      static_cast<float>(static_cast<int>(code_max()) - grid.zero) * grid.step + grid.low;
+  if (!(std::max(std::fabs(first), std::fabs(last)) <= limits.magnitude_max)) {
+    return Error{ErrorCode::kLimitExceeded, where + ": expected magnitudes of at most " +
+                                                std::to_string(limits.magnitude_max) + ", found " +
+                                                std::to_string(last)};
+  }
+  return {};
+}
+
+Result<> Quantize::CheckCodes(ByteSpan payload, std::size_t count) const {
+  const ByteSpan packed = payload.subspan(head_bytes());
+  std::vector<std::uint8_t> only(
+      config_.channels);  // The one code that a grid without a step may have.
+  std::vector<bool> flat(config_.channels);
+  for (std::size_t channel = 0; channel < config_.channels; ++channel) {
+    const kernels::LevelGrid grid = ReadGrid(payload, channel);
+    only[channel] = static_cast<std::uint8_t>(grid.zero);
+    flat[channel] = grid.step == 0;
+  }
+  std::array<std::uint8_t, kChunk> codes{};
+  std::size_t channel = 0;
+  for (std::size_t at = 0; at < count; at += kChunk) {
+    const std::size_t size = std::min(kChunk, count - at);
+    UnpackCodes(packed, config_.bits, at, std::span(codes).first(size));
+    for (std::size_t i = 0; i < size; ++i) {
+      if (codes[i] > code_max() || (flat[channel] && codes[i] != only[channel])) {
+        return Error{ErrorCode::kMalformed, "value " + std::to_string(at + i) + ": code " +
+                                                std::to_string(codes[i]) +
+                                                " is not one of its grid"};
+      }
+      if (++channel == config_.channels) channel = 0;
+    }
+  }
+  if (PaddingIsZero(packed, count, config_.bits)) return {};
+  return Error{ErrorCode::kMalformed, "expected zero bits after the last code"};
+}
+
+Result<> Quantize::Check(ByteSpan payload, std::size_t count, const PayloadLimits& limits) const {
+  for (std::size_t channel = 0; channel < config_.channels; ++channel)
+    FL_TRY_OK(CheckGrid(payload, channel, limits));
+  return CheckCodes(payload, count);
+}
+
+void Quantize::DecodeAdd(ByteSpan payload, std::size_t /*count*/, std::size_t first, float scale,
+                         std::span<float> out) const {
+  if (config_.channels > 1) return DecodeAddChannels(payload, first, scale, out);
+  const kernels::LevelGrid grid = ReadGrid(payload, 0);
+  const ByteSpan packed = payload.subspan(head_bytes());
+  if (config_.bits == 8)
+    return kernels::AddLevels(packed.subspan(first, out.size()), grid, scale, out);
+  std::array<std::uint8_t, kChunk> codes;
+  for (std::size_t at = 0; at < out.size(); at += kChunk) {
+    const auto block = out.subspan(at, std::min(kChunk, out.size() - at));
+    UnpackCodes(packed, config_.bits, first + at, std::span(codes).first(block.size()));
+    kernels::AddLevels(std::as_bytes(std::span(codes)).first(block.size()), grid, scale, block);
+  }
+}
+
+void Quantize::DecodeAddChannels(ByteSpan payload, std::size_t first, float scale,
+                                 std::span<float> out) const {
+  const ByteSpan packed = payload.subspan(head_bytes());
+  const std::int32_t zero = ReadGrid(payload, 0).zero;
+  std::array<std::uint8_t, kChunk> codes;
+  std::array<float, kChunk> steps;
+  std::array<float, kChunk> lows;
+  std::size_t channel = first % config_.channels;
+  for (std::size_t at = 0; at < out.size(); at += kChunk) {
+    const auto block = out.subspan(at, std::min(kChunk, out.size() - at));
+    UnpackCodes(packed, config_.bits, first + at, std::span(codes).first(block.size()));
+    for (std::size_t i = 0; i < block.size(); ++i) {
+      const kernels::LevelGrid grid = ReadGrid(payload, channel);
+      steps[i] = grid.step;
+      lows[i] = grid.low;
+      if (++channel == config_.channels) channel = 0;
+    }
+    kernels::AddLevelsOnGrids(std::as_bytes(std::span(codes)).first(block.size()), steps, lows,
+                              zero, scale, block);
+  }
+}
+
+}  // namespace fl

@@ -1,0 +1,193 @@
+#include "fl/compression/codecs/top_k.h"
+
+#include <algorithm>
+#include <array>
+#include <bit>
+#include <cmath>
+#include <string>
+
+#include "fl/common/base/check.h"
+#include "fl/compression/entropy/rice.h"
+
+namespace fl {
+namespace {
+
+constexpr std::size_t kBlock = 65536;
+
+// One block of a payload: where its gaps lie, and how many kept coordinates come before it.
+struct ParsedBlock {
+  ByteSpan gaps;
+  std::size_t count = 0;
+  std::size_t rank = 0;
+};
+
+struct ParsedTopK final : ParsedPayload {
+  std::vector<ParsedBlock> blocks;
+  ByteSpan values;
+  std::size_t kept = 0;
+};
+
+std::size_t BlockSize(std::size_t block, std::size_t count) {
+  return std::min(kBlock, count - block * kBlock);
+}
+
+Result<ParsedBlock> ParseBlock(ByteReader& reader, ByteSpan payload, std::size_t size,
+                               std::size_t keep_left) {
+  FL_TRY(const std::uint64_t count, reader.ReadVarint());
+  if (count > std::min(keep_left, size)) {
+    return Error{ErrorCode::kMalformed, "expected at most " +
+                                            std::to_string(std::min(keep_left, size)) +
+                                            " kept coordinates, found " + std::to_string(count)};
+  }
+  ParsedBlock block;
+  block.count = count;
+  block.gaps = payload.subspan(reader.position());
+  IndexReader indices(block.gaps, block.count, size);
+  for (std::size_t i = 0; i < block.count; ++i) FL_TRY_OK(indices.Next());
+  if (!indices.PaddingIsZero())
+    return Error{ErrorCode::kMalformed, "expected zero bits after the last index"};
+  FL_TRY(block.gaps, reader.ReadSpan(indices.bytes_read()));
+  return block;
+}
+
+std::uint32_t MagnitudeBits(float value) {
+  return std::bit_cast<std::uint32_t>(value) & 0x7FFFFFFFU;
+}
+
+// Which magnitudes are kept: all above `bits`, and `ties` of those that equal it.
+struct Threshold {
+  std::uint32_t bits = 0;
+  std::size_t ties = 0;
+};
+
+// Goes down the bits of the threshold 11, 10 and 10 at a time: a histogram over the digit of those
+// values that share the digits found so far. `keep` <= values that are not zero.
+Threshold FindThreshold(std::span<const float> values, std::size_t keep) {
+  constexpr std::array<unsigned, 3> kShift = {20, 10, 0};
+  std::uint32_t prefix = 0;
+  std::uint32_t prefix_mask = 0;
+  for (const unsigned shift : kShift) {
+    const std::uint32_t digit_max = shift == 20 ? 0x7FFU : 0x3FFU;
+    std::array<std::size_t, 2048> histogram{};
+    for (const float value : values) {
+      const std::uint32_t bits = MagnitudeBits(value);
+      if ((bits & prefix_mask) == prefix) ++histogram[(bits >> shift) & digit_max];
+    }
+    std::uint32_t digit = digit_max;
+    for (; digit > 0 && histogram[digit] < keep; --digit) keep -= histogram[digit];
+    prefix |= digit << shift;
+    prefix_mask |= digit_max << shift;
+  }
+  return {prefix, keep};
+}
+
+}  // namespace
+
+namespace internal {
+
+std::vector<std::uint32_t> LargestMagnitudes(std::span<const float> values, std::size_t keep) {
+  const auto nonzero = static_cast<std::size_t>(
+      std::ranges::count_if(values, [](float value) { return value != 0; }));
+  keep = std::min(keep, nonzero);
+  std::vector<std::uint32_t> indices;
+  if (keep == 0) return indices;
+  Threshold threshold = FindThreshold(values, keep);
+  indices.reserve(keep);
+  for (std::size_t i = 0; i < values.size(); ++i) {
+    const std::uint32_t bits = MagnitudeBits(values[i]);
+    const bool tie = bits == threshold.bits && threshold.ties > 0;
+    if (tie) --threshold.ties;
+    if (tie || bits > threshold.bits) indices.push_back(static_cast<std::uint32_t>(i));
+  }
+  return indices;
+}
+
+}  // namespace internal
+
+std::size_t TopK::KeptOf(double share, std::size_t count) {
+  const auto kept = static_cast<std::size_t>(std::ceil(share * static_cast<double>(count)));
+  return std::clamp<std::size_t>(kept, 1, count);
+}
+
+CodecTraits TopK::traits() const {
+  return {.deterministic = values_->traits().deterministic};
+}
+
+// With b = RiceWidth, a block's gaps take count * (b + 1) bits and at most size >> b more, which is
+// at most 3 * count; and b is at most the bits of the mean gap. Concave in the count, so a block
+// with the mean share is the worst.
+std::size_t TopK::EncodedBytesMax() const {
+  const std::size_t blocks = (count_ + kBlock - 1) / kBlock;
+  const auto gap_bits = static_cast<std::size_t>(std::bit_width(count_ / keep_)) + 5;
+  return blocks * 4 + (keep_ * gap_bits + 7) / 8 + values_->EncodedBytes(keep_);
+}
+
+void TopK::Encode(std::span<const float> values, std::span<float> decoded,
+                  const RoundParameters& parameters, RngStream rng, ByteWriter& out) const {
+  FL_CHECK(values.size() == count_ && decoded.size() == count_,
+           "a codec is made for one number of values");
+  const std::size_t start = out.size();
+  std::vector<std::uint32_t> indices = internal::LargestMagnitudes(values, keep_);
+  std::vector<float> kept(indices.size());
+  for (std::size_t i = 0; i < kept.size(); ++i) kept[i] = values[indices[i]];
+  std::size_t at = 0;
+  for (std::size_t begin = 0; begin < count_; begin += kBlock) {
+    const std::size_t first = at;
+    while (at < indices.size() && indices[at] < begin + kBlock)
+      indices[at++] -= static_cast<std::uint32_t>(begin);
+    out.WriteVarint(at - first);
+    WriteIndices(std::span(indices).subspan(first, at - first), BlockSize(begin / kBlock, count_),
+                 out);
+  }
+  values_->Encode(kept, rng, out);
+  std::ranges::fill(decoded, 0.0F);
+  const auto parsed =
+      Parse(ByteSpan(out.bytes()).subspan(start), parameters, {.magnitude_max = INFINITY});
+  DecodeAdd(*parsed.value(), 0, 1.0F, decoded);
+}
+
+Result<std::unique_ptr<ParsedPayload>> TopK::Parse(ByteSpan payload,
+                                                   const RoundParameters& /*parameters*/,
+                                                   const PayloadLimits& limits) const {
+  auto parsed = std::make_unique<ParsedTopK>();
+  ByteReader reader(payload);
+  for (std::size_t block = 0; block * kBlock < count_; ++block) {
+    auto next = ParseBlock(reader, payload, BlockSize(block, count_), keep_ - parsed->kept);
+    if (!next) return next.error().At("block " + std::to_string(block));
+    next->rank = parsed->kept;
+    parsed->kept += next->count;
+    parsed->blocks.push_back(*next);
+  }
+  const std::size_t expected = values_->EncodedBytes(parsed->kept);
+  if (reader.remaining() != expected) {
+    return Error{ErrorCode::kMalformed, "expected " + std::to_string(expected) +
+                                            " bytes of values, found " +
+                                            std::to_string(reader.remaining())};
+  }
+  FL_TRY(parsed->values, reader.ReadSpan(expected));
+  FL_TRY_OK(values_->Check(parsed->values, parsed->kept, limits));
+  return std::unique_ptr<ParsedPayload>(std::move(parsed));
+}
+
+void TopK::DecodeAdd(const ParsedPayload& payload, std::size_t first, float scale,
+                     std::span<float> out) const {
+  FL_CHECK(first + out.size() <= count_, "a block of coordinates lies inside its segment");
+  const auto& parsed = static_cast<const ParsedTopK&>(payload);
+  constexpr std::size_t kRun = 256;  // Values decoded at once.
+  std::array<float, kRun> values;
+  for (std::size_t b = first / kBlock; b * kBlock < first + out.size(); ++b) {
+    const ParsedBlock& block = parsed.blocks[b];
+    IndexReader indices(block.gaps, block.count, BlockSize(b, count_));
+    for (std::size_t done = 0; done < block.count; done += kRun) {
+      const auto run = std::span(values).first(std::min(kRun, block.count - done));
+      std::ranges::fill(run, 0.0F);
+      values_->DecodeAdd(parsed.values, parsed.kept, block.rank + done, scale, run);
+      for (const float value : run) {
+        const std::size_t index = b * kBlock + indices.NextChecked();
+        if (index >= first && index < first + out.size()) out[index - first] += value;
+      }
+    }
+  }
+}
+
+}  // namespace fl

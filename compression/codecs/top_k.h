@@ -1,0 +1,56 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "fl/compression/codecs/value_coder.h"
+
+namespace fl {
+
+// `top_k F%`: keeps the largest magnitudes of the whole segment and drops the rest, which is the
+// caller's residual (Aji & Heafield 2017, arXiv:1704.05021). Ties keep the lower index and zeros
+// are never kept, so encoding is deterministic. The kept values go through a value coder.
+//
+//   top_k  = { block } values                 a block for each 65536 coordinates, the last one
+//   shorter block  = count:varint gaps                kept coordinates of the block gaps   = {
+//   quotient:unary remainder:b }   bits, the lowest first, zero padded to a byte values = as the
+//   value coder writes them, in the order of the coordinates
+//
+// A gap is the distance from the coordinate before (of the first: its index in the block) less one.
+// Rice coding: quotient = gap >> b as that many ones and a zero; b follows from the block's size
+// and count (RiceWidth), so it does not travel. Each block starts afresh: a decoder may begin at
+// any.
+class TopK final : public Codec {
+ public:
+  // keep: in [1, count].
+  TopK(std::unique_ptr<ValueCoder> values, std::size_t count, std::size_t keep)
+      : values_(std::move(values)), count_(count), keep_(keep) {}
+
+  // How many of `count` coordinates a share in (0, 1] keeps: rounded up.
+  static std::size_t KeptOf(double share, std::size_t count);
+
+  CodecTraits traits() const override;
+  std::size_t count() const override { return count_; }
+  std::size_t EncodedBytesMax() const override;
+  void Encode(std::span<const float> values, std::span<float> decoded,
+              const RoundParameters& parameters, RngStream rng, ByteWriter& out) const override;
+  Result<std::unique_ptr<ParsedPayload>> Parse(ByteSpan payload, const RoundParameters& parameters,
+                                               const PayloadLimits& limits) const override;
+  void DecodeAdd(const ParsedPayload& payload, std::size_t first, float scale,
+                 std::span<float> out) const override;
+
+ private:
+  std::unique_ptr<ValueCoder> values_;
+  std::size_t count_;
+  std::size_t keep_;
+};
+
+namespace internal {
+
+// Indices, ascending, of the `keep` largest magnitudes that are not zero (fewer where there are
+// fewer). O(count): an exact selection by histograms of the floats' bits.
+std::vector<std::uint32_t> LargestMagnitudes(std::span<const float> values, std::size_t keep);
+
+}  // namespace internal
+}  // namespace fl

@@ -1,0 +1,101 @@
+#include "fl/compression/entropy/rice.h"
+
+#include <algorithm>
+#include <cstring>
+#include <string>
+
+namespace fl {
+namespace {
+
+// Appends bits, the lowest first.
+class BitWriter {
+ public:
+  explicit BitWriter(ByteWriter& out) : out_(out) {}
+  void Write(std::uint32_t value, unsigned width) {  // width <= 32.
+    word_ |= std::uint64_t{value} << used_;
+    for (used_ += width; used_ >= 8; used_ -= 8, word_ >>= 8)
+      out_.Write(static_cast<std::uint8_t>(word_));
+  }
+  void WriteOnes(std::size_t count) {
+    for (; count >= 32; count -= 32) Write(0xFFFFFFFFU, 32);
+    Write((1U << count) - 1, static_cast<unsigned>(count));
+  }
+  void Finish() {
+    if (used_ > 0) out_.Write(static_cast<std::uint8_t>(word_));
+  }
+
+ private:
+  ByteWriter& out_;
+  std::uint64_t word_ = 0;
+  unsigned used_ = 0;
+};
+
+}  // namespace
+
+unsigned RiceWidth(std::size_t count, std::size_t size) {
+  if (count == 0) return 0;
+  const std::size_t scaled = size * 177 / (count * 256);  // 177 / 256 is about ln 2.
+  return scaled < 2 ? 0 : static_cast<unsigned>(std::bit_width(scaled)) - 1;
+}
+
+void WriteIndices(std::span<const std::uint32_t> indices, std::size_t size, ByteWriter& out) {
+  const unsigned width = RiceWidth(indices.size(), size);
+  BitWriter bits(out);
+  std::uint32_t least = 0;
+  for (const std::uint32_t index : indices) {
+    const std::uint32_t gap = index - least;
+    bits.WriteOnes(gap >> width);
+    bits.Write(0, 1);
+    bits.Write(gap & ((1U << width) - 1), width);
+    least = index + 1;
+  }
+  bits.Finish();
+}
+
+// The next 57 bits at least; zeros after the end.
+std::uint64_t IndexReader::Word() const {
+  std::uint64_t word = 0;
+  const std::size_t at = bit_ / 8;
+  if (at < bytes_.size())
+    std::memcpy(&word, bytes_.data() + at, std::min<std::size_t>(8, bytes_.size() - at));
+  return word >> (bit_ % 8);
+}
+
+std::uint32_t IndexReader::NextChecked() {
+  constexpr unsigned kSure = 56;
+  std::size_t quotient = 0;
+  while (true) {
+    const auto ones = std::min<unsigned>(static_cast<unsigned>(std::countr_one(Word())), kSure);
+    quotient += ones;
+    bit_ += ones;
+    if (ones < kSure) break;
+  }
+  ++bit_;
+  const std::size_t gap = (quotient << width_) | (Word() & ((std::uint64_t{1} << width_) - 1));
+  bit_ += width_;
+  const std::size_t index = next_least_ + gap;
+  next_least_ = index + 1;
+  return static_cast<std::uint32_t>(index);
+}
+
+Result<std::uint32_t> IndexReader::Next() {
+  // Zeros follow the end of the bits, so a run of ones always ends; no more than all bits are
+  // looked at.
+  const std::size_t place = next_least_;
+  const std::uint32_t index = NextChecked();
+  if (bit_ > bytes_.size() * 8) {
+    return Error{ErrorCode::kMalformed,
+                 "the bits of the indices end after index " + std::to_string(place)};
+  }
+  if (next_least_ > size_) {
+    return Error{ErrorCode::kMalformed, "expected indices below " + std::to_string(size_) +
+                                            ", found " + std::to_string(next_least_ - 1)};
+  }
+  return index;
+}
+
+bool IndexReader::PaddingIsZero() const {
+  return bit_ % 8 == 0 || (std::to_integer<unsigned>(bytes_[bit_ / 8]) >> (bit_ % 8)) == 0;
+}
+
+}  // namespace fl

@@ -1,0 +1,189 @@
+// SegmentPlan: which codec for which tensors.
+#include <algorithm>
+#include <string>
+
+#include "fl/common/base/check.h"
+#include "fl/common/crypto/sha256.h"
+#include "fl/compression/glob.h"
+#include "fl/compression/recipe.h"
+
+namespace fl {
+namespace {
+
+// The error at the place of a piece of the plan's text, where that is known.
+Error AtPlace(const Location& location, const std::string& what, const Error& error) {
+  const std::string message = what + error.message;
+  if (location.line == 0) return {error.code, message};
+  return {error.code,
+          std::to_string(location.line) + ":" + std::to_string(location.column) + ": " + message};
+}
+
+Error InRecipe(const LocatedText& recipe, const std::string& tensor, const Error& error) {
+  return AtPlace(recipe.location,
+                 "recipe \"" + recipe.text + "\"" + (tensor.empty() ? "" : " for " + tensor) + ": ",
+                 error);
+}
+
+Result<Recipe> ReadRecipe(const LocatedText& text) {
+  auto recipe = ParseRecipe(text.text);
+  if (!recipe) return InRecipe(text, "", recipe.error());
+  return recipe;
+}
+
+struct ParsedRule {
+  const RecipeRule* rule;
+  Recipe recipe;
+};
+
+Result<std::vector<ParsedRule>> ReadRules(const CompressionConfig& compression,
+                                          const TensorLayout& layout) {
+  std::vector<ParsedRule> rules;
+  for (const RecipeRule& rule : compression.rules) {
+    const bool matches = std::ranges::any_of(layout.specs(), [&](const TensorSpec& spec) {
+      return GlobMatches(rule.tensors.text, spec.name);
+    });
+    if (!matches) {
+      std::string names;
+      for (const TensorSpec& spec : layout.specs())
+        names += (names.empty() ? "" : ", ") + spec.name;
+      return AtPlace(
+          rule.tensors.location, "",
+          {ErrorCode::kInvalidArgument,
+           "recipe for \"" + rule.tensors.text + "\" matches no tensor; the model has " + names});
+    }
+    FL_TRY(Recipe recipe, ReadRecipe(rule.recipe));
+    rules.push_back({&rule, std::move(recipe)});
+  }
+  return rules;
+}
+
+const ParsedRule* FindRule(const std::vector<ParsedRule>& rules, std::string_view name) {
+  const auto found = std::ranges::find_if(
+      rules, [&](const ParsedRule& each) { return GlobMatches(each.rule->tensors.text, name); });
+  return found == rules.end() ? nullptr : &*found;
+}
+
+Recipe RawRecipe() {
+  Recipe recipe;
+  recipe.stages.push_back(Stage{.name = "raw", .arguments = {}, .options = {}, .column = 0});
+  return recipe;
+}
+
+// The segments as they come, and the text that the digest is taken of:
+//   segment NAME SHAPE RECIPE, then a line for each tensor: tensor NAME SHAPE
+class Builder {
+ public:
+  explicit Builder(const TensorLayout& layout) : layout_(layout) {}
+
+  Result<> Add(std::string name, std::vector<std::size_t> tensors, Shape shape,
+               const Recipe& recipe, const LocatedText& source) {
+    auto codec = BuildCodec(recipe, shape, parameters_bytes_);
+    if (!codec) return InRecipe(source, name, codec.error());
+    parameters_bytes_ += codec.value()->InitialParameters().size();
+    text_ += "segment " + name + " " + shape.ToText() + " " + ToText(recipe) + "\n";
+    for (const std::size_t tensor : tensors) {
+      text_ += "tensor " + layout_[tensor].name + " " + layout_[tensor].shape.ToText() + "\n";
+    }
+    segments_.push_back(
+        {std::move(name), std::move(tensors), std::move(shape), std::move(codec).value()});
+    return {};
+  }
+  std::vector<Segment> TakeSegments() { return std::move(segments_); }
+  Digest digest() const { return crypto::Sha256(AsBytes(text_)); }
+
+ private:
+  const TensorLayout& layout_;
+  std::vector<Segment> segments_;
+  std::string text_ = "fl segments 1\n";
+  std::size_t parameters_bytes_ = 0;
+};
+
+}  // namespace
+
+Result<SegmentPlan> SegmentPlan::Create(const CompressionConfig& compression,
+                                        const TensorLayout& layout) {
+  FL_TRY(const std::vector<ParsedRule> rules, ReadRules(compression, layout));
+  Builder builder(layout);
+  std::vector<std::size_t> small;
+  std::size_t small_count = 0;
+  for (std::size_t i = 0; i < layout.size(); ++i) {
+    const ParsedRule* rule = FindRule(rules, layout[i].name);
+    if (rule == nullptr) {
+      FL_TRY_OK(builder.Add(layout[i].name, {i}, layout[i].shape, RawRecipe(), {"raw", {}}));
+    } else if (layout[i].shape.count() < compression.gather_below && !IsLossless(rule->recipe)) {
+      small.push_back(i);
+      small_count += layout[i].shape.count();
+    } else {
+      FL_TRY_OK(
+          builder.Add(layout[i].name, {i}, layout[i].shape, rule->recipe, rule->rule->recipe));
+    }
+  }
+  FL_TRY(const Recipe gathered, ReadRecipe(compression.gathered));
+  if (!small.empty()) {
+    FL_TRY_OK(builder.Add("gathered", std::move(small), Shape{small_count}, gathered,
+                          compression.gathered));
+  }
+  SegmentPlan plan;
+  plan.layout_ = layout;
+  plan.digest_ = builder.digest();
+  plan.segments_ = builder.TakeSegments();
+  return plan;
+}
+
+Result<SegmentPlan> SegmentPlan::Uniform(const LocatedText& recipe, const TensorLayout& layout) {
+  FL_TRY(const Recipe parsed, ReadRecipe(recipe));
+  Builder builder(layout);
+  for (std::size_t i = 0; i < layout.size(); ++i) {
+    FL_TRY_OK(builder.Add(layout[i].name, {i}, layout[i].shape, parsed, recipe));
+  }
+  SegmentPlan plan;
+  plan.layout_ = layout;
+  plan.digest_ = builder.digest();
+  plan.segments_ = builder.TakeSegments();
+  return plan;
+}
+
+bool SegmentPlan::lossless() const {
+  return std::ranges::all_of(
+      segments_, [](const Segment& segment) { return segment.codec->traits().lossless; });
+}
+
+std::size_t SegmentPlan::EncodedBytesMax() const {
+  std::size_t bytes = 0;
+  for (const Segment& segment : segments_) bytes += segment.codec->EncodedBytesMax();
+  return bytes;
+}
+
+RoundParameters SegmentPlan::InitialRoundParameters() const {
+  RoundParameters parameters;
+  for (const Segment& segment : segments_) {
+    const Bytes part = segment.codec->InitialParameters();
+    parameters.bytes.insert(parameters.bytes.end(), part.begin(), part.end());
+  }
+  return parameters;
+}
+
+void SegmentPlan::Gather(std::size_t segment, std::span<const float> flat,
+                         std::span<float> out) const {
+  FL_CHECK(flat.size() == layout_.total() && out.size() == segments_[segment].codec->count(),
+           "sizes are the plan's");
+  std::size_t at = 0;
+  for (const std::size_t tensor : segments_[segment].tensors) {
+    const auto values = flat.subspan(layout_.offset(tensor), layout_[tensor].shape.count());
+    std::ranges::copy(values, out.begin() + static_cast<std::ptrdiff_t>(at));
+    at += values.size();
+  }
+}
+
+void SegmentPlan::Scatter(std::size_t segment, std::span<const float> values,
+                          std::span<float> flat) const {
+  FL_CHECK(flat.size() == layout_.total() && values.size() == segments_[segment].codec->count(),
+           "sizes are the plan's");
+  std::size_t at = 0;
+  for (const std::size_t tensor : segments_[segment].tensors) {
+    for (float& value : flat.subspan(layout_.offset(tensor), layout_[tensor].shape.count()))
+      value += values[at++];
+  }
+}
+
+}  // namespace fl
