@@ -1,0 +1,167 @@
+#include "fl/compression/check_plan.h"
+
+#include <cmath>
+#include <set>
+#include <string>
+
+#include "fl/common/crypto/sha256.h"
+#include "fl/common/nn/build_graph.h"
+
+namespace fl {
+namespace {
+
+// Where a key stands in a plan's text, for values that carry no location of their own; line 0 when
+// it is not found, because it was left out or is written in an inline table.
+Location FindKey(std::string_view source, std::string_view section, std::string_view key) {
+  std::string_view current;
+  std::uint32_t line_number = 1;
+  for (std::size_t begin = 0; begin < source.size(); ++line_number) {
+    const std::size_t end = std::min(source.find('\n', begin), source.size());
+    const std::string_view line = source.substr(begin, end - begin);
+    const std::size_t first = std::min(line.find_first_not_of(" \t"), line.size());
+    const std::string_view text = line.substr(first);
+    if (text.starts_with('[')) current = text.substr(1, text.find(']') - 1);
+    if (current == section && text.starts_with(key)) {
+      const std::string_view rest = text.substr(key.size());
+      const std::size_t equals = std::min(rest.find_first_not_of(" \t"), rest.size());
+      if (rest.substr(equals).starts_with('='))
+        return {line_number, static_cast<std::uint32_t>(first + 1)};
+    }
+    begin = end + 1;
+  }
+  return {};
+}
+
+std::string PlaceText(const Location& location) {
+  return location.line == 0
+             ? ""
+             : std::to_string(location.line) + ":" + std::to_string(location.column) + ": ";
+}
+
+// An error about "section.key".
+Error AtKey(const Plan& plan, const std::string& section, const std::string& key,
+            const std::string& message, ErrorCode code = ErrorCode::kInvalidArgument) {
+  return {code,
+          PlaceText(FindKey(plan.source, section, key)) + section + "." + key + ": " + message};
+}
+
+Result<nn::Graph> BuildModel(const Plan& plan) {
+  std::vector<std::string> lines;
+  for (const LocatedText& layer : plan.model.layers) lines.push_back(layer.text);
+  std::size_t failed = 0;
+  auto graph = nn::BuildGraph(Shape(plan.model.input), lines, plan.model.loss, &failed);
+  if (graph) return graph;
+  const Location place = failed >= 1 && failed <= plan.model.layers.size()
+                             ? plan.model.layers[failed - 1].location
+                             : FindKey(plan.source, "model", "input");
+  return Error{graph.error().code, PlaceText(place) + "model: " + graph.error().message};
+}
+
+// A cohort of ceil(goal * over_select) clients must be there, and small enough for the server's
+// slots.
+Result<> CheckRounds(const Plan& plan) {
+  constexpr double kCohortMax = 1e6;
+  const RoundsConfig& rounds = plan.rounds;
+  const double cohort = std::ceil(static_cast<double>(rounds.goal) * rounds.over_select);
+  if (cohort > kCohortMax) {
+    return AtKey(plan, "rounds", "goal",
+                 "goal x over_select asks " + std::to_string(cohort) +
+                     " clients in a round; at most 1000000");
+  }
+  if (static_cast<double>(rounds.population_min) < cohort) {
+    return AtKey(plan, "rounds", "population_min",
+                 "expected at least " + std::to_string(static_cast<std::uint64_t>(cohort)) +
+                     ", the clients asked in a round (goal x over_select), found " +
+                     std::to_string(rounds.population_min));
+  }
+  if (plan.simulation.devices < rounds.population_min && !plan.simulation.data.empty()) {
+    return AtKey(
+        plan, "simulation", "devices",
+        "expected at least rounds.population_min = " + std::to_string(rounds.population_min) +
+            ", found " + std::to_string(plan.simulation.devices));
+  }
+  return {};
+}
+
+Result<> CheckPrivacy(const Plan& plan) {
+  if (plan.privacy.noise_multiplier != 0) {
+    return AtKey(plan, "privacy", "noise_multiplier",
+                 "noise is not available in this version; leave it out or set it to 0",
+                 ErrorCode::kUnsupported);
+  }
+  if (plan.privacy.secure_aggregation) {
+    return AtKey(
+        plan, "privacy", "secure_aggregation",
+        "secure aggregation is not available in this version; leave it out or set it to false",
+        ErrorCode::kUnsupported);
+  }
+  return {};
+}
+
+TensorLayout OneTensor(const std::string& name, std::size_t count) {
+  return TensorLayout({{name, Shape{count}}});
+}
+
+Result<SegmentPlan> BuildStream(const Plan& plan, const StreamConfig& stream,
+                                const nn::Graph& graph) {
+  const std::string where = PlaceText(stream.recipe.location) + "stream \"" + stream.name + "\": ";
+  if (stream.source != "label_counts") {
+    return Error{ErrorCode::kUnsupported,
+                 where + "unknown source \"" + stream.source + "\"; this version has label_counts"};
+  }
+  if (plan.model.loss != "softmax_cross_entropy") {
+    return Error{ErrorCode::kInvalidArgument,
+                 where + "label_counts needs classes: loss = \"softmax_cross_entropy\""};
+  }
+  return SegmentPlan::Uniform(stream.recipe, OneTensor(stream.name, graph.output_shape().count()));
+}
+
+Result<std::vector<SegmentPlan>> BuildStreams(const Plan& plan, const nn::Graph& graph) {
+  std::vector<SegmentPlan> streams;
+  std::set<std::string> names = {"delta", "metrics"};
+  for (const StreamConfig& stream : plan.streams) {
+    if (!names.insert(stream.name).second) {
+      return Error{
+          ErrorCode::kInvalidArgument,
+          PlaceText(stream.recipe.location) + "stream: the name \"" + stream.name + "\" is taken"};
+    }
+    FL_TRY(SegmentPlan built, BuildStream(plan, stream, graph));
+    if (!built.InitialRoundParameters().bytes.empty()) {
+      return Error{ErrorCode::kUnsupported, PlaceText(stream.recipe.location) + "stream \"" +
+                                                stream.name +
+                                                "\": scale=shared is for model updates only"};
+    }
+    streams.push_back(std::move(built));
+  }
+  return streams;
+}
+
+Result<CheckedPlan> Check(Plan plan) {
+  CheckedPlan checked;
+  FL_TRY(checked.graph, BuildModel(plan));
+  FL_TRY_OK(CheckRounds(plan));
+  FL_TRY_OK(CheckPrivacy(plan));
+  FL_TRY(checked.delta, SegmentPlan::Create(plan.compression, checked.graph.parameters));
+  FL_TRY(checked.metrics, SegmentPlan::Uniform({"raw", {}}, OneTensor("metrics", 4)));
+  FL_TRY(checked.streams, BuildStreams(plan, checked.graph));
+  FL_TRY(checked.passes, deploy::ParsePassList(plan.deployment, checked.graph));
+  checked.plan_digest = crypto::Sha256(AsBytes(plan.source));
+  checked.recipe_digest = checked.delta.digest();
+  checked.plan = std::move(plan);
+  return checked;
+}
+
+}  // namespace
+
+Result<std::shared_ptr<const CheckedPlan>> CheckPlan(Plan plan, std::string_view name) {
+  auto checked = Check(std::move(plan));
+  if (checked)
+    return std::shared_ptr<const CheckedPlan>(
+        std::make_shared<CheckedPlan>(std::move(checked).value()));
+  // A place follows the name without a space: "plan.toml:3:1: ...".
+  const std::string& message = checked.error().message;
+  const bool placed = !message.empty() && message.front() >= '0' && message.front() <= '9';
+  return Error{checked.error().code, std::string(name) + (placed ? ":" : ": ") + message};
+}
+
+}  // namespace fl
