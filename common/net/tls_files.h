@@ -22,8 +22,10 @@ enum class TlsSide : std::uint8_t { kClient, kServer };
 
 // Reads a folder as fl-pki writes it: ca.crt, client.crt, client.key for a client; ca.crt,
 // server.crt, server.key and, where there is one, revoked.crl for a server. kNotFound names the
-// missing file; kUnauthorized when others than its owner can read the key; kMalformed when a file
-// does not hold what its name says, or when key and certificate do not belong together.
+// missing file; kUnauthorized when others than its owner can read the key, when the certificate is
+// the other side's, or when the CA did not sign the revocation list; kMalformed when a file does
+// not hold what its name says. That key and certificate belong together is checked by HttpServer
+// and HttpClient.
 Result<TlsFiles> LoadTlsFiles(const std::filesystem::path& folder, TlsSide side);
 
 }  // namespace fl::net

@@ -1,0 +1,318 @@
+#include "fl/common/net/internal/http_session.h"
+
+#include <algorithm>
+#include <exception>
+#include <limits>
+#include <utility>
+
+#include <boost/asio/as_tuple.hpp>
+#include <boost/asio/buffer.hpp>
+#include <boost/asio/deferred.hpp>
+#include <boost/asio/post.hpp>
+#include <boost/asio/read.hpp>
+#include <boost/asio/use_awaitable.hpp>
+#include <boost/asio/write.hpp>
+#include <boost/beast/http/empty_body.hpp>
+#include <boost/beast/http/parser.hpp>
+#include <boost/beast/http/read.hpp>
+
+namespace fl::net::internal {
+
+namespace asio = boost::asio;
+namespace beast = boost::beast;
+namespace http = beast::http;
+using asio::ip::tcp;
+using Parser = http::request_parser<http::empty_body>;
+
+namespace {
+
+constexpr auto kTuple = asio::as_tuple(asio::deferred);
+constexpr std::size_t kStepBytes = 64 << 10;
+// Kept between requests. A smaller buffer would grow from 512 bytes, read by read.
+constexpr std::size_t kBufferBytes = 4096;
+// How long a refused peer's bytes are read and dropped, so that a reset does not overtake the
+// answer.
+constexpr auto kLinger = std::chrono::seconds(1);
+
+std::chrono::steady_clock::time_point Now() {
+  return std::chrono::steady_clock::now();
+}
+
+bool EqualIgnoringCase(std::string_view a, std::string_view b) {
+  return beast::iequals(a, b);
+}
+
+// What stands in Request::headers: all but what frames the message.
+bool IsFraming(http::field name) {
+  return name == http::field::host || name == http::field::content_length ||
+         name == http::field::connection || name == http::field::transfer_encoding ||
+         name == http::field::expect;
+}
+
+Request ToRequest(const http::request_header<>& header) {
+  Request request;
+  request.method = header.method_string();
+  request.target = header.target();
+  request.host = header[http::field::host];
+  for (const auto& field : header) {
+    if (IsFraming(field.name())) continue;
+    request.headers.emplace_back(field.name_string(), field.value());
+  }
+  return request;
+}
+
+// The status that answers a head which the parser refused; 0 for a connection that broke.
+unsigned StatusOf(const beast::error_code& error) {
+  if (error == http::error::header_limit || error == http::error::buffer_overflow) return 431;
+  if (error == http::error::body_limit) return 413;
+  if (error == http::error::end_of_stream || error == http::error::partial_message) return 0;
+  return error.category() == http::make_error_code(http::error::bad_method).category() ? 400 : 0;
+}
+
+}  // namespace
+
+void HttpSession::AnswerSlot::Put(Response answer) {
+  const std::lock_guard lock(mutex_);
+  if (session_ == nullptr) return;
+  asio::post(session_->stream_.get_executor(),
+             [session = session_->shared_from_this(), kept = std::move(answer)]() mutable {
+               session->answer_ = std::move(kept);
+               session->answered_.cancel();
+             });
+}
+
+void HttpSession::AnswerSlot::Close() {
+  const std::lock_guard lock(mutex_);
+  session_ = nullptr;
+}
+
+class HttpSession::SessionResponder final : public Responder {
+ public:
+  explicit SessionResponder(std::shared_ptr<AnswerSlot> slot) : slot_(std::move(slot)) {}
+  SessionResponder(const SessionResponder&) = delete;
+  SessionResponder& operator=(const SessionResponder&) = delete;
+  ~SessionResponder() override {
+    if (slot_ != nullptr) slot_->Put({.status = 503, .headers = {}, .body = {}});
+  }
+  void Send(Response response) override {
+    FL_CHECK(slot_ != nullptr, "a responder answers once");
+    std::exchange(slot_, nullptr)->Put(std::move(response));
+  }
+
+ private:
+  std::shared_ptr<AnswerSlot> slot_;
+};
+
+HttpSession::HttpSession(tcp::socket socket, asio::ssl::context& tls, const HttpLimits& limits,
+                         RequestHandler& handler, SharedRevocations& revocations)
+    : stream_(std::move(socket), tls),
+      limits_(limits),
+      handler_(handler),
+      revocations_(revocations),
+      buffer_(limits.head_bytes_max + kBufferBytes),
+      deadline_(stream_.get_executor()),
+      answered_(stream_.get_executor(), Instant::max()),
+      slot_(std::make_shared<AnswerSlot>(*this)) {
+  buffer_.reserve(std::min(kBufferBytes, buffer_.max_size()));
+}
+
+asio::awaitable<void> HttpSession::Run() {
+  try {
+    if (co_await Handshake()) {
+      while (co_await ServeOne()) continue;
+    }
+  } catch (const std::exception&) {
+    // Out of memory, or a socket call that fails: this connection ends, the others go on.
+  }
+  slot_->Close();
+  Close();
+}
+
+void HttpSession::Signal(TaskSignal signal) {
+  asio::post(stream_.get_executor(),
+             [session = shared_from_this(), signal] { session->OnSignal(signal); });
+}
+
+void HttpSession::OnSignal(TaskSignal signal) {
+  if (signal == TaskSignal::kRecheck) {
+    if (IsRevoked()) Close();
+    return;
+  }
+  is_stopping_ = true;
+  const bool is_busy = phase_ == Phase::kReading || phase_ == Phase::kAnswering;
+  if (signal == TaskSignal::kClose || !is_busy) Close();
+}
+
+bool HttpSession::IsRevoked() {
+  const auto list = revocations_.With([](const auto& current) { return current; });
+  return list != nullptr && list->Contains(serial_);
+}
+
+asio::awaitable<bool> HttpSession::Handshake() {
+  beast::error_code ignored;
+  stream_.next_layer().set_option(tcp::no_delay(true), ignored);
+  SetDeadline(Now() + limits_.handshake, AtDeadline::kClose);
+  const auto [error] = co_await stream_.async_handshake(Stream::server, kTuple);
+  if (error) {
+    co_await Linger();  // The alert that says why is under way.
+    co_return false;
+  }
+  const auto info = PeerCertificate(stream_.native_handle());
+  if (!info) co_return false;
+  const bool is_admin = info->role == crypto::CertificateRole::kAdmin;
+  peer_ = Peer{info->uri(), is_admin ? Role::kAdmin : Role::kClient};
+  serial_ = info->serial;
+  // Again: it may have been revoked since the handshake looked, before kRecheck could know whom
+  // this connection serves.
+  co_return !IsRevoked();
+}
+
+asio::awaitable<bool> HttpSession::ServeOne() {
+  phase_ = Phase::kIdle;
+  if (is_stopping_ || !is_open()) co_return false;
+  if (!co_await AwaitRequest()) co_return false;
+  phase_ = Phase::kReading;
+  const Instant deadline = Now() + limits_.read;
+  SetDeadline(deadline, AtDeadline::kEndReading);
+  Head head;
+  unsigned refusal = co_await ReadHead(head);
+  if (refusal == 200) refusal = co_await ReadBody(head, deadline);
+  ClearDeadline();
+  if (refusal != 200) {
+    co_await Refuse(is_late_ ? 408 : refusal);
+    co_return false;
+  }
+  phase_ = Phase::kAnswering;
+  const bool with_body = head.request.method != "HEAD";
+  std::optional<Response> answer = co_await Answer(std::move(head.request));
+  if (!answer) co_return false;
+  const bool keep_alive = head.keep_alive && !is_stopping_;
+  co_return co_await Write(std::move(*answer), with_body, keep_alive);
+}
+
+asio::awaitable<bool> HttpSession::AwaitRequest() {
+  if (buffer_.size() > 0) co_return true;
+  SetDeadline(Now() + limits_.idle, AtDeadline::kClose);
+  const auto space = buffer_.prepare(std::min(kBufferBytes, buffer_.max_size()));
+  const auto [error, count] = co_await stream_.async_read_some(space, kTuple);
+  buffer_.commit(count);
+  co_return !error;
+}
+
+asio::awaitable<unsigned> HttpSession::ReadHead(Head& head) {
+  Parser parser;
+  parser.header_limit(static_cast<std::uint32_t>(limits_.head_bytes_max));
+  parser.body_limit(limits_.body_bytes_max);
+  const auto [error, count] = co_await http::async_read_header(stream_, buffer_, parser, kTuple);
+  if (error) co_return StatusOf(error);
+  if (parser.chunked()) co_return 411;
+  const auto& header = parser.get();
+  head.request = ToRequest(header);
+  head.body_bytes = static_cast<std::size_t>(parser.content_length().value_or(0));
+  head.keep_alive = parser.keep_alive();
+  head.expects_continue = EqualIgnoringCase(header[http::field::expect], "100-continue");
+  co_return 200;
+}
+
+asio::awaitable<unsigned> HttpSession::ReadBody(Head& head, Instant deadline) {
+  if (head.expects_continue && buffer_.size() < head.body_bytes) {
+    if (!co_await WriteAll(AsBytes("HTTP/1.1 100 Continue\r\n\r\n"))) co_return 0;
+  }
+  const std::uint64_t rate = std::max<std::size_t>(limits_.body_bytes_per_second_min, 1);
+  SetDeadline(deadline + std::chrono::microseconds(head.body_bytes * 1000000 / rate),
+              AtDeadline::kEndReading);
+  Bytes& body = head.request.body;
+  const std::size_t here = std::min(buffer_.size(), head.body_bytes);
+  const auto* const first = static_cast<const std::byte*>(buffer_.data().data());
+  body.assign(first, first + here);
+  buffer_.consume(here);
+  // In steps, so that a declared length alone costs no memory.
+  while (body.size() < head.body_bytes) {
+    const std::size_t at = body.size();
+    body.resize(std::min(head.body_bytes, at + kStepBytes));
+    const auto space = asio::buffer(body.data() + at, body.size() - at);
+    const auto [error, count] = co_await asio::async_read(stream_, space, kTuple);
+    if (error) co_return 0;
+  }
+  co_return 200;
+}
+
+asio::awaitable<std::optional<Response>> HttpSession::Answer(Request request) {
+  answer_.reset();
+  handler_.OnRequest(peer_, std::move(request), std::make_unique<SessionResponder>(slot_));
+  while (!answer_ && is_open()) co_await answered_.async_wait(kTuple);
+  co_return std::exchange(answer_, std::nullopt);
+}
+
+asio::awaitable<bool> HttpSession::Write(Response response, bool with_body, bool keep_alive) {
+  if (!keep_alive) response.headers.emplace_back("Connection", "close");
+  std::string head = SerializeHead(response);
+  ByteSpan body = response.body;
+  if (!with_body) body = {};
+  // The beginning of the body travels in the head's TLS record.
+  const std::size_t joined = std::min(body.size(), kStepBytes);
+  head.append(AsText(body.first(joined)));
+  const bool is_written =
+      co_await WriteAll(AsBytes(head)) && co_await WriteAll(body.subspan(joined));
+  ClearDeadline();
+  if (is_written && !keep_alive) co_await Linger();
+  co_return is_written&& keep_alive;
+}
+
+asio::awaitable<bool> HttpSession::WriteAll(ByteSpan bytes) {
+  while (!bytes.empty()) {
+    const ByteSpan step = bytes.first(std::min(bytes.size(), kStepBytes));
+    SetDeadline(Now() + limits_.write, AtDeadline::kClose);
+    const auto [error, count] =
+        co_await asio::async_write(stream_, asio::buffer(step.data(), step.size()), kTuple);
+    if (error) co_return false;
+    bytes = bytes.subspan(step.size());
+  }
+  co_return true;
+}
+
+asio::awaitable<void> HttpSession::Refuse(unsigned status) {
+  if (status == 0) co_return;
+  Response response;
+  response.status = status;
+  co_await Write(std::move(response), true, false);
+}
+
+asio::awaitable<void> HttpSession::Linger() {
+  beast::error_code failed;
+  tcp::socket& socket = stream_.next_layer();
+  socket.shutdown(tcp::socket::shutdown_send, failed);
+  if (failed) co_return;
+  SetDeadline(Now() + kLinger, AtDeadline::kClose);
+  buffer_.clear();
+  const auto space = buffer_.prepare(std::min(kBufferBytes, buffer_.max_size()));
+  while (true) {
+    const auto [error, count] = co_await socket.async_read_some(space, kTuple);
+    if (error) co_return;
+  }
+}
+
+void HttpSession::SetDeadline(Instant deadline, AtDeadline effect) {
+  deadline_.expires_at(deadline);
+  deadline_.async_wait([session = shared_from_this(), effect](const beast::error_code& error) {
+    if (!error) session->OnDeadline(effect);
+  });
+}
+
+void HttpSession::OnDeadline(AtDeadline effect) {
+  // It may have expired while a later deadline was being set.
+  if (deadline_.expiry() > Now()) return;
+  is_late_ = true;
+  if (effect == AtDeadline::kClose) return Close();
+  beast::error_code ignored;
+  stream_.next_layer().shutdown(tcp::socket::shutdown_receive, ignored);
+}
+
+void HttpSession::Close() {
+  beast::error_code ignored;
+  stream_.next_layer().close(ignored);
+  deadline_.cancel();
+  answered_.cancel();
+}
+
+}  // namespace fl::net::internal

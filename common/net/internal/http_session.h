@@ -1,0 +1,102 @@
+#pragma once
+
+#include <chrono>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+
+#include <boost/asio/awaitable.hpp>
+#include <boost/asio/ip/tcp.hpp>
+#include <boost/asio/ssl/context.hpp>
+#include <boost/asio/ssl/stream.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <boost/beast/core/flat_buffer.hpp>
+
+#include "fl/common/net/http.h"
+#include "fl/common/net/internal/task_group.h"
+#include "fl/common/net/internal/tls_context.h"
+
+namespace fl::net::internal {
+
+// One connection of the server: handshake, then request after request until one side has enough.
+// All of it runs on the strand that is the socket's executor; Signal may be called from any thread.
+class HttpSession final : public std::enable_shared_from_this<HttpSession> {
+ public:
+  // Limits, handler and revocations must outlive the session.
+  HttpSession(boost::asio::ip::tcp::socket socket, boost::asio::ssl::context& tls,
+              const HttpLimits& limits, RequestHandler& handler, SharedRevocations& revocations);
+
+  // The whole life of the connection.
+  boost::asio::awaitable<void> Run();
+  // kRecheck closes it when its certificate was revoked.
+  void Signal(TaskSignal signal);
+
+ private:
+  using Stream = boost::asio::ssl::stream<boost::asio::ip::tcp::socket>;
+  using Instant = std::chrono::steady_clock::time_point;
+  enum class Phase : std::uint8_t { kHandshake, kIdle, kReading, kAnswering };
+  // What happens at a deadline: the connection closes, or reading ends and an answer can still be
+  // written.
+  enum class AtDeadline : std::uint8_t { kClose, kEndReading };
+
+  // Where a responder, which may outlive the session, leaves its answer.
+  class AnswerSlot {
+   public:
+    explicit AnswerSlot(HttpSession& session) : session_(&session) {}
+    void Put(Response answer);
+    void Close();
+
+   private:
+    std::mutex mutex_;
+    HttpSession* session_;  // Null once the session has ended.
+  };
+  class SessionResponder;
+
+  // What the head said about the request.
+  struct Head {
+    Request request;
+    std::size_t body_bytes = 0;
+    bool keep_alive = true;
+    bool expects_continue = false;
+  };
+
+  boost::asio::awaitable<bool> Handshake();
+  // False when the connection is to end.
+  boost::asio::awaitable<bool> ServeOne();
+  // The first bytes of a request; false when the peer left, or was idle for too long.
+  boost::asio::awaitable<bool> AwaitRequest();
+  // A number is the status to refuse the request with, 0 to close without an answer.
+  boost::asio::awaitable<unsigned> ReadHead(Head& head);
+  boost::asio::awaitable<unsigned> ReadBody(Head& head, Instant deadline);
+  boost::asio::awaitable<std::optional<Response>> Answer(Request request);
+  boost::asio::awaitable<bool> Write(Response response, bool with_body, bool keep_alive);
+  boost::asio::awaitable<bool> WriteAll(ByteSpan bytes);
+  boost::asio::awaitable<void> Refuse(unsigned status);
+  boost::asio::awaitable<void> Linger();
+
+  void OnSignal(TaskSignal signal);
+  bool IsRevoked();
+  void SetDeadline(Instant deadline, AtDeadline effect);
+  void ClearDeadline() { deadline_.cancel(); }
+  void OnDeadline(AtDeadline effect);
+  void Close();
+  bool is_open() const { return stream_.next_layer().is_open(); }
+
+  Stream stream_;
+  const HttpLimits& limits_;
+  RequestHandler& handler_;
+  SharedRevocations& revocations_;
+  boost::beast::flat_buffer buffer_;
+  boost::asio::steady_timer deadline_;
+  boost::asio::steady_timer answered_;  // Never expires; cancelled when the answer is there.
+  std::shared_ptr<AnswerSlot> slot_;    // Shared with the responder.
+  std::optional<Response> answer_;
+  Peer peer_;
+  std::string serial_;
+  Phase phase_ = Phase::kHandshake;
+  bool is_stopping_ = false;
+  bool is_late_ = false;
+};
+
+}  // namespace fl::net::internal
