@@ -62,6 +62,7 @@ class Client final : public HttpClient {
 
   asio::awaitable<void> Run(const Request& request, std::optional<Result<Response>>& result);
   asio::awaitable<Result<Response>> Perform(const Request& request);
+  asio::awaitable<Result<Response>> SendAndReceive(const Request& request);
   asio::awaitable<Result<>> Connect();
   asio::awaitable<Result<>> ConnectTo(const tcp::resolver::results_type& addresses);
   asio::awaitable<Result<>> Send(const Request& request);
@@ -153,9 +154,7 @@ asio::awaitable<Result<Response>> Client::Perform(const Request& request) {
       FL_CO_TRY_OK(co_await Connect());
     }
     has_answer_begun_ = false;
-    const Result<> sent = co_await Send(request);
-    Result<Response> response =
-        sent ? co_await Receive(request.method != "HEAD") : Result<Response>(sent.error());
+    Result<Response> response = co_await SendAndReceive(request);
     if (response || !is_reused || attempt > 0 || has_answer_begun_ || is_late_ || is_cancelled_ ||
         response.error().code != ErrorCode::kUnavailable) {
       co_return response;
@@ -163,6 +162,11 @@ asio::awaitable<Result<Response>> Client::Perform(const Request& request) {
     // The server had closed the idle connection: the request goes once more, over a new one.
     stream_.reset();
   }
+}
+
+asio::awaitable<Result<Response>> Client::SendAndReceive(const Request& request) {
+  FL_CO_TRY_OK(co_await Send(request));
+  co_return co_await Receive(request.method != "HEAD");
 }
 
 asio::awaitable<Result<>> Client::Connect() {

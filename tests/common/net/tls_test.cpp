@@ -1,0 +1,248 @@
+#include <thread>
+
+#include <boost/asio/connect.hpp>
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/ip/tcp.hpp>
+#include <boost/asio/read.hpp>
+#include <boost/asio/ssl/context.hpp>
+#include <boost/asio/ssl/stream.hpp>
+#include <boost/asio/write.hpp>
+#include <doctest/doctest.h>
+#include <openssl/ssl.h>
+
+#include "fl/common/net/http.h"
+#include "fl/tests/common/net/handlers.h"
+#include "fl/tests/common/net/tls_fixture.h"
+
+namespace {
+
+using namespace fl;           // NOLINT(google-build-using-namespace): a test.
+using namespace fl::testing;  // NOLINT(google-build-using-namespace): a test.
+namespace asio = boost::asio;
+using crypto::CertificateRole;
+
+constexpr Duration kPatience = std::chrono::seconds(60);
+
+// A server and the answer to one request that is made with the given files.
+struct Meeting {
+  explicit Meeting(const net::TlsFiles& server_files)
+      : server(Get(net::HttpServer::Start("127.0.0.1", 0, server_files, {}, 2, handler))) {}
+
+  Result<net::Response> Ask(const net::TlsFiles& files, const std::string& host = "127.0.0.1") {
+    const auto client = Get(net::HttpClient::Create(host, server->port(), files, {}));
+    return client->Exchange(
+        {.method = "GET", .target = "/", .host = host, .headers = {}, .body = {}}, kPatience);
+  }
+
+  EchoHandler handler;
+  std::unique_ptr<net::HttpServer> server;
+};
+
+net::TlsFiles Copy(const net::TlsFiles& files) {
+  net::TlsFiles copy;
+  copy.authority = files.authority;
+  copy.certificate = files.certificate;
+  copy.key = crypto::Secret::Copy(files.key.bytes());
+  copy.revoked = files.revoked;
+  return copy;
+}
+
+// What a bare TLS client without our checks gets from the server after one request: bytes, or an
+// error.
+boost::system::error_code AskBare(std::uint16_t port, asio::ssl::context& context) {
+  asio::io_context io;
+  asio::ssl::stream<asio::ip::tcp::socket> stream(io, context);
+  boost::system::error_code failed;
+  stream.next_layer().connect({asio::ip::make_address("127.0.0.1"), port}, failed);
+  if (!failed) stream.handshake(asio::ssl::stream_base::client, failed);
+  const std::string request = "GET / HTTP/1.1\r\nHost: x\r\n\r\n";
+  if (!failed) asio::write(stream, asio::buffer(request), failed);
+  char letter = 0;
+  if (!failed) asio::read(stream, asio::buffer(&letter, 1), failed);
+  return failed;
+}
+
+void UseFiles(asio::ssl::context& context, const net::TlsFiles& files) {
+  const std::string key(files.key.text());
+  context.use_certificate(asio::buffer(files.certificate), asio::ssl::context::pem);
+  context.use_private_key(asio::buffer(key), asio::ssl::context::pem);
+}
+
+}  // namespace
+
+TEST_CASE("TLS: the server refuses a certificate of another authority") {
+  const TestPki pki;
+  const TestPki foreign;
+  Meeting meeting(pki.Server());
+  net::TlsFiles files = foreign.Client();
+  files.authority = pki.authority().certificate();
+  const auto response = meeting.Ask(files);
+  REQUIRE(CodeOf(response) == ErrorCode::kUnauthorized);
+  CHECK(response.error().message.find("refuses our certificate") != std::string::npos);
+  CHECK(meeting.handler.count() == 0);
+}
+
+TEST_CASE("TLS: the client refuses a server of another authority") {
+  const TestPki pki;
+  const TestPki foreign;
+  Meeting meeting(pki.Server());
+  CHECK(CodeOf(meeting.Ask(foreign.Client())) == ErrorCode::kUnauthorized);
+  CHECK(meeting.handler.count() == 0);
+}
+
+TEST_CASE("TLS: the server refuses an expired certificate and one that is not valid yet") {
+  const TestPki pki;
+  Meeting meeting(pki.Server());
+  const TimePoint now = NowForTests();
+  using std::chrono::hours;
+  const auto past = pki.Issue("old", CertificateRole::kClient, {now - hours(2), now - hours(1)});
+  const auto future = pki.Issue("new", CertificateRole::kClient, {now + hours(1), now + hours(2)});
+  CHECK(CodeOf(meeting.Ask(past)) == ErrorCode::kUnauthorized);
+  CHECK(CodeOf(meeting.Ask(future)) == ErrorCode::kUnauthorized);
+  CHECK(meeting.handler.count() == 0);
+}
+
+TEST_CASE("TLS: the server refuses a server's certificate as a client's") {
+  const TestPki pki;
+  Meeting meeting(pki.Server());
+  CHECK(CodeOf(meeting.Ask(pki.Server())) == ErrorCode::kUnauthorized);
+  CHECK(meeting.handler.count() == 0);
+}
+
+TEST_CASE("TLS: the client refuses a device's certificate as a server's") {
+  const TestPki pki;
+  Meeting meeting(pki.Client());
+  CHECK(CodeOf(meeting.Ask(pki.Client())) == ErrorCode::kUnauthorized);
+  CHECK(meeting.handler.count() == 0);
+}
+
+TEST_CASE("TLS: the client refuses a server under another name or address") {
+  const TestPki pki;
+  Meeting named(pki.Server({"fl.example", "localhost"}));
+  CHECK(CodeOf(named.Ask(pki.Client(), "127.0.0.1")) == ErrorCode::kUnauthorized);
+  CHECK(CodeOf(named.Ask(pki.Client(), "localhost")) == ErrorCode::kOk);
+  Meeting other(pki.Server({"10.0.0.1", "fl.example"}));
+  CHECK(CodeOf(other.Ask(pki.Client(), "127.0.0.1")) == ErrorCode::kUnauthorized);
+  CHECK(CodeOf(other.Ask(pki.Client(), "localhost")) == ErrorCode::kUnauthorized);
+  CHECK(other.handler.count() == 0);
+}
+
+TEST_CASE("TLS: the server refuses a revoked certificate and accepts the others") {
+  const TestPki pki;
+  const net::TlsFiles good = pki.Client("good");
+  const net::TlsFiles bad = pki.Client("bad");
+  net::TlsFiles files = pki.Server();
+  files.revoked = pki.Revoke({bad.certificate});
+  Meeting meeting(files);
+  CHECK(CodeOf(meeting.Ask(bad)) == ErrorCode::kUnauthorized);
+  CHECK(CodeOf(meeting.Ask(good)) == ErrorCode::kOk);
+  CHECK(meeting.handler.count() == 1);
+}
+
+TEST_CASE("TLS: a revocation closes the live connection of its client alone") {
+  const TestPki pki;
+  const net::TlsFiles good = pki.Client("good");
+  const net::TlsFiles bad = pki.Client("bad");
+  Meeting meeting(pki.Server());
+  const net::Request request{
+      .method = "GET", .target = "/", .host = "x", .headers = {}, .body = {}};
+  const auto stays = Get(net::HttpClient::Create("127.0.0.1", meeting.server->port(), good, {}));
+  const auto leaves = Get(net::HttpClient::Create("127.0.0.1", meeting.server->port(), bad, {}));
+  CHECK(Get(stays->Exchange(request, kPatience)).status == 200);
+  CHECK(Get(leaves->Exchange(request, kPatience)).status == 200);
+  REQUIRE(meeting.server->connections() == 2);
+  REQUIRE(meeting.server->Revoke(pki.Revoke({bad.certificate})));
+  while (meeting.server->connections() > 1) std::this_thread::yield();
+  CHECK(CodeOf(leaves->Exchange(request, kPatience)) == ErrorCode::kUnauthorized);
+  CHECK(Get(stays->Exchange(request, kPatience)).status == 200);
+}
+
+TEST_CASE("TLS: a revocation list that the authority did not sign is refused") {
+  const TestPki pki;
+  const TestPki foreign;
+  net::TlsFiles files = pki.Server();
+  files.revoked = foreign.Revoke({});
+  EchoHandler handler;
+  const auto refused = net::HttpServer::Start("127.0.0.1", 0, files, {}, 1, handler);
+  CHECK(CodeOf(refused) == ErrorCode::kUnauthorized);
+  Meeting meeting(pki.Server());
+  CHECK(CodeOf(meeting.server->Revoke(foreign.Revoke({}))) == ErrorCode::kUnauthorized);
+  CHECK(CodeOf(meeting.server->Revoke("nonsense")) == ErrorCode::kMalformed);
+}
+
+TEST_CASE("TLS: a client without a certificate reaches no handler") {
+  const TestPki pki;
+  Meeting meeting(pki.Server());
+  asio::ssl::context context(asio::ssl::context::tls_client);
+  CHECK(AskBare(meeting.server->port(), context));
+  CHECK(meeting.handler.count() == 0);
+}
+
+TEST_CASE(
+    "TLS: a client that speaks no more than TLS 1.2 is refused and one of TLS 1.3 is served") {
+  const TestPki pki;
+  Meeting meeting(pki.Server());
+  const net::TlsFiles files = pki.Client();
+  asio::ssl::context old(asio::ssl::context::tls_client);
+  UseFiles(old, files);
+  SSL_CTX_set_max_proto_version(old.native_handle(), TLS1_2_VERSION);
+  CHECK(AskBare(meeting.server->port(), old));
+  CHECK(meeting.handler.count() == 0);
+  asio::ssl::context current(asio::ssl::context::tls_client);
+  UseFiles(current, files);
+  CHECK_FALSE(AskBare(meeting.server->port(), current));
+  CHECK(meeting.handler.count() == 1);
+}
+
+TEST_CASE("TLS: a peer that speaks no TLS is dropped and the server goes on") {
+  const TestPki pki;
+  Meeting meeting(pki.Server());
+  asio::io_context io;
+  asio::ip::tcp::socket socket(io);
+  socket.connect({asio::ip::make_address("127.0.0.1"), meeting.server->port()});
+  asio::write(socket, asio::buffer(std::string("GET / HTTP/1.1\r\n\r\n")));
+  boost::system::error_code ended;
+  std::string answer(4096, '\0');
+  asio::read(socket, asio::buffer(answer), ended);
+  CHECK(ended == asio::error::eof);
+  CHECK(CodeOf(meeting.Ask(pki.Client())) == ErrorCode::kOk);
+  CHECK(meeting.handler.count() == 1);
+}
+
+TEST_CASE("TLS: a connection that never begins its handshake is closed at the deadline") {
+  const TestPki pki;
+  EchoHandler handler;
+  net::HttpLimits limits;
+  limits.handshake = std::chrono::milliseconds(20);
+  const auto server = Get(net::HttpServer::Start("127.0.0.1", 0, pki.Server(), limits, 1, handler));
+  asio::io_context io;
+  asio::ip::tcp::socket socket(io);
+  socket.connect({asio::ip::make_address("127.0.0.1"), server->port()});
+  char letter = 0;
+  boost::system::error_code ended;
+  asio::read(socket, asio::buffer(&letter, 1), ended);
+  CHECK(ended == asio::error::eof);
+}
+
+TEST_CASE("TLS: files that do not make an end are refused by both sides") {
+  const TestPki pki;
+  EchoHandler handler;
+  const net::TlsFiles good = pki.Server();
+  const auto start = [&](const net::TlsFiles& files) {
+    return CodeOf(net::HttpServer::Start("127.0.0.1", 0, files, {}, 1, handler));
+  };
+  net::TlsFiles files = Copy(good);
+  files.authority = "nonsense";
+  CHECK(start(files) == ErrorCode::kMalformed);
+  files = Copy(good);
+  files.certificate.clear();
+  CHECK(start(files) == ErrorCode::kMalformed);
+  files = Copy(good);
+  files.key = crypto::Secret::Copy(AsBytes("nonsense"));
+  CHECK(start(files) == ErrorCode::kMalformed);
+  files = Copy(good);
+  files.key = crypto::PrivateKey::Generate().ToPem();
+  CHECK(start(files) == ErrorCode::kInvalidArgument);
+  CHECK(CodeOf(net::HttpClient::Create("localhost", 1, files, {})) == ErrorCode::kInvalidArgument);
+  CHECK(CodeOf(net::HttpClient::Create("", 1, good, {})) == ErrorCode::kInvalidArgument);
+}
