@@ -1,0 +1,279 @@
+#include "fl/common/nn/internal/backward.h"
+
+#include <algorithm>
+
+#include "fl/common/nn/internal/aligned_buffer.h"
+#include "fl/common/nn/internal/forward.h"
+
+namespace fl::nn::internal {
+namespace {
+
+using kernels::FloatKernels;
+using kernels::Product;
+
+float* GradientOf(const BackwardCall& call, std::size_t i) {
+  return call.parameter_gradient + call.graph.parameters.offset(call.node.parameters[i]);
+}
+
+void BiasGradient(const BackwardCall& call, std::size_t rows, std::size_t columns) {
+  float* sums = GradientOf(call, 1);
+  std::fill_n(sums, columns, 0.0F);
+  call.kernels.add_columns(call.output_gradient, rows, columns, sums);
+}
+
+std::size_t DenseScratch(const Graph& graph, const Node& node, std::size_t batch,
+                         const FloatKernels& kernels) {
+  const Shape& weight = graph.parameters[node.parameters[0]].shape;
+  return std::max(PanelFloats(batch, weight[1], kernels),
+                  PanelFloats(weight[1], weight[0], kernels));
+}
+
+// Weight: input transposed times output gradient. Input: output gradient times weight transposed.
+void DenseBackward(const BackwardCall& call) {
+  const std::size_t inputs = call.graph.nodes[call.node.inputs[0]].shape.count();
+  const std::size_t units = call.node.shape[0];
+  BiasGradient(call, call.batch, units);
+  call.kernels.pack_panels({call.output_gradient, call.batch, units, units, 1, 0}, call.scratch);
+  Product weight;
+  weight.a = call.input;
+  weight.rows = inputs;
+  weight.row_stride = 1;
+  weight.segment_length = call.batch;
+  weight.step = inputs;
+  weight.b = call.scratch;
+  weight.packed = true;
+  weight.c = GradientOf(call, 0);
+  weight.c_stride = units;
+  weight.columns = units;
+  call.kernels.multiply(weight);
+  if (call.input_gradient == nullptr) return;
+  call.kernels.pack_panels(
+      {ParameterOf(call.graph, call.node, 0, call.parameters), units, inputs, 1, units, 0},
+      call.scratch);
+  Product input;
+  input.a = call.output_gradient;
+  input.rows = call.batch;
+  input.row_stride = units;
+  input.segment_length = units;
+  input.b = call.scratch;
+  input.packed = true;
+  input.c = call.input_gradient;
+  input.c_stride = inputs;
+  input.columns = inputs;
+  call.kernels.multiply(input);
+}
+
+// The output's gradient with zeros between its pixels (stride) and around them, so that the input's
+// gradient is a plain convolution of it with the flipped weights.
+ImageExtent SpreadExtent(const Window& window) {
+  return {window.input.height + window.kernel_height - 1,
+          window.input.width + window.kernel_width - 1, window.output.channels};
+}
+
+void Spread(const Window& window, const float* gradient, float* spread) {
+  const ImageExtent extent = SpreadExtent(window);
+  const std::size_t channels = window.output.channels;
+  std::fill_n(spread, extent.count(), 0.0F);
+  for (std::size_t y = 0; y < window.output.height; ++y) {
+    const std::size_t to_y = y * window.stride + window.kernel_height - 1 - window.pad_top;
+    for (std::size_t x = 0; x < window.output.width; ++x) {
+      const std::size_t to_x = x * window.stride + window.kernel_width - 1 - window.pad_left;
+      std::copy_n(gradient + y * window.output.row() + x * channels, channels,
+                  spread + to_y * extent.row() + to_x * channels);
+    }
+  }
+}
+
+std::size_t ConvolutionScratch(const Graph& graph, const Node& node, std::size_t /*batch*/,
+                               const FloatKernels& kernels) {
+  const Window window = WindowOf(graph, node);
+  const std::size_t pixels = window.output.height * window.output.width;
+  const std::size_t weight =
+      AlignedCount(PanelFloats(pixels, window.output.channels, kernels)) + window.padded().count();
+  const std::size_t flipped_depth =
+      window.kernel_height * window.kernel_width * window.output.channels;
+  const std::size_t input =
+      AlignedCount(PanelFloats(flipped_depth, window.input.channels, kernels)) +
+      SpreadExtent(window).count();
+  return std::max(weight, input);
+}
+
+// For each row of the kernel: the image's windows transposed times the output's gradient, added up
+// over the batch.
+void ConvolutionWeight(const BackwardCall& call, const Window& window) {
+  const std::size_t channels = window.output.channels;
+  const std::size_t pixels = window.output.height * window.output.width;
+  float* padded = call.scratch + AlignedCount(PanelFloats(pixels, channels, call.kernels));
+  Product product;
+  product.rows = window.kernel_width * window.input.channels;
+  product.row_stride = 1;
+  product.segments = window.output.height;
+  product.segment_length = window.output.width;
+  product.step = window.stride * window.input.channels;
+  product.b = call.scratch;
+  product.packed = true;
+  product.c_stride = channels;
+  product.columns = channels;
+  for (std::size_t i = 0; i < call.batch; ++i) {
+    const PaddedImage image = PaddedFor(window, call.input + i * window.input.count(), padded);
+    const float* gradient = call.output_gradient + i * window.output.count();
+    call.kernels.pack_panels({gradient, pixels, channels, channels, 1, 0}, call.scratch);
+    product.segment_stride = window.stride * image.row;
+    product.accumulate = i > 0;
+    for (std::size_t y = 0; y < window.kernel_height; ++y) {
+      product.a = image.data + y * image.row;
+      product.c = GradientOf(call, 0) + y * product.rows * channels;
+      call.kernels.multiply(product);
+    }
+  }
+}
+
+// Rows (kernel y, kernel x, channel out) of the flipped weights, columns channel in.
+void PackFlipped(const BackwardCall& call, const Window& window) {
+  const std::size_t inputs = window.input.channels;
+  const std::size_t outputs = window.output.channels;
+  const std::size_t taps = window.kernel_height * window.kernel_width;
+  const float* weight = ParameterOf(call.graph, call.node, 0, call.parameters);
+  const std::size_t panel = call.kernels.panel_columns;
+  for (std::size_t tap = 0; tap < taps; ++tap) {
+    call.kernels.pack_panels({weight + (taps - 1 - tap) * inputs * outputs, outputs, inputs, 1,
+                              outputs, taps * outputs * panel},
+                             call.scratch + tap * outputs * panel);
+  }
+}
+
+void ConvolutionInput(const BackwardCall& call, const Window& window) {
+  const std::size_t outputs = window.output.channels;
+  const std::size_t depth = window.kernel_height * window.kernel_width * outputs;
+  PackFlipped(call, window);
+  float* spread =
+      call.scratch + AlignedCount(PanelFloats(depth, window.input.channels, call.kernels));
+  const ImageExtent extent = SpreadExtent(window);
+  Product product;
+  product.rows = window.input.width;
+  product.row_stride = outputs;
+  product.segments = window.kernel_height;
+  product.segment_stride = extent.row();
+  product.segment_length = window.kernel_width * outputs;
+  product.b = call.scratch;
+  product.packed = true;
+  product.c_stride = window.input.channels;
+  product.columns = window.input.channels;
+  for (std::size_t i = 0; i < call.batch; ++i) {
+    Spread(window, call.output_gradient + i * window.output.count(), spread);
+    for (std::size_t y = 0; y < window.input.height; ++y) {
+      product.a = spread + y * extent.row();
+      product.c = call.input_gradient + i * window.input.count() + y * window.input.row();
+      call.kernels.multiply(product);
+    }
+  }
+}
+
+void ConvolutionBackward(const BackwardCall& call) {
+  const Window window = WindowOf(call.graph, call.node);
+  BiasGradient(call, call.batch * window.output.height * window.output.width,
+               window.output.channels);
+  ConvolutionWeight(call, window);
+  if (call.input_gradient != nullptr) ConvolutionInput(call, window);
+}
+
+// Calls visit(offset in the input, offset in the output, pixels of the window) for each pixel of
+// each window.
+template <typename Visit>
+void ForEachPixel(const BackwardCall& call, const Window& window, const Visit& visit) {
+  const std::size_t channels = window.input.channels;
+  for (std::size_t i = 0; i < call.batch; ++i) {
+    for (std::size_t out_y = 0; out_y < window.output.height; ++out_y) {
+      const Reach rows =
+          ReachOf(out_y, window.stride, window.pad_top, window.kernel_height, window.input.height);
+      for (std::size_t out_x = 0; out_x < window.output.width; ++out_x) {
+        const Reach columns =
+            ReachOf(out_x, window.stride, window.pad_left, window.kernel_width, window.input.width);
+        const std::size_t to =
+            i * window.output.count() + out_y * window.output.row() + out_x * channels;
+        const std::size_t pixels = (rows.end - rows.first) * (columns.end - columns.first);
+        for (std::size_t y = rows.first; y < rows.end; ++y) {
+          for (std::size_t x = columns.first; x < columns.end; ++x) {
+            visit(i * window.input.count() + y * window.input.row() + x * channels, to, pixels);
+          }
+        }
+      }
+    }
+  }
+}
+
+// The first pixel of a window that equals its maximum takes the gradient.
+void MaxPoolBackward(const BackwardCall& call) {
+  if (call.input_gradient == nullptr) return;
+  const Window window = WindowOf(call.graph, call.node);
+  const std::size_t channels = window.input.channels;
+  std::fill_n(call.input_gradient, call.batch * window.input.count(), 0.0F);
+  ForEachPixel(call, window, [&](std::size_t from, std::size_t to, std::size_t) {
+    call.kernels.claim(call.input + from, call.output + to, channels, call.output_gradient + to,
+                       call.input_gradient + from);
+  });
+}
+
+void AvgPoolBackward(const BackwardCall& call) {
+  if (call.input_gradient == nullptr) return;
+  const Window window = WindowOf(call.graph, call.node);
+  const std::size_t channels = window.input.channels;
+  std::fill_n(call.input_gradient, call.batch * window.input.count(), 0.0F);
+  ForEachPixel(call, window, [&](std::size_t from, std::size_t to, std::size_t pixels) {
+    call.kernels.add_scaled(call.output_gradient + to, 1.0F / static_cast<float>(pixels), channels,
+                            call.input_gradient + from);
+  });
+}
+
+void GlobalAvgPoolBackward(const BackwardCall& call) {
+  if (call.input_gradient == nullptr) return;
+  const Shape& input = call.graph.nodes[call.node.inputs[0]].shape;
+  const std::size_t pixels = input[0] * input[1];
+  const std::size_t channels = input[2];
+  const float share = 1.0F / static_cast<float>(pixels);
+  for (std::size_t i = 0; i < call.batch; ++i) {
+    float* gradient = call.output_gradient + i * channels;
+    call.kernels.scale(share, channels, gradient);
+    for (std::size_t p = 0; p < pixels; ++p) {
+      std::copy_n(gradient, channels, call.input_gradient + (i * pixels + p) * channels);
+    }
+  }
+}
+
+void ReluBackward(const BackwardCall& call) {
+  call.kernels.relu_backward(call.output, call.batch * call.node.shape.count(),
+                             call.output_gradient);
+}
+
+constexpr BackwardRules kView = {nullptr, nullptr, true};
+constexpr BackwardRules kDense = {DenseBackward, DenseScratch, false};
+constexpr BackwardRules kConvolution = {ConvolutionBackward, ConvolutionScratch, false};
+constexpr BackwardRules kMaxPool = {MaxPoolBackward, nullptr, false};
+constexpr BackwardRules kAvgPool = {AvgPoolBackward, nullptr, false};
+constexpr BackwardRules kGlobalAvgPool = {GlobalAvgPoolBackward, nullptr, false};
+constexpr BackwardRules kRelu = {ReluBackward, nullptr, true};
+
+}  // namespace
+
+const BackwardRules* FindBackward(OpKind kind) {
+  switch (kind) {
+    case OpKind::kInput:
+    case OpKind::kFlatten:
+      return &kView;
+    case OpKind::kDense:
+      return &kDense;
+    case OpKind::kConv2d:
+      return &kConvolution;
+    case OpKind::kMaxPool:
+      return &kMaxPool;
+    case OpKind::kAvgPool:
+      return &kAvgPool;
+    case OpKind::kGlobalAvgPool:
+      return &kGlobalAvgPool;
+    case OpKind::kRelu:
+      return &kRelu;
+  }
+  return nullptr;
+}
+
+}  // namespace fl::nn::internal

@@ -1,0 +1,11 @@
+#pragma once
+
+#include "fl/common/nn/instruction_set.h"
+#include "fl/common/nn/kernels/float_kernels.h"
+
+namespace fl::nn::kernels {
+
+// The table of a supported instruction set.
+const FloatKernels& FloatKernelsFor(InstructionSet set);
+
+}  // namespace fl::nn::kernels
