@@ -78,25 +78,30 @@ class [[nodiscard]] Result {
   Result()
     requires std::is_same_v<T, Ok>
       : state_(Ok{}) {}
-  Result(T value)
-      : state_(std::in_place_index<0>, std::move(value)) {
-  }  // NOLINT(google-explicit-constructor): as std::expected.
-  Result(Error error)
-      : state_(std::in_place_index<1>, std::move(error)) {
-  }  // NOLINT(google-explicit-constructor): the same.
+  Result(T value)  // NOLINT(google-explicit-constructor): implicit, as in std::expected.
+      : state_(std::in_place_index<0>, std::move(value)) {}
+  Result(Error error)  // NOLINT(google-explicit-constructor): the same.
+      : state_(std::in_place_index<1>, std::move(error)) {}
 
   bool has_value() const { return state_.index() == 0; }
   explicit operator bool() const { return has_value(); }
 
-  const T& value() const& { return Checked(), std::get<0>(state_); }
-  T& value() & { return Checked(), std::get<0>(state_); }
-  T&& value() && { return Checked(), std::get<0>(std::move(state_)); }
   const T& operator*() const& { return value(); }
   T& operator*() & { return value(); }
   T&& operator*() && { return std::move(*this).value(); }
   const T* operator->() const { return &value(); }
   T* operator->() { return &value(); }
 
+#ifdef __clang_analyzer__  // It does not follow std::variant and would take each value for garbage.
+  const T& value() const&;
+  T& value() &;
+  T&& value() &&;
+  const Error& error() const&;
+  Error&& error() &&;
+#else
+  const T& value() const& { return Checked(), std::get<0>(state_); }
+  T& value() & { return Checked(), std::get<0>(state_); }
+  T&& value() && { return Checked(), std::get<0>(std::move(state_)); }
   const Error& error() const& {
     FL_CHECK(!has_value(), "error() of a Result that holds a value");
     return std::get<1>(state_);
@@ -105,6 +110,7 @@ class [[nodiscard]] Result {
     FL_CHECK(!has_value(), "error() of a Result that holds a value");
     return std::get<1>(std::move(state_));
   }
+#endif
   T value_or(T fallback) const& { return has_value() ? std::get<0>(state_) : std::move(fallback); }
 
  private:
