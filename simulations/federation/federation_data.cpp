@@ -1,0 +1,95 @@
+#include "fl/simulations/federation/federation_data.h"
+
+#include <algorithm>
+#include <string>
+
+#include "fl/common/base/file.h"
+#include "fl/common/data/sample_file.h"
+#include "fl/common/data/source.h"
+#include "fl/simulations/population/population.h"
+
+namespace fl::sim {
+namespace {
+
+using Roots = std::vector<std::filesystem::path>;
+
+// How the plan's model wants its samples.
+Result<data::SourceOptions> OptionsOf(const CheckedPlan& plan) {
+  const DataConfig& config = plan.plan.data;
+  data::SourceOptions options;
+  options.shape = plan.graph.input_shape();
+  options.regression = plan.graph.loss == nn::LossKind::kMeanSquaredError;
+  options.classes = options.regression ? 0 : plan.graph.output_shape().count();
+  FL_TRY(options.normalization,
+         data::MakeNormalization(config.normalize, config.mean, config.scale));
+  options.csv.label = config.label;
+  options.csv.categorical = config.categorical;
+  options.csv.ignore = config.ignore;
+  options.csv.fill_missing = config.missing == "mean";
+  return options;
+}
+
+// The first root under which the source exists decides.
+template <typename Open>
+auto FindUnder(const Roots& roots, Open open) -> decltype(open(roots.front())) {
+  std::string tried;
+  for (const std::filesystem::path& root : roots) {
+    auto found = open(root);
+    if (found || found.error().code != ErrorCode::kNotFound) return found;
+    tried += (tried.empty() ? "" : "; ") + found.error().message;
+  }
+  return Error{ErrorCode::kNotFound, tried + "; set the folder with --set data.root=DIR"};
+}
+
+Result<std::shared_ptr<const data::Dataset>> Open(const std::string& source,
+                                                  data::SourceOptions options, const Roots& roots) {
+  return FindUnder(roots, [&](const std::filesystem::path& root) {
+    options.root = root;
+    return data::OpenSource(source, options);
+  });
+}
+
+Result<SampleFacts> FactsOf(const CheckedPlan& plan, const data::Dataset& dataset,
+                            const Roots& roots) {
+  SampleFacts facts;
+  facts.samples = dataset.count();
+  facts.labels.assign(dataset.labels().begin(), dataset.labels().end());
+  const SimulationConfig& config = plan.plan.simulation;
+  if (config.partition != "natural") return facts;
+  FL_TRY(const std::vector<std::int32_t> clients,
+         FindUnder(roots, [&](const std::filesystem::path& root) {
+           return data::LoadClientIds(config.clients, root);
+         }));
+  facts.clients.assign(clients.begin(), clients.end());
+  return facts;
+}
+
+}  // namespace
+
+Result<FederationData> LoadFederationData(const CheckedPlan& plan, const Roots& roots) {
+  const SimulationConfig& config = plan.plan.simulation;
+  if (config.data.empty()) {
+    return Error{ErrorCode::kInvalidArgument,
+                 "simulation.data: expected a source of samples for the devices, found none"};
+  }
+  FL_TRY(const data::SourceOptions options, OptionsOf(plan));
+  FederationData data;
+  FL_TRY(data.training, Open(config.data, options, roots));
+  FL_TRY(const SampleFacts facts, FactsOf(plan, *data.training, roots));
+  FL_TRY(data.shares, Partition(config, facts, plan.plan.seed));
+  if (!plan.plan.evaluation.data.empty()) {
+    FL_TRY(data.evaluation, Open(plan.plan.evaluation.data, options, roots));
+  }
+  return data;
+}
+
+Result<> WriteShares(const FederationData& data, const std::filesystem::path& folder) {
+  for (std::size_t device = 0; device < data.shares.size(); ++device) {
+    const std::filesystem::path own = folder / DeviceName(device);
+    FL_TRY_OK(MakePrivateFolder(own));
+    FL_TRY_OK(data::SaveSafetensors(data.ShareOf(device), own / "data.safetensors"));
+  }
+  return {};
+}
+
+}  // namespace fl::sim

@@ -1,0 +1,161 @@
+#include "fl/simulations/federation/simulation.h"
+
+#include <algorithm>
+#include <string>
+#include <utility>
+
+#include "fl/simulations/population/population.h"
+
+namespace fl::sim {
+namespace {
+
+constexpr double kPatience = 100;  // Deadlines without a published round.
+
+Result<> CheckPopulation(const Plan& plan) {
+  const std::uint32_t devices = plan.simulation.devices;
+  if (plan.rounds.population_min > devices) {
+    return Error{ErrorCode::kInvalidArgument,
+                 "rounds.population_min: expected at most simulation.devices (" +
+                     std::to_string(devices) + "), found " +
+                     std::to_string(plan.rounds.population_min)};
+  }
+  if (plan.rounds.min_report > devices) {
+    return Error{ErrorCode::kInvalidArgument,
+                 "rounds.min_report: expected at most simulation.devices (" +
+                     std::to_string(devices) + "), found " +
+                     std::to_string(plan.rounds.min_report)};
+  }
+  return {};
+}
+
+}  // namespace
+
+Simulation::Simulation(FederationData data, SimulationOptions options, Services services)
+    : data_(std::move(data)),
+      options_(std::move(options)),
+      services_(services),
+      cache_(8),
+      started_(services.clock.Now()),
+      pool_(std::max<std::size_t>(options_.threads, 1)) {}
+
+Result<std::unique_ptr<Simulation>> Simulation::Create(std::shared_ptr<const CheckedPlan> plan,
+                                                       FederationData data,
+                                                       SimulationOptions options,
+                                                       Services services) {
+  FL_TRY_OK(CheckPopulation(plan->plan));
+  FL_TRY_OK(client::CheckFits(*data.training, plan->graph));
+  if (data.evaluation != nullptr) FL_TRY_OK(client::CheckFits(*data.evaluation, plan->graph));
+  std::unique_ptr<Simulation> simulation(
+      new Simulation(std::move(data), std::move(options), services));
+  Simulation& self = *simulation;
+  FL_TRY(self.server_, ServerActor::Create(plan, self.data_.evaluation,
+                                           {self.queue_, self.pool_, services.stop}));
+  const std::vector<DeviceProfile> profiles =
+      DrawPopulation(plan->plan.simulation, plan->plan.seed);
+  for (std::uint32_t i = 0; i < profiles.size(); ++i) {
+    client::LocalData local =
+        client::SplitLocalData(self.data_.ShareOf(i), plan->plan, profiles[i].name);
+    DeviceActor::Setup setup{i, plan->plan.seed, profiles[i], plan->plan.training.epochs,
+                             self.options_.record_updates};
+    FL_TRY(auto device, DeviceActor::Create(
+                            std::move(setup), std::move(local),
+                            {self.queue_, self.pool_, services.stop, self.cache_, services.log}));
+    self.devices_.push_back(std::move(device));
+  }
+  return simulation;
+}
+
+Result<> Simulation::Run(const std::function<void(const RoundSeen&)>& on_round) {
+  on_round_ = on_round;
+  while (!queue_.empty() && !services_.stop) {
+    if (queue_.next_actor() == Queue::kServer) {
+      FL_TRY_OK(HandleServer());
+    } else {
+      DeviceActor& device = *devices_[queue_.next_actor()];
+      FL_TRY_OK(device.Handle(queue_.Pop()));
+      if (!device.finished() || !server_->done()) continue;
+      if (std::ranges::all_of(devices_, [](const auto& each) { return each->finished(); })) break;
+    }
+    FL_TRY_OK(CheckProgress());
+  }
+  return {};
+}
+
+// All that reaches the server at one instant is one batch.
+Result<> Simulation::HandleServer() {
+  const TimePoint now = queue_.next_time();
+  std::vector<Event> events;
+  while (queue_.next_time() == now && queue_.next_actor() == Queue::kServer)
+    events.push_back(queue_.Pop());
+  Result<ServerActor::Outcome> outcome = server_->Handle(std::move(events));
+  if (services_.stop) return {};  // What was cut short by it is no failure.
+  if (!outcome) return std::move(outcome).error();
+  for (ServerActor::Reply& reply : outcome->replies) {
+    devices_[reply.device]->Deliver(reply.id, std::move(reply.response));
+  }
+  if (outcome->published) {
+    unseen_ = *outcome->published;
+    progress_ = now;
+    published_.emplace(unseen_, services_.clock.Now());
+  }
+  const bool measured =
+      data_.evaluation == nullptr ? outcome->published.has_value() : outcome->evaluated.has_value();
+  if (unseen_ == 0 || !measured) return {};
+  FL_TRY(RoundSeen seen, Look(std::exchange(unseen_, 0)));
+  if (outcome->evaluated) {
+    seen.loss = outcome->evaluated->loss;
+    seen.accuracy = outcome->evaluated->accuracy;
+  }
+  if (on_round_) on_round_(seen);
+  return {};
+}
+
+Result<> Simulation::CheckProgress() {
+  const RoundsConfig& rounds = server_->plan().plan().rounds;
+  if (server_->done() || ToSeconds(queue_.now() - progress_) < kPatience * rounds.deadline_s)
+    return {};
+  return Error{ErrorCode::kTimeout,
+               "no round was published in " +
+                   std::to_string(static_cast<std::int64_t>(kPatience * rounds.deadline_s)) +
+                   " s of virtual time: with these devices rounds.min_report (" +
+                   std::to_string(rounds.min_report) + ") is not reached within rounds.deadline_s"};
+}
+
+Result<RoundSeen> Simulation::Look(std::uint64_t round) {
+  const std::string& name = server_->plan().name();
+  FL_TRY(const auto transaction,
+         server_->storage().Begin(name, server::TransactionMode::kOptimistic));
+  FL_TRY(const auto federation, transaction->FindFederation(name));
+  FL_TRY(const auto row, transaction->FindRound(name, round));
+  FL_TRY(const auto traffic, transaction->TrafficByRound(name));
+  RoundSeen seen;
+  seen.round = round;
+  for (const auto& [number, bytes] : traffic) seen.bytes_up += bytes.bytes_up;
+  seen.seconds = ToSeconds(services_.clock.Now() - started_);
+  if (federation) seen.published = federation->published;
+  if (!row) return seen;
+  seen.accepted = row->accepted;
+  seen.loss = row->loss_trained.value_or(-1);
+  seen.accuracy = row->accuracy_before.value_or(-1);
+  return seen;
+}
+
+Result<server::Report> Simulation::Report() {
+  FL_TRY(server::Report report, server::BuildReport(server_->storage(), server_->plan()));
+  TimePoint before = started_;
+  for (server::RoundReport& round : report.rounds) {
+    const auto found = published_.find(round.number);
+    if (found == published_.end()) continue;
+    round.seconds = ToSeconds(found->second - before);
+    before = found->second;
+  }
+  report.totals.seconds = ToSeconds(services_.clock.Now() - started_);
+  report.totals.virtual_seconds = ToSeconds(queue_.now().time_since_epoch());
+  return report;
+}
+
+Result<Bytes> Simulation::ExportModel() {
+  return server::ExportModel(server_->storage(), server_->plan());
+}
+
+}  // namespace fl::sim
