@@ -1,0 +1,50 @@
+#include "fl/simulations/federation/device_cache.h"
+
+#include <doctest/doctest.h>
+
+namespace fl::sim {
+namespace {
+
+Digest DigestOf(int value) {
+  Digest digest;
+  digest.bytes[0] = static_cast<std::byte>(value);
+  return digest;
+}
+
+std::shared_ptr<const NamedTensors> Model() {
+  return std::make_shared<const NamedTensors>();
+}
+
+TEST_CASE("DeviceCache: a device finds only what it has stored itself") {
+  client::MemoryContentCache shared(8);
+  DeviceCache first(shared);
+  DeviceCache second(shared);
+  first.StoreModel(DigestOf(1), Model());
+  first.StorePlan(DigestOf(9), "", std::make_shared<const CheckedPlan>());
+  CHECK(first.FindModel(DigestOf(1), {}) != nullptr);
+  CHECK(first.FindPlan(DigestOf(9)) != nullptr);
+  CHECK_FALSE(second.HasModel(DigestOf(1)));
+  CHECK(second.FindModel(DigestOf(1), {}) == nullptr);
+  CHECK(second.FindPlan(DigestOf(9)) == nullptr);
+}
+
+TEST_CASE("DeviceCache: the same content lies in memory once") {
+  client::MemoryContentCache shared(8);
+  DeviceCache first(shared);
+  DeviceCache second(shared);
+  first.StoreModel(DigestOf(1), Model());
+  second.StoreModel(DigestOf(1), Model());
+  CHECK(first.FindModel(DigestOf(1), {}) == second.FindModel(DigestOf(1), {}));
+}
+
+TEST_CASE("DeviceCache: the two newest models stay") {
+  client::MemoryContentCache shared(8);
+  DeviceCache cache(shared);
+  for (int i = 1; i <= 3; ++i) cache.StoreModel(DigestOf(i), Model());
+  CHECK_FALSE(cache.HasModel(DigestOf(1)));
+  CHECK(cache.HasModel(DigestOf(2)));
+  CHECK(cache.HasModel(DigestOf(3)));
+}
+
+}  // namespace
+}  // namespace fl::sim

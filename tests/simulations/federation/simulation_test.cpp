@@ -1,0 +1,192 @@
+#include "fl/simulations/federation/simulation.h"
+
+#include <algorithm>
+#include <filesystem>
+#include <string>
+
+#include <doctest/doctest.h>
+
+#include "fl/common/nn/model_file.h"
+#include "fl/tests/simulations/small_federation.h"
+#include "fl/tests/support/result.h"
+#include "fl/tests/support/temporary_folder.h"
+
+namespace fl::sim {
+namespace {
+
+using testing::CodeOf;
+using testing::CornersData;
+using testing::CornersPlan;
+using testing::Get;
+using testing::SmallFederation;
+using testing::TemporaryFolder;
+
+TEST_CASE("Simulation: the devices learn together and each round is reported") {
+  SmallFederation federation;
+  const server::Report report = federation.Play();
+  CHECK(federation->done());
+  CHECK(report.state == "done");
+  REQUIRE(report.rounds.size() == 5);
+  for (std::size_t i = 0; i < report.rounds.size(); ++i) {
+    const server::RoundReport& round = report.rounds[i];
+    CHECK(round.number == i + 1);
+    CHECK(round.version == i + 1);
+    CHECK(round.cohort == 4);
+    CHECK(round.accepted == 4);
+    CHECK(round.refused.empty());
+    CHECK(round.accuracy.has_value());
+    CHECK(round.traffic.body_bytes_up < round.traffic.bytes_up);
+  }
+  CHECK(report.final_accuracy.value_or(0) > 0.85);
+  CHECK(report.totals.accepted == 20);
+  // 2 x 16 + 16 + 16 x 4 + 4 values of 4 bytes in each of 20 updates.
+  CHECK(report.totals.fp32_body_bytes_up >= 20 * 116 * 4);
+  CHECK(federation.seen.size() == 5);
+  CHECK(federation.seen.back().published == 5);
+  CHECK(federation.seen.back().accuracy == report.final_accuracy);
+}
+
+TEST_CASE(
+    "Simulation: the same seed gives the same model on 1 and 4 threads and another seed another") {
+  const auto play = [](const std::vector<std::string>& settings, std::size_t threads) {
+    SmallFederation federation(settings, {.threads = threads, .record_updates = {}});
+    return federation.Play().model_sha256;
+  };
+  const std::vector<std::string> slow = {
+      "simulation.examples_per_second=500", "simulation.link.spread=1.0",
+      "simulation.link.latency_ms=30", "simulation.link.bandwidth_up_kbps=50"};
+  CHECK(play({}, 1) == play({}, 4));
+  CHECK(play(slow, 1) == play(slow, 4));
+  CHECK(play({"seed=8"}, 1) != play({}, 1));
+}
+
+// Speed and links change when updates arrive, which is no part of the result.
+TEST_CASE("Simulation: the order of arrival does not change the model") {
+  SmallFederation fast;
+  SmallFederation slow({"simulation.examples_per_second=500", "simulation.link.spread=1.0"});
+  CHECK(fast.Play().rounds.back().version == slow.Play().rounds.back().version);
+}
+
+TEST_CASE("Simulation: a round lasts as long as training where links are unlimited") {
+  SmallFederation federation({"simulation.devices=1", "rounds.population_min=1", "rounds.goal=1",
+                              "rounds.min_report=1", "rounds.count=1", "training.epochs=3",
+                              "simulation.examples_per_second=100"});
+  const double seconds = federation.Play().rounds.front().virtual_seconds;
+  CHECK(seconds == doctest::Approx(3 * 480 / 100.0).epsilon(0.01));
+}
+
+// From opening to publishing: the task comes down, the plan is asked for and comes, the update goes
+// up.
+TEST_CASE("Simulation: a round lasts four latencies where nothing else takes time") {
+  SmallFederation federation({"simulation.devices=1", "rounds.population_min=1", "rounds.goal=1",
+                              "rounds.min_report=1", "rounds.count=1",
+                              "simulation.link.latency_ms=250"});
+  CHECK(federation.Play().rounds.front().virtual_seconds == doctest::Approx(1.0).epsilon(0.01));
+}
+
+TEST_CASE("Simulation: a round lasts bytes over bandwidth where the uplink is slow") {
+  SmallFederation federation({"simulation.devices=1", "rounds.population_min=1", "rounds.goal=1",
+                              "rounds.min_report=1", "rounds.count=1",
+                              "model.layers=[\"dense 8000\", \"relu\", \"dense 4\"]",
+                              "simulation.link.bandwidth_up_kbps=80"});
+  const server::RoundReport round = federation.Play().rounds.front();
+  CHECK(round.traffic.bytes_up > 50000);
+  CHECK(round.virtual_seconds ==
+        doctest::Approx(8e-3 * static_cast<double>(round.traffic.bytes_up) / 80).epsilon(0.01));
+}
+
+TEST_CASE("Simulation: devices that vanish do not stop the federation") {
+  const std::vector<std::string> settings = {"simulation.link.drop_out=0.3", "rounds.count=12",
+                                             "simulation.examples_per_second=1000"};
+  SmallFederation federation(settings);
+  const server::Report report = federation.Play();
+  const auto published =
+      std::ranges::count(report.rounds, "published", &server::RoundReport::state);
+  CHECK(published == 12);
+  CHECK(std::ranges::any_of(report.rounds,
+                            [](const auto& round) { return round.accepted < round.cohort; }));
+  SmallFederation again(settings, {.threads = 4, .record_updates = {}});
+  CHECK(again.Play().model_sha256 == report.model_sha256);
+}
+
+TEST_CASE("Simulation: without enough reports in time it ends with an error") {
+  SmallFederation federation({"simulation.link.drop_out=0.999", "rounds.deadline_s=5"});
+  CHECK(CodeOf(federation->Run({})) == ErrorCode::kTimeout);
+}
+
+TEST_CASE("Simulation: a hello phase asks the cohort before it trains") {
+  SmallFederation plain;
+  SmallFederation hello({"rounds.phases=[\"hello\", \"collect\"]"});
+  const server::Report without = plain.Play();
+  const server::Report with = hello.Play();
+  CHECK(with.state == "done");
+  CHECK(with.rounds.size() == 5);
+  CHECK(with.totals.traffic.requests > without.totals.traffic.requests);
+}
+
+TEST_CASE("Simulation: updates with a second stream are accepted") {
+  SmallFederation federation(
+      {"stream=[{name = \"labels\", source = \"label_counts\", recipe = \"raw\", combiner = "
+       "\"sum\"}]"});
+  const server::Report report = federation.Play();
+  CHECK(report.state == "done");
+  CHECK(report.totals.accepted == 20);
+  CHECK(report.final_accuracy.value_or(0) > 0.85);
+}
+
+TEST_CASE("Simulation: accepted updates are recorded byte for byte") {
+  const TemporaryFolder folder;
+  SmallFederation federation({}, {.threads = 1, .record_updates = folder.path()});
+  const server::Report report = federation.Play();
+  std::size_t files = 0;
+  std::uint64_t bytes = 0;
+  for (const auto& entry : std::filesystem::recursive_directory_iterator(folder.path())) {
+    if (!entry.is_regular_file()) continue;
+    ++files;
+    bytes += entry.file_size();
+  }
+  CHECK(files == report.totals.accepted);
+  CHECK(bytes < report.totals.traffic.body_bytes_up);
+  CHECK(bytes > report.totals.accepted * 116);
+}
+
+TEST_CASE("Simulation: the exported model is the reported one") {
+  SmallFederation federation({"rounds.count=2"});
+  federation.Play();
+  const nn::ModelFile file = Get(nn::ParseModelFile(Get(federation->ExportModel())));
+  const auto& model = std::get<nn::FloatModel>(file.model);
+  CHECK(model.parameters.size() == 116);
+  CHECK(client::ModelDigest(model.parameters).ToHex() == Get(federation->Report()).model_sha256);
+}
+
+TEST_CASE("Simulation: a set stop flag ends the run and leaves a report") {
+  SmallFederation federation;
+  Get(federation->Run([&](const RoundSeen& round) { federation.stop = round.published == 2; }));
+  CHECK_FALSE(federation->done());
+  const server::Report report = Get(federation->Report());
+  CHECK(std::ranges::count(report.rounds, "published", &server::RoundReport::state) == 2);
+}
+
+TEST_CASE("Simulation: more clients than devices are refused") {
+  SystemClock clock;
+  const std::atomic<bool> stop{false};
+  const Logger log(LogLevel::kOff);
+  for (const char* setting : {"rounds.population_min=7", "simulation.devices=1"}) {
+    auto plan = CornersPlan({setting});
+    FederationData data = CornersData(*plan);
+    CHECK(CodeOf(Simulation::Create(plan, std::move(data), {}, {clock, stop, log})) ==
+          ErrorCode::kInvalidArgument);
+  }
+}
+
+TEST_CASE("Simulation: an idle device's state is small") {
+  SmallFederation federation({"compression.residual=false"});
+  federation.Play();
+  for (std::size_t i = 0; i < federation->devices(); ++i) {
+    CHECK(federation->device(i).finished());
+    CHECK(federation->device(i).state().Encode().size() < 4096);
+  }
+}
+
+}  // namespace
+}  // namespace fl::sim
