@@ -19,6 +19,7 @@ using internal::CommonName;
 using internal::Content;
 using internal::CrlPtr;
 using internal::ExtensionPtr;
+using internal::FromAsn1;
 using internal::IntegerPtr;
 using internal::IsP256;
 using internal::ReadOnly;
@@ -187,6 +188,10 @@ Result<CertificateAuthority> CertificateAuthority::FromPem(std::string_view cert
   }
   std::string pem = ToPem(state->certificate.get());
   return CertificateAuthority(std::move(state), std::move(pem), std::move(private_key));
+}
+
+TimePoint CertificateAuthority::not_after() const {
+  return FromAsn1(X509_get0_notAfter(state_->certificate.get()));
 }
 
 Result<std::string> CertificateAuthority::Issue(const CertificateRequest& request,

@@ -41,6 +41,7 @@ class CertificateAuthority {
   ~CertificateAuthority();
 
   const std::string& certificate() const { return certificate_; }
+  TimePoint not_after() const;
   Secret KeyToPem() const { return key_.ToPem(); }
 
   // A certificate (PEM) for a key that we hold. kInvalidArgument for a bad name or host; a server
