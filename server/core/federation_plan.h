@@ -23,9 +23,6 @@ struct StreamPlan {
   const SegmentPlan* segments = nullptr;  // Owned by the checked plan that FederationPlan holds.
 };
 
-// Bytes below which no update of the plan can lie beyond its payloads: header, directory, trailer.
-inline constexpr std::uint64_t kEnvelopeBytesMax = 64U << 10;
-
 // A checked plan and what the server derives from it. Immutable. Thread safety: shared objects
 // safe.
 class FederationPlan {
@@ -33,16 +30,23 @@ class FederationPlan {
   static std::shared_ptr<const FederationPlan> Create(std::shared_ptr<const CheckedPlan> checked);
 
   const std::string& name() const { return plan().name; }
-  const Plan& plan() const;
+  const Plan& plan() const { return checked_->plan; }
   const CheckedPlan& checked() const { return *checked_; }
-  const Digest& digest() const { return digest_; }  // SHA-256 of the plan's text.
-  const nn::Graph& graph() const;
+  const Digest& digest() const { return checked_->plan_digest; }  // Of the plan's text.
+  const nn::Graph& graph() const { return checked_->graph; }
   const TensorLayout& layout() const { return graph().parameters; }
   // The streams of a train task, by id; [0] is the delta, [1] the metrics.
   const std::vector<StreamPlan>& streams() const { return streams_; }
   // The first 8 bytes of the delta recipe's digest, as tasks and updates carry it.
   std::uint64_t recipe() const { return streams_.front().segments->digest().prefix(); }
+  // What the clients of a round share; empty where the recipe needs nothing.
+  const RoundParameters& round_parameters() const { return round_parameters_; }
+  // Those that a stream's payloads are parsed with.
+  const RoundParameters& ParametersOf(const StreamPlan& stream) const;
+  // No update of a train task is larger.
   std::uint64_t update_bytes_max() const { return update_bytes_max_; }
+  // Ids of the stages that a client must have.
+  const std::vector<std::uint8_t>& stages() const { return stages_; }
   bool deploys() const { return !plan().deployment.passes.empty(); }
   // The parameters of version 0.
   std::vector<float> InitialModel() const;
@@ -51,9 +55,11 @@ class FederationPlan {
   FederationPlan() = default;
 
   std::shared_ptr<const CheckedPlan> checked_;  // Shared with other users of the plan.
-  Digest digest_;
   std::vector<StreamPlan> streams_;
   std::uint64_t update_bytes_max_ = 0;
+  RoundParameters round_parameters_;
+  RoundParameters no_parameters_;
+  std::vector<std::uint8_t> stages_;
 };
 
 }  // namespace fl::server

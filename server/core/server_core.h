@@ -62,8 +62,9 @@ using ServerCommand = std::variant<StartFold, Evaluate>;
 struct ServerOutput {
   std::vector<ServerReply> replies;  // One for each RequestArrived, in their order.
   std::vector<ServerCommand> commands;
-  TimePoint wake_at = kNever;  // Send TimerFired then.
-  bool changed = false;        // Held check-ins should be asked again.
+  TimePoint wake_at = kNever;    // Send TimerFired then.
+  bool changed = false;          // Held check-ins should be asked again.
+  std::optional<Error> failure;  // The storage failed: for the log. Nothing was stored.
   bool done = false;  // The federation is done and every client that is present was told so.
 };
 
@@ -95,6 +96,8 @@ class ServerCore {
       : storage_(storage), plan_(std::move(plan)), options_(options) {}
   Result<ServerOutput> TryHandle(std::span<const ServerEvent> batch, TimePoint now,
                                  TransactionMode mode);
+  ServerOutput Unavailable(std::span<const ServerEvent> batch, TimePoint now,
+                           const Error& error) const;
   void DropRepeatedCommands(ServerOutput& output);
 
   Storage& storage_;

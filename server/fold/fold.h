@@ -98,7 +98,6 @@ FoldResult Fold(const FederationPlan& plan, const ParsedJournal& journal,
 // Combining the sums of any partition of the groups gives Fold's bits.
 GroupSums FoldGroups(const FederationPlan& plan, const ParsedJournal& journal,
                      std::span<const std::uint64_t> groups, const FoldOptions& options);
-FoldResult CombineGroups(const FederationPlan& plan, std::vector<GroupSums> parts,
-                         const FoldOptions& options);
+FoldResult CombineGroups(const FederationPlan& plan, std::vector<GroupSums> parts);
 
 }  // namespace fl::server

@@ -1,0 +1,162 @@
+#include "fl/server/core/admit.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "fl/common/crypto/sha256.h"
+
+namespace fl::server {
+namespace {
+
+std::string Place(const StreamPlan& stream, const Segment& segment) {
+  return "stream " + stream.name + " segment " + segment.name;
+}
+
+// Parses each payload of a stream; adds the squares of its values to `squares`, where one is given.
+Result<> CheckStream(const StreamPlan& plan, const wire::UpdateStreamView& stream,
+                     const RoundParameters& parameters, double* squares) {
+  const auto segments = plan.segments->segments();
+  std::vector<float> values;
+  for (const wire::UpdateEntryView& entry : stream.entries) {
+    if (entry.segment >= segments.size()) {
+      return Error{ErrorCode::kShapeMismatch, "stream " + plan.name +
+                                                  ": expected a segment below " +
+                                                  std::to_string(segments.size()) + ", found " +
+                                                  std::to_string(entry.segment)};
+    }
+    const Segment& segment = segments[entry.segment];
+    const auto parsed = segment.codec->Parse(entry.payload, parameters, PayloadLimits{});
+    if (!parsed) return parsed.error().At(Place(plan, segment));
+    if (squares == nullptr) continue;
+    values.assign(segment.codec->count(), 0.0F);
+    segment.codec->DecodeAdd(**parsed, 0, 1.0F, values);
+    for (const float value : values) *squares += double{value} * double{value};
+  }
+  return Ok{};
+}
+
+Result<Metrics> ReadMetrics(const StreamPlan& plan, const wire::UpdateStreamView& stream) {
+  Metrics metrics{};
+  const auto segments = plan.segments->segments();
+  std::size_t filled = 0;
+  for (const wire::UpdateEntryView& entry : stream.entries) {
+    const Codec& codec = *segments[entry.segment].codec;
+    FL_TRY(const auto parsed, codec.Parse(entry.payload, {}, PayloadLimits{}));
+    filled += codec.count();
+    codec.DecodeAdd(*parsed, 0, 1.0F, metrics);
+  }
+  if (filled != kMetricsCount) {
+    return Error{ErrorCode::kShapeMismatch,
+                 "stream metrics: expected 4 values, found " + std::to_string(filled)};
+  }
+  return metrics;
+}
+
+Result<> CheckNorm(double squares, double bound) {
+  const double norm_l2 = std::sqrt(squares);
+  if (bound > 0 && !(norm_l2 <= bound)) {
+    return Error{ErrorCode::kNormExceeded, "delta: expected an L2 norm of at most " +
+                                               std::to_string(bound) + ", found " +
+                                               std::to_string(norm_l2)};
+  }
+  return Ok{};
+}
+
+Result<> CheckStreams(const FederationPlan& plan, const wire::UpdateView& view,
+                      CheckedUpdate& checked) {
+  const double bound = plan.plan().privacy.norm_bound;
+  double squares = 0;
+  for (const wire::UpdateStreamView& stream : view.streams) {
+    if (stream.id >= plan.streams().size()) {
+      return Error{ErrorCode::kStreamMismatch, "expected a stream below " +
+                                                   std::to_string(plan.streams().size()) +
+                                                   ", found " + std::to_string(stream.id)};
+    }
+    const StreamPlan& stream_plan = plan.streams()[stream.id];
+    const bool delta = stream.id == wire::kStreamDelta;
+    FL_TRY_OK(CheckStream(stream_plan, stream, plan.ParametersOf(stream_plan),
+                          delta && bound > 0 ? &squares : nullptr));
+    if (stream.id == wire::kStreamMetrics) {
+      FL_TRY(checked.metrics, ReadMetrics(stream_plan, stream));
+    }
+    checked.has_delta |= delta && !stream.entries.empty();
+  }
+  return CheckNorm(squares, bound);
+}
+
+}  // namespace
+
+Result<CheckedUpdate> CheckUpdate(const FederationPlan& plan, ByteSpan update) {
+  wire::UpdateLimits limits;
+  limits.bytes_max = plan.update_bytes_max();
+  limits.streams_max = plan.streams().size();
+  limits.segments_max = 0;
+  for (const StreamPlan& stream : plan.streams()) {
+    limits.segments_max = std::max(limits.segments_max, stream.segments->segments().size());
+  }
+  FL_TRY(const wire::UpdateView view, wire::DecodeUpdate(update, limits));
+  CheckedUpdate checked;
+  checked.digest = crypto::Sha256(update);
+  checked.bytes = update.size();
+  checked.task = view.task;
+  checked.base = view.base;
+  checked.recipe = view.recipe;
+  checked.examples = view.examples;
+  checked.has_all_streams = view.streams.size() == plan.streams().size();
+  checked.only_metrics =
+      view.streams.size() == 1 && view.streams.front().id == wire::kStreamMetrics;
+  // A payload made by another recipe could parse by chance, so that this comes first.
+  if (view.recipe != plan.recipe()) {
+    return Error{ErrorCode::kWrongRecipe, "expected the plan's recipe, found another"};
+  }
+  FL_TRY_OK(CheckStreams(plan, view, checked));
+  return checked;
+}
+
+std::shared_ptr<const Result<CheckedUpdate>> CheckRequest(Storage& storage,
+                                                          const FederationPlan& plan,
+                                                          const DecodedRequest& request,
+                                                          const net::Request& message) {
+  using Checked = const Result<CheckedUpdate>;
+  if (std::holds_alternative<UploadWhole>(request)) {
+    return std::make_shared<Checked>(CheckUpdate(plan, message.body));
+  }
+  const auto* commit = std::get_if<UploadCommit>(&request);
+  if (commit == nullptr) return nullptr;
+  Result<Bytes> bytes = Bytes{};
+  {
+    const auto transaction = storage.Begin(plan.name(), TransactionMode::kOptimistic);
+    if (!transaction) return nullptr;
+    bytes = (*transaction)->ReadChunks(commit->task.value);
+  }
+  if (!bytes || bytes->size() != commit->message.bytes) return nullptr;
+  return std::make_shared<Checked>(CheckUpdate(plan, *bytes));
+}
+
+Result<> Admit(const CheckedUpdate& update, const TaskRow& task, const ModelRow& base,
+               std::uint64_t recipe) {
+  if (update.task.value != task.id) {
+    return Error{ErrorCode::kUnknownTask, "expected an update of the task that it is sent for"};
+  }
+  if (update.base != base.digest.prefix()) {
+    return Error{ErrorCode::kWrongBase, "expected an update of version " +
+                                            std::to_string(task.base_version) +
+                                            ", found one of another model"};
+  }
+  if (update.recipe != recipe) {
+    return Error{ErrorCode::kWrongRecipe, "expected the plan's recipe, found another"};
+  }
+  if (task.kind != wire::TaskKind::kTrain) {
+    if (update.only_metrics) return Ok{};
+    return Error{ErrorCode::kStreamMismatch, "expected the metrics alone"};
+  }
+  if (!update.has_all_streams || !update.has_delta) {
+    return Error{ErrorCode::kStreamMismatch, "expected each of the plan's streams, and a delta"};
+  }
+  if (update.examples == 0) {
+    return Error{ErrorCode::kBadWeight, "examples: expected at least 1, found 0"};
+  }
+  return Ok{};
+}
+
+}  // namespace fl::server

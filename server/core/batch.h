@@ -1,0 +1,108 @@
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <vector>
+
+#include "fl/server/core/server_core.h"
+#include "fl/server/journal/journal.h"
+
+namespace fl::server {
+
+// The work of ServerCore::Handle on one batch, inside one transaction. Every Result of a member
+// carries the storage's errors alone: what a client did wrong becomes a response. Thread safety:
+// one thread; used once.
+class Batch {
+ public:
+  Batch(Transaction& transaction, const FederationPlan& plan, const ServerOptions& options,
+        TimePoint now)
+      : transaction_(transaction),
+        journal_(transaction),
+        plan_(plan),
+        options_(options),
+        now_(now) {}
+
+  // Reads the rows, takes the events in their order, moves the round on, answers. The caller
+  // commits.
+  Result<ServerOutput> Run(std::span<const ServerEvent> events);
+
+ private:
+  struct Arrival {
+    const RequestArrived* event = nullptr;
+    Result<DecodedRequest> request;
+    std::optional<net::Response> answer;
+    bool may_wait = false;
+  };
+
+  // batch.cpp: events in, rows and answers out.
+  Result<> Load();
+  Result<> Take(const ServerEvent& event, std::vector<Arrival>& arrivals);
+  Result<> TakeRequest(Arrival& arrival);
+  Result<> AnswerLate(Arrival& arrival);
+  Result<> CountTraffic(const std::vector<Arrival>& arrivals);
+  Result<> Save();
+  Result<net::Response> Refuse(const Error& error, std::uint64_t round, bool near_work = false);
+  Result<> TakeEvaluation(const Evaluated& evaluated);
+  Result<net::Response> AnswerBlob(const ReadBlob& request);
+  Result<net::Response> ObeyOrder(const AdminOrder& order);
+  Result<> Note(std::string text);
+
+  // batch_round.cpp: the round's states.
+  Result<> Advance();
+  Result<bool> AdvanceRound();
+  Result<bool> OpenRound();
+  Result<bool> Select();
+  Result<bool> AdvancePhase();
+  Result<bool> CloseOrWait();
+  Result<> Abandon(const std::string& why);
+  Result<> TakeFold(const FoldDone& done);
+  Result<> StoreModel(const RoundResult& result);
+  Result<> DropOldBlobs();
+  Result<bool> AdvanceDeployment();
+  bool round_is_open() const;
+  bool is_collecting() const;
+  bool is_last_phase() const;
+  bool work_is_near() const;
+  Result<> ListCommands(ServerOutput& output);
+  TimePoint WakeAt() const;
+
+  // batch_check_in.cpp: steps 1 and 2.
+  Result<> TouchClient(const std::string& name, bool create);
+  Result<std::optional<Error>> TakePhaseMessage(const std::string& client,
+                                                const wire::PhaseMessage& message);
+  std::optional<Error> CheckCapabilities(const wire::CheckInRequest& request) const;
+  Result<> AnswerCheckIn(const CheckIn& request, Arrival& arrival);
+  Result<> OfferTrainTask(const wire::CheckInRequest& request, const std::string& client,
+                          wire::CheckInAnswer& answer);
+  Result<> OfferDeployTask(const wire::CheckInRequest& request, const std::string& client,
+                           wire::CheckInAnswer& answer);
+  Result<wire::Task> BuildTask(const TaskRow& row, const wire::CheckInRequest& request);
+  Result<wire::ModelSource> SourceOf(std::uint64_t version,
+                                     std::optional<std::uint64_t> version_held);
+
+  // batch_upload.cpp: steps 7 and 8.
+  Result<net::Response> AnswerUpload(const RequestArrived& event, const DecodedRequest& request);
+  Result<net::Response> Whole(TaskRow& task, const RequestArrived& event);
+  Result<net::Response> Reserve(TaskRow& task, const UploadReserve& request);
+  Result<net::Response> Chunk(TaskRow& task, const UploadChunk& request, ByteSpan bytes);
+  Result<net::Response> Offset(const TaskRow& task);
+  Result<net::Response> CommitUpload(TaskRow& task, const UploadCommit& request,
+                                     const RequestArrived& event);
+  Result<net::Response> Accept(TaskRow& task, const CheckedUpdate& update);
+  Result<std::optional<Error>> CheckAdmission(const TaskRow& task, const CheckedUpdate& update);
+  std::optional<Error> Closed(const TaskRow& task, const std::optional<RoundRow>& own_round) const;
+  Result<std::optional<Error>> ClosedFor(const TaskRow& task);
+
+  Transaction& transaction_;
+  Journal journal_;
+  const FederationPlan& plan_;
+  const ServerOptions& options_;
+  TimePoint now_;
+
+  FederationRow federation_;
+  std::optional<RoundRow> round_;  // The newest.
+  bool changed_ = false;
+};
+
+}  // namespace fl::server

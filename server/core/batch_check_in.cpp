@@ -1,0 +1,191 @@
+#include <algorithm>
+
+#include "fl/common/crypto/sha256.h"
+#include "fl/server/core/batch.h"
+#include "fl/server/core/round_policy.h"
+
+namespace fl::server {
+
+// Only a check-in makes a client known.
+Result<> Batch::TouchClient(const std::string& name, bool create) {
+  FL_TRY(auto client, transaction_.FindClient(plan_.name(), name));
+  if (!client && !create) return Ok{};
+  if (!client) {
+    client.emplace();
+    client->federation = plan_.name();
+    client->name = name;
+    client->first_seen = now_;
+    ++federation_.clients;
+  }
+  client->last_seen = now_;
+  return transaction_.Put(*client);
+}
+
+std::optional<Error> Batch::CheckCapabilities(const wire::CheckInRequest& request) const {
+  if (request.protocol != wire::kProtocolVersion) {
+    return Error{ErrorCode::kWrongVersion, "protocol: expected version " +
+                                               std::to_string(wire::kProtocolVersion) + ", found " +
+                                               std::to_string(request.protocol)};
+  }
+  if (!request.federation.empty() && request.federation != plan_.name()) {
+    return Error{ErrorCode::kNotFound, "no federation is called " + request.federation};
+  }
+  for (const std::uint8_t stage : plan_.stages()) {
+    if (std::ranges::find(request.codecs, stage) != request.codecs.end()) continue;
+    return Error{ErrorCode::kUnsupported, "codecs: the plan needs stage " + std::to_string(stage) +
+                                              ", which the client does not have"};
+  }
+  return std::nullopt;
+}
+
+// A message that comes twice, or after its phase, changes nothing and is no fault.
+Result<std::optional<Error>> Batch::TakePhaseMessage(const std::string& client,
+                                                     const wire::PhaseMessage& message) {
+  using Refused = std::optional<Error>;
+  const std::size_t phases = plan_.plan().rounds.phases.size();
+  if (std::size_t{message.phase} + 1 >= phases || message.round > federation_.round) {
+    return Refused(Error{ErrorCode::kWrongState,
+                         "phase message: expected one of a phase that was "
+                         "asked for, found phase " +
+                             std::to_string(message.phase) + " of round " +
+                             std::to_string(message.round)});
+  }
+  FL_TRY(const auto task,
+         transaction_.FindTaskOf(plan_.name(), wire::TaskKind::kTrain, message.round, client));
+  if (!task) {
+    return Refused(
+        Error{ErrorCode::kUnknownTask, "phase message: this client is not in the round"});
+  }
+  const bool current = round_ && round_->number == message.round &&
+                       round_->state == RoundState::kCollecting && round_->phase == message.phase;
+  if (current) {
+    Bytes body(message.body.size());
+    std::ranges::transform(message.body, body.begin(),
+                           [](std::uint8_t byte) { return std::byte{byte}; });
+    FL_TRY_OK(transaction_.Put(
+        PhaseRow{task->id, message.phase, plan_.name(), message.round, std::move(body)}));
+  }
+  return Refused();
+}
+
+Result<> Batch::AnswerCheckIn(const CheckIn& request, Arrival& arrival) {
+  const std::string client = ClientName(arrival.event->peer);
+  wire::CheckInAnswer answer;
+  answer.federation = plan_.name();
+  answer.plan = federation_.plan;
+  const Pace pace = PaceOf(plan_.plan().rounds, client, work_is_near());
+  answer.again_min_ms = pace.again_min_ms;
+  answer.again_max_ms = pace.again_max_ms;
+  switch (federation_.state) {
+    case FederationState::kRunning:
+    case FederationState::kPaused:
+      FL_TRY_OK(OfferTrainTask(request.message, client, answer));
+      break;
+    case FederationState::kDeploying:
+    case FederationState::kDone:
+      FL_TRY_OK(OfferDeployTask(request.message, client, answer));
+      break;
+    case FederationState::kStopped:
+      answer.done = true;
+      break;
+  }
+  const bool idle = !answer.task && !answer.phase && !answer.done;
+  arrival.may_wait = idle && request.message.wait && arrival.event->may_hold;
+  if (answer.done) {
+    FL_TRY(auto row, transaction_.FindClient(plan_.name(), client));
+    if (row && !row->told_done) {
+      row->told_done = true;
+      FL_TRY_OK(transaction_.Put(*row));
+    }
+  }
+  arrival.answer = net::Response{200, {}, wire::Encode(answer)};
+  return Ok{};
+}
+
+Result<> Batch::OfferTrainTask(const wire::CheckInRequest& request, const std::string& client,
+                               wire::CheckInAnswer& answer) {
+  if (!round_ || round_->state != RoundState::kCollecting) return Ok{};
+  FL_TRY(const auto task,
+         transaction_.FindTaskOf(plan_.name(), wire::TaskKind::kTrain, round_->number, client));
+  if (!task || task->state == TaskState::kAccepted) return Ok{};
+  if (!is_last_phase()) {
+    FL_TRY(const bool answered, transaction_.HasPhase(task->id, round_->phase));
+    if (answered) return Ok{};
+    answer.phase = wire::PhaseMessage{round_->number, static_cast<std::uint8_t>(round_->phase), {}};
+    return Ok{};
+  }
+  FL_TRY(answer.task, BuildTask(*task, request));
+  return Ok{};
+}
+
+// Each client gets one deploy task, and is done once it has answered it.
+Result<> Batch::OfferDeployTask(const wire::CheckInRequest& request, const std::string& client,
+                                wire::CheckInAnswer& answer) {
+  if (!plan_.deploys()) {
+    answer.done = true;
+    return Ok{};
+  }
+  FL_TRY(auto task, transaction_.FindTaskOf(plan_.name(), wire::TaskKind::kDeploy, 0, client));
+  if (task && task->state == TaskState::kAccepted) {
+    answer.done = true;
+    return Ok{};
+  }
+  if (!task) {
+    task.emplace();
+    task->id = TaskIdOf(plan_.name(), wire::TaskKind::kDeploy, 0, client);
+    task->federation = plan_.name();
+    task->kind = wire::TaskKind::kDeploy;
+    task->client = client;
+    task->base_version = federation_.version;
+    FL_TRY_OK(transaction_.Put(*task));
+  }
+  FL_TRY(answer.task, BuildTask(*task, request));
+  return Ok{};
+}
+
+Result<wire::Task> Batch::BuildTask(const TaskRow& row, const wire::CheckInRequest& request) {
+  wire::Task task;
+  task.id = row.id;
+  task.kind = row.kind;
+  task.round = row.round;
+  const bool train = row.kind == wire::TaskKind::kTrain;
+  const Duration left = round_ ? round_->deadline_at - now_ : Duration(0);
+  const double deadline_s = train ? ToSeconds(left) : plan_.plan().rounds.deadline_s;
+  task.deadline_s = static_cast<std::uint32_t>(std::clamp(deadline_s + 0.999999, 1.0, 4e9));
+  task.asked = static_cast<std::uint32_t>(train ? round_->cohort : federation_.clients);
+  FL_TRY(task.model, SourceOf(row.base_version, request.version_held));
+  task.recipe = plan_.recipe();
+  if (!plan_.round_parameters().bytes.empty()) {
+    task.round_parameters = crypto::Sha256(plan_.round_parameters().bytes);
+  }
+  return task;
+}
+
+// Nothing for version 0, which the seed makes, nor for what the client holds; a change where there
+// is one; else the whole model.
+Result<wire::ModelSource> Batch::SourceOf(std::uint64_t version,
+                                          std::optional<std::uint64_t> version_held) {
+  FL_TRY(const auto model, transaction_.FindModel(plan_.name(), version));
+  if (!model) {
+    return Error{ErrorCode::kInternal,
+                 plan_.name() + ": version " + std::to_string(version) + " is not stored"};
+  }
+  wire::ModelSource source;
+  source.version = version;
+  source.digest = model->digest;
+  if (version == 0 || version_held == version) return source;
+  if (version_held) {
+    FL_TRY(const auto change, transaction_.FindChange(plan_.name(), *version_held, version));
+    if (change) {
+      source.change_from = change->from;
+      source.blob = change->blob;
+      source.blob_bytes = change->bytes;
+      return source;
+    }
+  }
+  source.blob = model->digest;
+  source.blob_bytes = model->bytes;
+  return source;
+}
+
+}  // namespace fl::server

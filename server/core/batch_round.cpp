@@ -1,0 +1,294 @@
+#include <algorithm>
+
+#include "fl/common/crypto/sha256.h"
+#include "fl/server/core/batch.h"
+#include "fl/server/core/round_policy.h"
+
+namespace fl::server {
+namespace {
+
+// Consecutive abandoned rounds that are worth an event of their own.
+constexpr std::uint64_t kAbandonedAlarm = 3;
+
+// How long a round waits for clients that are known but were not heard of lately.
+Duration SelectionPatience(const RoundsConfig& rounds) {
+  return FromSeconds(std::min(rounds.deadline_s, std::max(30.0, 4 * rounds.wait_s)));
+}
+
+}  // namespace
+
+bool Batch::round_is_open() const {
+  return round_ && round_->state != RoundState::kPublished &&
+         round_->state != RoundState::kAbandoned;
+}
+
+bool Batch::is_collecting() const {
+  return round_ && round_->state == RoundState::kCollecting && is_last_phase();
+}
+
+bool Batch::is_last_phase() const {
+  return round_->phase + 1 >= plan_.plan().rounds.phases.size();
+}
+
+bool Batch::work_is_near() const {
+  if (federation_.state == FederationState::kDeploying) return true;
+  if (federation_.state != FederationState::kRunning) return false;
+  if (!round_is_open()) return federation_.round > 0;
+  if (round_->state != RoundState::kCollecting || !is_last_phase()) return true;
+  return round_->accepted + 1 >= GoalOf(plan_.plan().rounds, *round_);
+}
+
+// Moves on until nothing moves any more; each step either changes a state or ends the loop.
+Result<> Batch::Advance() {
+  while (true) {
+    FL_TRY(const bool moved, AdvanceRound());
+    if (!moved) return Ok{};
+    changed_ = true;
+  }
+}
+
+Result<bool> Batch::AdvanceRound() {
+  if (federation_.state == FederationState::kDeploying) return AdvanceDeployment();
+  if (federation_.state != FederationState::kRunning &&
+      federation_.state != FederationState::kPaused) {
+    return false;
+  }
+  if (round_is_open()) {
+    switch (round_->state) {
+      case RoundState::kSelecting:
+        return Select();
+      case RoundState::kCollecting:
+        return is_last_phase() ? CloseOrWait() : AdvancePhase();
+      default:
+        return false;
+    }
+  }
+  if (federation_.published >= plan_.plan().rounds.count) {
+    federation_.state = plan_.deploys() ? FederationState::kDeploying : FederationState::kDone;
+    federation_.deploying_at = now_;
+    FL_TRY_OK(Note("the last round is published"));
+    return true;
+  }
+  if (federation_.state == FederationState::kPaused) return false;
+  if (federation_.clients < plan_.plan().rounds.population_min) return false;
+  return OpenRound();
+}
+
+Result<bool> Batch::OpenRound() {
+  RoundRow round;
+  round.federation = plan_.name();
+  round.number = ++federation_.round;
+  round.base_version = federation_.version;
+  round.opened_at = now_;
+  round.deadline_at = now_ + SelectionPatience(plan_.plan().rounds);
+  round_ = round;
+  return true;
+}
+
+Result<bool> Batch::Select() {
+  const RoundsConfig& rounds = plan_.plan().rounds;
+  FL_TRY(const std::vector<ClientRow> clients, transaction_.Clients(plan_.name()));
+  std::vector<std::string> present;
+  for (const ClientRow& client : clients) {
+    if (client.last_seen + PresenceOf(rounds) >= now_) present.push_back(client.name);
+  }
+  const std::uint64_t wanted = CohortSize(rounds, clients.size());
+  const bool patient = now_ < round_->deadline_at;
+  if (present.size() < rounds.min_report || (present.size() < wanted && patient)) return false;
+  const std::vector<std::string> cohort =
+      SampleCohort(plan_.plan().seed, round_->number, present, CohortSize(rounds, present.size()));
+  for (std::size_t slot = 0; slot < cohort.size(); ++slot) {
+    TaskRow task;
+    task.id = TaskIdOf(plan_.name(), wire::TaskKind::kTrain, round_->number, cohort[slot]);
+    task.federation = plan_.name();
+    task.round = round_->number;
+    task.slot = slot;
+    task.client = cohort[slot];
+    task.base_version = round_->base_version;
+    FL_TRY_OK(transaction_.Put(task));
+  }
+  round_->cohort = cohort.size();
+  round_->state = RoundState::kCollecting;
+  round_->deadline_at = now_ + FromSeconds(rounds.deadline_s);
+  return true;
+}
+
+// A phase before the last one is over when each of the cohort has answered, or at its deadline when
+// enough have.
+Result<bool> Batch::AdvancePhase() {
+  const RoundsConfig& rounds = plan_.plan().rounds;
+  FL_TRY(const std::uint64_t answered,
+         transaction_.CountPhases(plan_.name(), round_->number, round_->phase));
+  const bool late = now_ >= round_->deadline_at;
+  if (answered < round_->cohort && !late) return false;
+  if (answered < round_->cohort && answered < rounds.min_report) {
+    FL_TRY_OK(Abandon("phase " + rounds.phases[round_->phase] + ": " + std::to_string(answered) +
+                      " answered by the deadline, expected at least " +
+                      std::to_string(rounds.min_report)));
+    return true;
+  }
+  ++round_->phase;
+  round_->deadline_at = now_ + FromSeconds(rounds.deadline_s);
+  return true;
+}
+
+Result<bool> Batch::CloseOrWait() {
+  switch (DecideClosing(plan_.plan().rounds, *round_, now_)) {
+    case Closing::kStaysOpen:
+      return false;
+    case Closing::kAbandon:
+      FL_TRY_OK(Abandon(std::to_string(round_->accepted) +
+                        " updates by the deadline, expected at least " +
+                        std::to_string(plan_.plan().rounds.min_report)));
+      return true;
+    case Closing::kFold:
+      round_->goal_reached = round_->accepted >= GoalOf(plan_.plan().rounds, *round_);
+      round_->state = RoundState::kFolding;
+      round_->closed_at = now_;
+      return true;
+  }
+  return false;
+}
+
+// The model stays; the next round opens.
+Result<> Batch::Abandon(const std::string& why) {
+  std::string missing;
+  if (round_->state == RoundState::kCollecting) {
+    FL_TRY(const std::vector<TaskRow> cohort, transaction_.Cohort(plan_.name(), round_->number));
+    for (const TaskRow& task : cohort) {
+      if (task.state == TaskState::kAccepted || missing.size() > 500) continue;
+      missing += (missing.empty() ? "; missing: " : ", ") + task.client;
+    }
+  }
+  round_->state = RoundState::kAbandoned;
+  round_->closed_at = now_;
+  FL_TRY_OK(journal_.DropBodies(plan_.name(), round_->number));
+  FL_TRY_OK(Note("round abandoned: " + why + missing));
+  if (++federation_.abandoned % kAbandonedAlarm == 0) {
+    FL_TRY_OK(Note(std::to_string(federation_.abandoned) + " rounds abandoned in a row"));
+  }
+  return transaction_.Put(*round_);
+}
+
+Result<> Batch::TakeFold(const FoldDone& done) {
+  // Another core, or this one before a restart, may have stored the same result already.
+  if (!round_ || round_->number != done.round || round_->state != RoundState::kFolding) return Ok{};
+  if (!*done.result) {
+    const Error& error = done.result->error();
+    // A conflict or a failing disk mends itself; the command is given again.
+    return Note("fold failed: " + error.message);
+  }
+  const RoundResult& result = **done.result;
+  FL_TRY_OK(StoreModel(result));
+  round_->state = RoundState::kPublished;
+  round_->version = federation_.version;
+  round_->published_at = now_;
+  round_->examples = result.metrics.examples;
+  round_->loss_trained = result.metrics.loss_trained;
+  round_->loss_before = result.metrics.loss_before;
+  round_->accuracy_before = result.metrics.accuracy_before;
+  ++federation_.published;
+  federation_.abandoned = 0;
+  FL_TRY_OK(transaction_.Put(*round_));
+  if (!plan_.plan().aggregation.keep_updates) {
+    FL_TRY_OK(journal_.DropBodies(plan_.name(), round_->number));
+  }
+  changed_ = true;
+  return DropOldBlobs();
+}
+
+Result<> Batch::StoreModel(const RoundResult& result) {
+  ++federation_.version;
+  const std::string& name = plan_.name();
+  FL_TRY_OK(transaction_.PutBlob(name, result.digest, result.model));
+  ModelRow model;
+  model.federation = name;
+  model.version = federation_.version;
+  model.digest = result.digest;
+  model.bytes = result.model.size();
+  model.round = round_->number;
+  FL_TRY_OK(transaction_.Put(model));
+  for (const EncodedChange& change : result.changes) {
+    const Digest digest = crypto::Sha256(change.bytes);
+    FL_TRY_OK(transaction_.PutBlob(name, digest, change.bytes));
+    FL_TRY_OK(transaction_.Put(
+        ChangeRow{name, change.from, federation_.version, digest, change.bytes.size()}));
+  }
+  for (const auto& [tensor, bytes] : result.tensors) {
+    FL_TRY_OK(transaction_.PutTensor(name, tensor, bytes));
+  }
+  return Ok{};
+}
+
+// Models are kept while a client may be sent to them or a change may start from them: the current
+// one, and as far back as changes reach and as stale tasks do.
+Result<> Batch::DropOldBlobs() {
+  const Plan& plan = plan_.plan();
+  const std::uint64_t back =
+      1 + std::max<std::uint64_t>(plan.aggregation.change_versions_max, plan.rounds.max_staleness);
+  if (federation_.version <= back) return Ok{};
+  const std::uint64_t oldest = federation_.version - back;
+  FL_TRY(const std::vector<ModelRow> models, transaction_.Models(plan_.name()));
+  for (const ModelRow& model : models) {
+    const bool kept_again = std::ranges::any_of(models, [&](const ModelRow& other) {
+      return other.version >= oldest && other.digest == model.digest;
+    });
+    if (model.version < oldest && !kept_again) FL_TRY_OK(transaction_.DropBlob(model.digest));
+  }
+  FL_TRY(const std::vector<ChangeRow> changes, transaction_.Changes(plan_.name()));
+  for (const ChangeRow& change : changes) {
+    if (change.to >= oldest) continue;
+    const bool kept_again = std::ranges::any_of(changes, [&](const ChangeRow& other) {
+      return other.to >= oldest && other.blob == change.blob;
+    });
+    FL_TRY_OK(transaction_.DropChange(change));
+    if (!kept_again) FL_TRY_OK(transaction_.DropBlob(change.blob));
+  }
+  return Ok{};
+}
+
+// Done when each client that is known has said how its deployment went, or the time for it is over.
+Result<bool> Batch::AdvanceDeployment() {
+  FL_TRY(const std::vector<DeploymentRow> rows, transaction_.Deployments(plan_.name()));
+  const TimePoint deadline = federation_.deploying_at + FromSeconds(plan_.plan().rounds.deadline_s);
+  if (rows.size() < federation_.clients && now_ < deadline) return false;
+  federation_.state = FederationState::kDone;
+  FL_TRY_OK(Note("the federation is done: " + std::to_string(rows.size()) + " of " +
+                 std::to_string(federation_.clients) + " clients reported a deployment"));
+  return true;
+}
+
+Result<> Batch::ListCommands(ServerOutput& output) {
+  if (round_ && round_->state == RoundState::kFolding) {
+    output.commands.emplace_back(StartFold{round_->number});
+  }
+  bool evaluated = true;
+  if (options_.evaluates && federation_.version > 0) {
+    FL_TRY(const auto model, transaction_.FindModel(plan_.name(), federation_.version));
+    evaluated = model && model->loss.has_value();
+    if (!evaluated) output.commands.emplace_back(Evaluate{federation_.version});
+  }
+  if (federation_.state != FederationState::kDone &&
+      federation_.state != FederationState::kStopped) {
+    return Ok{};
+  }
+  FL_TRY(const std::vector<ClientRow> clients, transaction_.Clients(plan_.name()));
+  const Duration patience = FromSeconds(std::max(2.0, 3 * plan_.plan().rounds.wait_s));
+  output.done = evaluated && std::ranges::all_of(clients, [&](const ClientRow& client) {
+                  return client.told_done || client.last_seen + patience < now_;
+                });
+  return Ok{};
+}
+
+TimePoint Batch::WakeAt() const {
+  if (federation_.state == FederationState::kDeploying) {
+    return federation_.deploying_at + FromSeconds(plan_.plan().rounds.deadline_s);
+  }
+  if (!round_is_open() || round_->state == RoundState::kFolding) return kNever;
+  // A round whose selection has waited long enough waits for a check-in, which is an event of its
+  // own.
+  if (round_->state == RoundState::kSelecting && now_ >= round_->deadline_at) return kNever;
+  return round_->deadline_at;
+}
+
+}  // namespace fl::server

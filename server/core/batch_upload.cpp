@@ -1,0 +1,244 @@
+#include <algorithm>
+#include <cmath>
+
+#include "fl/common/crypto/sha256.h"
+#include "fl/server/core/batch.h"
+#include "fl/server/core/round_policy.h"
+
+namespace fl::server {
+namespace {
+
+net::Response Receipt(const TaskRow& task) {
+  const bool accepted = task.state == TaskState::kAccepted;
+  const wire::UploadAnswer answer{task.committed, accepted, accepted ? task.counted_round : 0};
+  return {200, {}, wire::Encode(answer)};
+}
+
+Error SecondUpdate(const TaskRow& task) {
+  return {ErrorCode::kDuplicate,
+          "expected the update that this task already has, found another (round " +
+              std::to_string(task.round) + ")"};
+}
+
+// A count that a device reports as a float.
+std::uint64_t ToCount(float value) {
+  return value >= 0 && value < 1e18F ? static_cast<std::uint64_t>(value) : 0;
+}
+
+}  // namespace
+
+Result<net::Response> Batch::AnswerUpload(const RequestArrived& event,
+                                          const DecodedRequest& request) {
+  FL_TRY(auto task, transaction_.FindTask(TaskOf(request)->value));
+  if (!task || task->federation != plan_.name() || task->client != ClientName(event.peer)) {
+    return Refuse({ErrorCode::kUnknownTask, "task: expected one that was issued to this client"},
+                  federation_.round);
+  }
+  if (std::holds_alternative<UploadWhole>(request)) return Whole(*task, event);
+  if (std::holds_alternative<UploadOffset>(request)) return Offset(*task);
+  if (const auto* reserve = std::get_if<UploadReserve>(&request)) return Reserve(*task, *reserve);
+  if (const auto* chunk = std::get_if<UploadChunk>(&request)) {
+    return Chunk(*task, *chunk, event.request.body);
+  }
+  return CommitUpload(*task, std::get<UploadCommit>(request), event);
+}
+
+// Why an update of this task can no longer count, if so. What counts is settled here: by the open
+// round and the task's lateness.
+std::optional<Error> Batch::Closed(const TaskRow& task,
+                                   const std::optional<RoundRow>& own_round) const {
+  if (task.kind != wire::TaskKind::kTrain) return std::nullopt;
+  const RoundsConfig& rounds = plan_.plan().rounds;
+  const bool own_is_open = own_round && own_round->state == RoundState::kCollecting;
+  if (own_is_open && !is_last_phase()) {
+    return Error{ErrorCode::kWrongState,
+                 "round " + std::to_string(task.round) + ": expected a phase message first"};
+  }
+  const bool stopped = federation_.state == FederationState::kStopped;
+  const bool fits = round_ && round_->number - task.round <= rounds.max_staleness && !stopped;
+  if (fits && is_collecting()) {
+    if (round_->accepted < GoalOf(rounds, *round_)) return std::nullopt;
+    return Error{ErrorCode::kNotNeeded,
+                 "round " + std::to_string(round_->number) + " has what it wants"};
+  }
+  // Another round that this update may count in is about to open.
+  const bool next_fits = fits && rounds.max_staleness > 0 &&
+                         round_->number + 1 - task.round <= rounds.max_staleness &&
+                         federation_.published < rounds.count;
+  if (next_fits) {
+    return Error{ErrorCode::kUnavailable, "no round is open at this moment; try again"};
+  }
+  if (own_round && own_round->goal_reached) {
+    return Error{ErrorCode::kNotNeeded,
+                 "round " + std::to_string(task.round) + " got what it wanted without this update"};
+  }
+  return Error{ErrorCode::kTooLate, "round " + std::to_string(task.round) +
+                                        " is closed: expected an update at most " +
+                                        std::to_string(rounds.max_staleness) + " rounds late"};
+}
+
+Result<std::optional<Error>> Batch::ClosedFor(const TaskRow& task) {
+  std::optional<RoundRow> own = round_;
+  if (!round_ || round_->number != task.round) {
+    FL_TRY(own, transaction_.FindRound(plan_.name(), task.round));
+  }
+  return Closed(task, own);
+}
+
+Result<net::Response> Batch::Whole(TaskRow& task, const RequestArrived& event) {
+  if (task.state == TaskState::kAccepted) {
+    if (crypto::Sha256(event.request.body) == task.digest) return Receipt(task);
+    return Refuse(SecondUpdate(task), task.round);
+  }
+  FL_TRY(const auto closed, ClosedFor(task));
+  if (closed) return Refuse(*closed, task.round, closed->code == ErrorCode::kUnavailable);
+  const Result<CheckedUpdate> checked =
+      event.checked ? *event.checked : CheckUpdate(plan_, event.request.body);
+  if (!checked) return Refuse(checked.error(), task.round);
+  FL_TRY(const auto refused, CheckAdmission(task, *checked));
+  if (refused) return Refuse(*refused, task.round);
+  if (task.committed > 0) FL_TRY_OK(journal_.Discard(task));
+  FL_TRY_OK(journal_.AppendChunk(task, event.request.body));
+  return Accept(task, *checked);
+}
+
+Result<net::Response> Batch::Reserve(TaskRow& task, const UploadReserve& request) {
+  const wire::ReserveRequest& wanted = request.message;
+  if (task.state == TaskState::kAccepted) {
+    if (wanted.digest == task.digest) return Receipt(task);
+    return Refuse(SecondUpdate(task), task.round);
+  }
+  FL_TRY(const auto closed, ClosedFor(task));
+  if (closed) return Refuse(*closed, task.round, closed->code == ErrorCode::kUnavailable);
+  if (wanted.bytes == 0 || wanted.bytes > plan_.update_bytes_max()) {
+    return Refuse({ErrorCode::kLimitExceeded, "update: expected 1 to " +
+                                                  std::to_string(plan_.update_bytes_max()) +
+                                                  " bytes, found " + std::to_string(wanted.bytes)},
+                  task.round);
+  }
+  const bool same = task.reserved_bytes == wanted.bytes && task.digest == wanted.digest;
+  if (!same) {
+    FL_TRY_OK(journal_.Discard(task));
+    task.reserved_bytes = wanted.bytes;
+    task.digest = wanted.digest;
+    FL_TRY_OK(transaction_.Put(task));
+  }
+  return Receipt(task);
+}
+
+Result<net::Response> Batch::Chunk(TaskRow& task, const UploadChunk& request, ByteSpan bytes) {
+  if (task.state == TaskState::kAccepted) return Receipt(task);
+  FL_TRY(const auto closed, ClosedFor(task));
+  if (closed) return Refuse(*closed, task.round, closed->code == ErrorCode::kUnavailable);
+  if (task.reserved_bytes == 0) {
+    return Refuse({ErrorCode::kWrongState, "update: expected a reservation first"}, task.round);
+  }
+  // A piece that came before and whose answer was lost.
+  if (request.offset < task.committed && bytes.size() <= task.committed - request.offset) {
+    return Receipt(task);
+  }
+  if (request.offset != task.committed || bytes.empty()) {
+    return Refuse(
+        {ErrorCode::kWrongOffset,
+         "Upload-Offset: expected bytes at " + std::to_string(task.committed) + ", found " +
+             std::to_string(bytes.size()) + " at " + std::to_string(request.offset)},
+        task.round);
+  }
+  if (bytes.size() > task.reserved_bytes - task.committed) {
+    return Refuse(
+        {ErrorCode::kLimitExceeded,
+         "update: expected " + std::to_string(task.reserved_bytes) + " bytes in all, found more"},
+        task.round);
+  }
+  FL_TRY_OK(journal_.AppendChunk(task, bytes));
+  return Receipt(task);
+}
+
+// An answer to HEAD has no body: what it says stands in a header.
+Result<net::Response> Batch::Offset(const TaskRow& task) {
+  if (task.state == TaskState::kOpen && task.reserved_bytes == 0) {
+    FL_TRY(net::Response refusal,
+           Refuse({ErrorCode::kWrongState, "update: expected a reservation first"}, task.round));
+    refusal.body.clear();
+    return refusal;
+  }
+  return net::Response{200, {{"Upload-Offset", std::to_string(task.committed)}}, {}};
+}
+
+Result<net::Response> Batch::CommitUpload(TaskRow& task, const UploadCommit& request,
+                                          const RequestArrived& event) {
+  if (task.state == TaskState::kAccepted) {
+    if (request.message.digest == task.digest) return Receipt(task);
+    return Refuse(SecondUpdate(task), task.round);
+  }
+  FL_TRY(const auto closed, ClosedFor(task));
+  if (closed) return Refuse(*closed, task.round, closed->code == ErrorCode::kUnavailable);
+  if (task.reserved_bytes != request.message.bytes || task.digest != request.message.digest) {
+    return Refuse(
+        {ErrorCode::kWrongState, "commit: expected the size and digest of the reservation"},
+        task.round);
+  }
+  if (task.committed != task.reserved_bytes) {
+    return Refuse(
+        {ErrorCode::kWrongOffset, "commit: expected " + std::to_string(task.reserved_bytes) +
+                                      " bytes, found " + std::to_string(task.committed)},
+        task.round);
+  }
+  FL_TRY(const Bytes bytes, transaction_.ReadChunks(task.id));
+  std::optional<Error> refused;
+  std::optional<CheckedUpdate> update;
+  if (crypto::Sha256(bytes) != task.digest) {
+    refused = Error{ErrorCode::kDigestMismatch, "update: expected bytes of the reserved digest"};
+  } else {
+    const Result<CheckedUpdate> checked =
+        event.checked ? *event.checked : CheckUpdate(plan_, bytes);
+    if (!checked) {
+      refused = checked.error();
+    } else if (checked->digest != task.digest) {
+      refused = Error{ErrorCode::kDigestMismatch, "update: expected bytes of the reserved digest"};
+    } else {
+      update = *checked;
+      FL_TRY(refused, CheckAdmission(task, *update));
+    }
+  }
+  if (refused) {
+    FL_TRY_OK(journal_.Discard(task));
+    return Refuse(*refused, task.round);
+  }
+  return Accept(task, *update);
+}
+
+Result<std::optional<Error>> Batch::CheckAdmission(const TaskRow& task,
+                                                   const CheckedUpdate& update) {
+  FL_TRY(const auto base, transaction_.FindModel(plan_.name(), task.base_version));
+  if (!base) {
+    return Error{ErrorCode::kInternal, plan_.name() + ": the base model's row is missing"};
+  }
+  const Result<> admitted = Admit(update, task, *base, plan_.recipe());
+  return admitted ? std::optional<Error>() : std::optional(admitted.error());
+}
+
+// Step 8: from the commit of this transaction on, the update counts.
+Result<net::Response> Batch::Accept(TaskRow& task, const CheckedUpdate& update) {
+  task.digest = update.digest;
+  const bool train = task.kind == wire::TaskKind::kTrain;
+  const std::uint64_t counted = train ? round_->number : task.round;
+  FL_TRY_OK(journal_.Commit(task, counted, update.examples, now_));
+  if (train) {
+    ++round_->accepted;
+    FL_TRY(auto client, transaction_.FindClient(plan_.name(), task.client));
+    if (client) {
+      ++client->accepted;
+      FL_TRY_OK(transaction_.Put(*client));
+    }
+    return Receipt(task);
+  }
+  const Metrics& metrics = update.metrics;
+  FL_TRY_OK(
+      transaction_.Put(DeploymentRow{plan_.name(), task.client, ToCount(metrics[0]),
+                                     double{metrics[1]}, double{metrics[2]}, metrics[3] > 0}));
+  FL_TRY_OK(transaction_.DropChunks(task.id));
+  return Receipt(task);
+}
+
+}  // namespace fl::server

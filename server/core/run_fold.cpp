@@ -1,0 +1,140 @@
+#include "fl/server/core/run_fold.h"
+
+#include <cstring>
+
+#include "fl/common/crypto/sha256.h"
+#include "fl/common/wire/model_change.h"
+#include "fl/common/wire/update.h"
+#include "fl/server/publish/publisher.h"
+#include "fl/server/strategy/strategy.h"
+
+namespace fl::server {
+namespace {
+
+constexpr const char* kResidualName = "publisher/residual";
+constexpr const char* kStrategyPrefix = "strategy/";
+
+std::vector<float> ToFloats(ByteSpan bytes) {
+  std::vector<float> values(bytes.size() / sizeof(float));
+  std::memcpy(values.data(), bytes.data(), values.size() * sizeof(float));
+  return values;
+}
+
+Bytes FromFloats(std::span<const float> values) {
+  const ByteSpan bytes = std::as_bytes(values);
+  return {bytes.begin(), bytes.end()};
+}
+
+// All that the round's computation needs, as read in one transaction.
+struct RoundInput {
+  RoundRow round;
+  std::vector<JournalEntry> entries;
+  std::map<std::string, Bytes> tensors;
+  std::vector<float> current;                                       // The published model.
+  std::vector<std::pair<std::uint64_t, std::vector<float>>> bases;  // For changes, by version.
+};
+
+Result<std::vector<float>> ReadModel(Transaction& transaction, const std::string& federation,
+                                     std::uint64_t version) {
+  FL_TRY(const auto row, transaction.FindModel(federation, version));
+  std::optional<Bytes> bytes;
+  if (row) {
+    FL_TRY(bytes, transaction.ReadBlob(row->digest));
+  }
+  if (!bytes) {
+    return Error{ErrorCode::kInternal,
+                 federation + ": version " + std::to_string(version) + " is not stored"};
+  }
+  return ToFloats(*bytes);
+}
+
+Result<RoundInput> ReadInput(Storage& storage, const FederationPlan& plan, std::uint64_t number) {
+  FL_TRY(const auto transaction, storage.Begin(plan.name(), TransactionMode::kOptimistic));
+  FL_TRY(const auto federation, transaction->FindFederation(plan.name()));
+  FL_TRY(const auto round, transaction->FindRound(plan.name(), number));
+  if (!federation || !round || round->state != RoundState::kFolding) {
+    return Error{ErrorCode::kWrongState,
+                 plan.name() + ": round " + std::to_string(number) + " is not closed for folding"};
+  }
+  RoundInput input;
+  input.round = *round;
+  FL_TRY(input.entries, Journal(*transaction).Read(plan.name(), number));
+  FL_TRY(input.tensors, transaction->Tensors(plan.name()));
+  const std::uint64_t version = federation->version;
+  FL_TRY(input.current, ReadModel(*transaction, plan.name(), version));
+  const std::uint64_t back = plan.plan().aggregation.change_versions_max;
+  const std::uint64_t oldest = version + 1 > back ? version + 1 - back : 0;
+  for (std::uint64_t from = oldest; from < version; ++from) {
+    FL_TRY(std::vector<float> base, ReadModel(*transaction, plan.name(), from));
+    input.bases.emplace_back(from, std::move(base));
+  }
+  if (back > 0) input.bases.emplace_back(version, input.current);
+  return input;
+}
+
+StateTensors StrategyState(const std::map<std::string, Bytes>& tensors) {
+  const std::string prefix = kStrategyPrefix;
+  StateTensors state;
+  for (const auto& [name, bytes] : tensors) {
+    if (name.starts_with(prefix)) state[name.substr(prefix.size())] = ToFloats(bytes);
+  }
+  return state;
+}
+
+std::vector<float> PublisherResidual(const std::map<std::string, Bytes>& tensors) {
+  const auto found = tensors.find(kResidualName);
+  return found == tensors.end() ? std::vector<float>() : ToFloats(found->second);
+}
+
+std::vector<EncodedChange> EncodeChanges(const RoundInput& input, std::span<const float> next,
+                                         ThreadPool* pool) {
+  std::vector<EncodedChange> all(input.bases.size());
+  const std::function<void(std::size_t)> encode = [&](std::size_t i) {
+    all[i] = {input.bases[i].first, wire::EncodeModelChange(input.bases[i].second, next)};
+  };
+  if (pool != nullptr) {
+    pool->ParallelFor(all.size(), encode);
+  } else {
+    for (std::size_t i = 0; i < all.size(); ++i) encode(i);
+  }
+  std::erase_if(
+      all, [&](const EncodedChange& change) { return change.bytes.size() >= next.size_bytes(); });
+  return all;
+}
+
+}  // namespace
+
+Result<RoundResult> RunFold(Storage& storage, const FederationPlan& plan, std::uint64_t round,
+                            ThreadPool* pool) {
+  FL_TRY(RoundInput input, ReadInput(storage, plan, round));
+  FL_TRY(const ParsedJournal journal, ParsedJournal::Parse(plan, std::move(input.entries)));
+  const AggregationConfig& aggregation = plan.plan().aggregation;
+  FoldOptions options;
+  options.weights = aggregation.weights == "uniform" ? WeightRule::kUniform : WeightRule::kExamples;
+  const FoldResult folded = Fold(plan, journal, options, pool);
+
+  StateTensors state = StrategyState(input.tensors);
+  std::vector<float> wanted =
+      MakeStrategy(aggregation)->Step(input.current, folded.streams.front().values, state);
+  const Publication publication =
+      Publisher().Publish(std::move(wanted), PublisherResidual(input.tensors));
+
+  RoundResult result;
+  result.model = FromFloats(publication.model);
+  result.digest = crypto::Sha256(result.model);
+  result.changes = EncodeChanges(input, publication.model, pool);
+  result.metrics = folded.metrics;
+  for (const auto& [name, values] : state) {
+    result.tensors[kStrategyPrefix + name] = FromFloats(values);
+  }
+  if (!publication.residual.empty()) {
+    result.tensors[kResidualName] = FromFloats(publication.residual);
+  }
+  for (const StreamAggregate& stream : folded.streams) {
+    if (stream.stream < wire::kStreamPlanFirst) continue;
+    result.tensors["stream/" + plan.streams()[stream.stream].name] = FromFloats(stream.values);
+  }
+  return result;
+}
+
+}  // namespace fl::server

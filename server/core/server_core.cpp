@@ -1,0 +1,130 @@
+#include "fl/server/core/server_core.h"
+
+#include <algorithm>
+
+#include "fl/common/crypto/sha256.h"
+#include "fl/server/core/batch.h"
+#include "fl/server/core/plan_identity.h"
+
+namespace fl::server {
+namespace {
+
+// A batch that lost against another writer is begun again; from the second time on it waits for its
+// turn.
+constexpr int kAttemptsMax = 50;
+
+Result<> CreateFederation(Transaction& transaction, const FederationPlan& plan, TimePoint now) {
+  const std::vector<float> model = plan.InitialModel();
+  const ByteSpan bytes = std::as_bytes(std::span(model));
+  FederationRow federation;
+  federation.name = plan.name();
+  federation.plan = plan.digest();
+  federation.plan_text = plan.plan().source;
+  federation.created_at = now;
+  FL_TRY_OK(transaction.Put(federation));
+  ModelRow row;
+  row.federation = plan.name();
+  row.digest = crypto::Sha256(bytes);
+  row.bytes = bytes.size();
+  FL_TRY_OK(transaction.PutBlob(plan.name(), row.digest, bytes));
+  return transaction.Put(row);
+}
+
+// What the plan says beside the state: its text and what the clients of each round share, as blobs.
+Result<> StorePlan(Transaction& transaction, const FederationPlan& plan) {
+  const std::string& text = plan.plan().source;
+  FL_TRY_OK(transaction.PutBlob(plan.name(), plan.digest(), AsBytes(text)));
+  const Bytes& parameters = plan.round_parameters().bytes;
+  if (parameters.empty()) return Ok{};
+  return transaction.PutBlob(plan.name(), crypto::Sha256(parameters), parameters);
+}
+
+Result<> TakeUp(Storage& storage, const FederationPlan& plan, TimePoint now) {
+  FL_TRY(const auto transaction, storage.Begin(plan.name(), TransactionMode::kExclusive));
+  FL_TRY(auto federation, transaction->FindFederation(plan.name()));
+  if (!federation) {
+    FL_TRY_OK(CreateFederation(*transaction, plan, now));
+  } else if (federation->plan != plan.digest()) {
+    FL_TRY_OK(CheckSamePlan(federation->plan_text, plan.plan().source, plan.name()));
+    federation->plan = plan.digest();
+    federation->plan_text = plan.plan().source;
+    const bool more_rounds = federation->published < plan.plan().rounds.count;
+    const bool over = federation->state == FederationState::kDeploying ||
+                      federation->state == FederationState::kDone;
+    if (over && more_rounds) federation->state = FederationState::kRunning;
+    FL_TRY_OK(transaction->Put(*federation));
+  }
+  FL_TRY_OK(StorePlan(*transaction, plan));
+  return transaction->Commit();
+}
+
+}  // namespace
+
+Result<std::unique_ptr<ServerCore>> ServerCore::Create(Storage& storage,
+                                                       std::shared_ptr<const FederationPlan> plan,
+                                                       TimePoint now, ServerOptions options) {
+  FL_TRY_OK(TakeUp(storage, *plan, now));
+  return std::unique_ptr<ServerCore>(new ServerCore(storage, std::move(plan), options));
+}
+
+ServerOutput ServerCore::Handle(std::span<const ServerEvent> batch, TimePoint now) {
+  for (const ServerEvent& event : batch) {
+    const auto* done = std::get_if<FoldDone>(&event);
+    if (done != nullptr && fold_started_ == done->round) fold_started_.reset();
+  }
+  Error error;
+  for (int attempt = 0; attempt < kAttemptsMax; ++attempt) {
+    const TransactionMode mode =
+        attempt == 0 ? TransactionMode::kOptimistic : TransactionMode::kExclusive;
+    Result<ServerOutput> output = TryHandle(batch, now, mode);
+    if (output) {
+      DropRepeatedCommands(*output);
+      return std::move(*output);
+    }
+    error = output.error();
+    if (error.code != ErrorCode::kConflict) break;
+  }
+  return Unavailable(batch, now, error);
+}
+
+Result<ServerOutput> ServerCore::TryHandle(std::span<const ServerEvent> batch, TimePoint now,
+                                           TransactionMode mode) {
+  FL_TRY(const auto transaction, storage_.Begin(plan_->name(), mode));
+  FL_TRY(ServerOutput output, Batch(*transaction, *plan_, options_, now).Run(batch));
+  FL_TRY_OK(transaction->Commit());
+  return output;
+}
+
+ServerOutput ServerCore::Unavailable(std::span<const ServerEvent> batch, TimePoint now,
+                                     const Error& error) const {
+  constexpr std::uint32_t kAgainMinMs = 1000;
+  constexpr std::uint32_t kAgainMaxMs = 3000;
+  ServerOutput output;
+  output.failure = error;
+  output.wake_at = now + std::chrono::milliseconds(kAgainMinMs);
+  for (const ServerEvent& event : batch) {
+    const auto* arrived = std::get_if<RequestArrived>(&event);
+    if (arrived == nullptr) continue;
+    // What exactly broke is for the operator's log, not for the peers.
+    const Error told{ErrorCode::kUnavailable, "the server cannot store anything now; try again"};
+    const bool admin = arrived->peer.role == net::Role::kAdmin;
+    output.replies.push_back(
+        {arrived->id,
+         admin ? AdminRefusalResponse(told) : RefusalResponse(told, kAgainMinMs, kAgainMaxMs),
+         false});
+  }
+  return output;
+}
+
+// Rows say what is to be done; this says what this core has asked its shell for already.
+void ServerCore::DropRepeatedCommands(ServerOutput& output) {
+  std::erase_if(output.commands, [this](const ServerCommand& command) {
+    if (const auto* fold = std::get_if<StartFold>(&command)) {
+      return std::exchange(fold_started_, fold->round) == fold->round;
+    }
+    const auto& evaluate = std::get<Evaluate>(command);
+    return std::exchange(evaluation_started_, evaluate.version) == evaluate.version;
+  });
+}
+
+}  // namespace fl::server

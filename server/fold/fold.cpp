@@ -1,0 +1,325 @@
+#include "fl/server/fold/fold.h"
+
+#include <algorithm>
+#include <map>
+
+#include "fl/common/wire/update.h"
+
+namespace fl::server {
+
+// A parsed payload and the update that it belongs to.
+struct ParsedPart {
+  std::uint64_t position = 0;
+  std::uint64_t examples = 0;
+  std::unique_ptr<ParsedPayload> payload;
+};
+// (stream, segment, group) -> the payloads in the order of positions.
+using PartKey = std::tuple<std::uint64_t, std::uint64_t, std::uint64_t>;
+
+struct ParsedJournal::Content {
+  std::vector<JournalEntry> entries;  // Keeps the bytes that the payloads refer to.
+  std::map<PartKey, std::vector<ParsedPart>> parts;
+  std::vector<GroupSums::Group> metrics;  // Groups with their measurements alone, ascending.
+};
+
+ParsedJournal::ParsedJournal(std::unique_ptr<const Content> content)
+    : content_(std::move(content)) {}
+ParsedJournal::ParsedJournal(ParsedJournal&&) noexcept = default;
+ParsedJournal& ParsedJournal::operator=(ParsedJournal&&) noexcept = default;
+ParsedJournal::~ParsedJournal() = default;
+
+std::vector<std::uint64_t> ParsedJournal::groups() const {
+  std::vector<std::uint64_t> groups;
+  for (const GroupSums::Group& group : content_->metrics) groups.push_back(group.group);
+  return groups;
+}
+
+namespace {
+
+Error Broken(std::uint64_t position, const Error& error) {
+  return {ErrorCode::kInternal, "journal: update at position " + std::to_string(position) +
+                                    " no longer parses: " + error.message};
+}
+
+Result<> ParseStream(const FederationPlan& plan, const wire::UpdateStreamView& view,
+                     const JournalEntry& entry, std::map<PartKey, std::vector<ParsedPart>>& parts,
+                     GroupSums::Measured& measured) {
+  const StreamPlan& stream = plan.streams()[view.id];
+  for (const wire::UpdateEntryView& piece : view.entries) {
+    const Codec& codec = *stream.segments->segments()[piece.segment].codec;
+    auto payload = codec.Parse(piece.payload, plan.ParametersOf(stream), PayloadLimits{});
+    if (!payload) return payload.error();
+    if (view.id == wire::kStreamMetrics) {
+      measured.values.assign(codec.count(), 0.0F);
+      codec.DecodeAdd(**payload, 0, 1.0F, measured.values);
+      continue;
+    }
+    parts[{view.id, piece.segment, entry.position / kGroupSlots}].push_back(
+        {entry.position, entry.examples, std::move(*payload)});
+  }
+  return Ok{};
+}
+
+}  // namespace
+
+Result<ParsedJournal> ParsedJournal::Parse(const FederationPlan& plan,
+                                           std::vector<JournalEntry> entries) {
+  auto content = std::make_unique<Content>();
+  content->entries = std::move(entries);
+  std::ranges::sort(content->entries, {}, &JournalEntry::position);
+  wire::UpdateLimits limits;
+  limits.bytes_max = plan.update_bytes_max();
+  for (const JournalEntry& entry : content->entries) {
+    const auto view = wire::DecodeUpdate(entry.update, limits);
+    if (!view) return Broken(entry.position, view.error());
+    GroupSums::Measured measured{entry.position, entry.examples, {}};
+    for (const wire::UpdateStreamView& stream : view->streams) {
+      const auto parsed = ParseStream(plan, stream, entry, content->parts, measured);
+      if (!parsed) return Broken(entry.position, parsed.error());
+    }
+    const std::uint64_t group = entry.position / kGroupSlots;
+    if (content->metrics.empty() || content->metrics.back().group != group) {
+      content->metrics.push_back({group, {}, {}});
+    }
+    content->metrics.back().metrics.push_back(std::move(measured));
+  }
+  return ParsedJournal(std::move(content));
+}
+
+// The one place that adds. Fold and FoldGroups differ in how much they ask for at a time.
+class Folder {
+ public:
+  Folder(const FederationPlan& plan, const ParsedJournal& journal, const FoldOptions& options)
+      : plan_(plan), content_(*journal.content_), options_(options) {}
+
+  const std::vector<GroupSums::Group>& metrics() const { return content_.metrics; }
+
+  double WeightOf(const StreamPlan& stream, std::uint64_t examples) const {
+    const bool uniform =
+        stream.combiner == Combiner::kSum || options_.weights == WeightRule::kUniform;
+    return uniform ? 1.0 : static_cast<double>(examples);
+  }
+
+  const std::vector<ParsedPart>* Parts(const PartKey& key) const {
+    const auto found = content_.parts.find(key);
+    return found == content_.parts.end() ? nullptr : &found->second;
+  }
+
+  double GroupWeight(const StreamPlan& stream, const std::vector<ParsedPart>& parts) const {
+    double weight = 0;
+    for (const ParsedPart& part : parts) weight += WeightOf(stream, part.examples);
+    return weight;
+  }
+
+  // out = sum over the group of weight x value, for a block of a segment that begins at `first`.
+  void SumGroup(const StreamPlan& stream, std::size_t segment, const std::vector<ParsedPart>& parts,
+                std::size_t first, std::span<float> out) const {
+    std::ranges::fill(out, 0.0F);
+    const Codec& codec = *stream.segments->segments()[segment].codec;
+    for (const ParsedPart& part : parts) {
+      const auto scale = static_cast<float>(WeightOf(stream, part.examples));
+      codec.DecodeAdd(*part.payload, first, scale, out);
+    }
+  }
+
+  const FederationPlan& plan() const { return plan_; }
+  const FoldOptions& options() const { return options_; }
+
+ private:
+  const FederationPlan& plan_;
+  const ParsedJournal::Content& content_;
+  const FoldOptions& options_;
+};
+
+namespace {
+
+// Rounds the double sums of a block to the aggregate's values.
+void FinishBlock(const StreamPlan& stream, std::span<const double> sums, double weight,
+                 std::span<float> out) {
+  const bool mean = stream.combiner == Combiner::kWeightedMean && weight > 0;
+  for (std::size_t i = 0; i < sums.size(); ++i) {
+    out[i] = static_cast<float>(mean ? sums[i] / weight : sums[i]);
+  }
+}
+
+struct WeightedMean {
+  double sum = 0;
+  double weight = 0;
+  void Add(double value, double by) {
+    sum += value * by;
+    weight += by;
+  }
+  std::optional<double> value() const {
+    return weight > 0 ? std::optional(sum / weight) : std::nullopt;
+  }
+};
+
+// A negative accuracy says that the client has no hold-out.
+RoundMetrics MeanMetrics(std::span<const GroupSums::Measured> measured) {
+  RoundMetrics metrics;
+  WeightedMean before;
+  WeightedMean accuracy;
+  WeightedMean trained;
+  for (const GroupSums::Measured& one : measured) {
+    metrics.examples += one.examples;
+    if (one.values.size() != 4) continue;
+    if (one.values[1] >= 0 && one.values[3] > 0) {
+      before.Add(one.values[0], one.values[3]);
+      accuracy.Add(one.values[1], one.values[3]);
+    }
+    trained.Add(one.values[2], static_cast<double>(one.examples));
+  }
+  metrics.loss_before = before.value();
+  metrics.accuracy_before = accuracy.value();
+  metrics.loss_trained = trained.value();
+  return metrics;
+}
+
+// A block of coordinates of a segment, as one job.
+struct Block {
+  std::size_t stream = 0;  // Index in FoldResult::streams.
+  std::size_t segment = 0;
+  std::size_t first = 0;
+  std::size_t count = 0;
+};
+
+FoldResult EmptyResult(const FederationPlan& plan) {
+  FoldResult result;
+  for (const StreamPlan& stream : plan.streams()) {
+    if (stream.id == wire::kStreamMetrics) continue;
+    result.streams.push_back({stream.id, std::vector<float>(stream.segments->layout().total()),
+                              std::vector<double>(stream.segments->segments().size())});
+  }
+  return result;
+}
+
+// Segment values, in the segments' own order: where each begins in a stream's buffer.
+std::vector<std::vector<std::vector<float>>> SegmentBuffers(const FederationPlan& plan,
+                                                            const FoldResult& result) {
+  std::vector<std::vector<std::vector<float>>> buffers;
+  for (const StreamAggregate& stream : result.streams) {
+    auto& segments = buffers.emplace_back();
+    for (const Segment& segment : plan.streams()[stream.stream].segments->segments()) {
+      segments.emplace_back(segment.codec->count());
+    }
+  }
+  return buffers;
+}
+
+void ScatterAll(const FederationPlan& plan,
+                const std::vector<std::vector<std::vector<float>>>& buffers, FoldResult& result) {
+  for (std::size_t i = 0; i < buffers.size(); ++i) {
+    const SegmentPlan& segments = *plan.streams()[result.streams[i].stream].segments;
+    for (std::size_t segment = 0; segment < buffers[i].size(); ++segment) {
+      segments.Scatter(segment, buffers[i][segment], result.streams[i].values);
+    }
+  }
+}
+
+}  // namespace
+
+FoldResult Fold(const FederationPlan& plan, const ParsedJournal& journal,
+                const FoldOptions& options, ThreadPool* pool) {
+  const Folder folder(plan, journal, options);
+  const std::vector<std::uint64_t> groups = journal.groups();
+  FoldResult result = EmptyResult(plan);
+  auto buffers = SegmentBuffers(plan, result);
+  std::vector<Block> blocks;
+  for (std::size_t i = 0; i < result.streams.size(); ++i) {
+    StreamAggregate& aggregate = result.streams[i];
+    const StreamPlan& stream = plan.streams()[aggregate.stream];
+    for (std::size_t segment = 0; segment < buffers[i].size(); ++segment) {
+      for (const std::uint64_t group : groups) {
+        const auto* parts = folder.Parts({stream.id, segment, group});
+        if (parts != nullptr) aggregate.weights[segment] += folder.GroupWeight(stream, *parts);
+      }
+      const std::size_t count = buffers[i][segment].size();
+      for (std::size_t first = 0; first < count; first += options.block_coordinates) {
+        blocks.push_back({i, segment, first, std::min(options.block_coordinates, count - first)});
+      }
+    }
+  }
+  const std::function<void(std::size_t)> fold_block = [&](std::size_t index) {
+    const Block& block = blocks[index];
+    const StreamAggregate& aggregate = result.streams[block.stream];
+    const StreamPlan& stream = plan.streams()[aggregate.stream];
+    std::vector<double> sums(block.count);
+    std::vector<float> group_sum(block.count);
+    for (const std::uint64_t group : groups) {
+      const auto* parts = folder.Parts({stream.id, block.segment, group});
+      if (parts == nullptr) continue;
+      folder.SumGroup(stream, block.segment, *parts, block.first, group_sum);
+      for (std::size_t k = 0; k < block.count; ++k) sums[k] += double{group_sum[k]};
+    }
+    FinishBlock(stream, sums, aggregate.weights[block.segment],
+                std::span(buffers[block.stream][block.segment]).subspan(block.first, block.count));
+  };
+  if (pool != nullptr) {
+    pool->ParallelFor(blocks.size(), fold_block);
+  } else {
+    for (std::size_t i = 0; i < blocks.size(); ++i) fold_block(i);
+  }
+  ScatterAll(plan, buffers, result);
+  std::vector<GroupSums::Measured> measured;
+  for (const GroupSums::Group& group : folder.metrics()) {
+    measured.insert(measured.end(), group.metrics.begin(), group.metrics.end());
+  }
+  result.metrics = MeanMetrics(measured);
+  return result;
+}
+
+GroupSums FoldGroups(const FederationPlan& plan, const ParsedJournal& journal,
+                     std::span<const std::uint64_t> groups, const FoldOptions& options) {
+  const Folder folder(plan, journal, options);
+  GroupSums sums;
+  for (const GroupSums::Group& all : folder.metrics()) {
+    if (std::ranges::find(groups, all.group) == groups.end()) continue;
+    GroupSums::Group& group = sums.groups.emplace_back(all);
+    for (const StreamPlan& stream : plan.streams()) {
+      const auto segments = stream.segments->segments();
+      for (std::size_t segment = 0; segment < segments.size(); ++segment) {
+        const auto* parts = folder.Parts({stream.id, segment, group.group});
+        if (parts == nullptr) continue;
+        std::vector<float> values(segments[segment].codec->count());
+        folder.SumGroup(stream, segment, *parts, 0, values);
+        group.segments.push_back(
+            {stream.id, segment, folder.GroupWeight(stream, *parts), std::move(values)});
+      }
+    }
+  }
+  return sums;
+}
+
+FoldResult CombineGroups(const FederationPlan& plan, std::vector<GroupSums> parts) {
+  std::vector<GroupSums::Group> groups;
+  for (GroupSums& part : parts) {
+    std::ranges::move(part.groups, std::back_inserter(groups));
+  }
+  std::ranges::sort(groups, {}, &GroupSums::Group::group);
+  FoldResult result = EmptyResult(plan);
+  auto buffers = SegmentBuffers(plan, result);
+  for (std::size_t i = 0; i < result.streams.size(); ++i) {
+    StreamAggregate& aggregate = result.streams[i];
+    for (std::size_t segment = 0; segment < buffers[i].size(); ++segment) {
+      std::vector<double> sums(buffers[i][segment].size());
+      for (const GroupSums::Group& group : groups) {
+        for (const GroupSums::Segment& one : group.segments) {
+          if (one.stream != aggregate.stream || one.segment != segment) continue;
+          aggregate.weights[segment] += one.weight;
+          for (std::size_t k = 0; k < sums.size(); ++k) sums[k] += double{one.sum[k]};
+        }
+      }
+      FinishBlock(plan.streams()[aggregate.stream], sums, aggregate.weights[segment],
+                  buffers[i][segment]);
+    }
+  }
+  ScatterAll(plan, buffers, result);
+  std::vector<GroupSums::Measured> measured;
+  for (const GroupSums::Group& group : groups) {
+    measured.insert(measured.end(), group.metrics.begin(), group.metrics.end());
+  }
+  result.metrics = MeanMetrics(measured);
+  return result;
+}
+
+}  // namespace fl::server

@@ -1,0 +1,184 @@
+#include "fl/server/report/report.h"
+
+#include <cstring>
+
+#include <nlohmann/json.hpp>
+
+#include "fl/common/nn/model_file.h"
+#include "fl/server/core/admin.h"
+
+namespace fl::server {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+template <typename T>
+Json OrNull(const std::optional<T>& value) {
+  return value ? Json(*value) : Json(nullptr);
+}
+
+// The server's own evaluation of a version, or what the clients that trained from it measured,
+// which the round after tells.
+void AddQuality(const std::vector<RoundRow>& rows, const std::vector<ModelRow>& models,
+                RoundReport& round) {
+  if (round.version == 0) return;
+  for (const ModelRow& model : models) {
+    if (model.version != round.version) continue;
+    round.loss = model.loss;
+    round.accuracy = model.accuracy;
+  }
+  if (round.accuracy || round.loss) return;
+  for (const RoundRow& row : rows) {
+    if (row.base_version != round.version || row.state != RoundState::kPublished) continue;
+    round.loss = row.loss_before;
+    round.accuracy = row.accuracy_before;
+  }
+}
+
+RoundReport ReportOf(const RoundRow& row) {
+  RoundReport report;
+  report.number = row.number;
+  report.version = row.version;
+  report.state = RoundStateName(row.state);
+  report.cohort = row.cohort;
+  report.accepted = row.accepted;
+  const TimePoint end = row.state == RoundState::kPublished ? row.published_at : row.closed_at;
+  if (end > row.opened_at) report.virtual_seconds = ToSeconds(end - row.opened_at);
+  report.seconds = report.virtual_seconds;
+  return report;
+}
+
+Json TrafficJson(const Traffic& traffic) {
+  return {{"bytes_up", traffic.bytes_up},
+          {"body_bytes_up", traffic.body_bytes_up},
+          {"bytes_down", traffic.bytes_down},
+          {"body_bytes_down", traffic.body_bytes_down}};
+}
+
+Json RoundJson(const RoundReport& round) {
+  Json json = {{"number", round.number}, {"version", round.version},   {"state", round.state},
+               {"cohort", round.cohort}, {"accepted", round.accepted}, {"refused", Json::object()}};
+  for (const auto& [code, count] : round.refused) json["refused"][code] = count;
+  json.update(TrafficJson(round.traffic));
+  json["seconds"] = round.seconds;
+  json["virtual_seconds"] = round.virtual_seconds;
+  json["loss"] = OrNull(round.loss);
+  json["accuracy"] = OrNull(round.accuracy);
+  return json;
+}
+
+Json TotalsJson(const ReportTotals& totals) {
+  Json json = TrafficJson(totals.traffic);
+  json["requests"] = totals.traffic.requests;
+  json["accepted"] = totals.accepted;
+  json["fp32_body_bytes_up"] = totals.fp32_body_bytes_up;
+  json["seconds"] = totals.seconds;
+  json["virtual_seconds"] = totals.virtual_seconds;
+  json["cpu_seconds"] = totals.cpu_seconds;
+  json["peak_rss_bytes"] = totals.peak_rss_bytes;
+  return json;
+}
+
+void AddTotals(const std::vector<RoundRow>& rows, const FederationPlan& plan, Report& report) {
+  for (const RoundReport& round : report.rounds) report.totals.accepted += round.accepted;
+  report.totals.fp32_body_bytes_up = report.totals.accepted * plan.layout().total() * sizeof(float);
+  TimePoint last{};
+  for (const RoundRow& row : rows) {
+    last = std::max({last, row.opened_at, row.closed_at, row.published_at});
+  }
+  if (!rows.empty() && last > rows.front().opened_at) {
+    report.totals.virtual_seconds = ToSeconds(last - rows.front().opened_at);
+  }
+  report.totals.seconds = report.totals.virtual_seconds;
+}
+
+}  // namespace
+
+Result<Report> BuildReport(Transaction& transaction, const FederationPlan& plan) {
+  const std::string& name = plan.name();
+  FL_TRY(const auto federation, transaction.FindFederation(name));
+  if (!federation) return Error{ErrorCode::kNotFound, name + ": no such federation"};
+  FL_TRY(const std::vector<RoundRow> rows, transaction.Rounds(name));
+  FL_TRY(const std::vector<ModelRow> models, transaction.Models(name));
+  FL_TRY(const auto traffic, transaction.TrafficByRound(name));
+  FL_TRY(const auto refusals, transaction.RefusalsByRound(name));
+  Report report;
+  report.federation = name;
+  report.state = FederationStateName(federation->state);
+  report.seed = plan.plan().seed;
+  report.plan_sha256 = federation->plan.ToHex();
+  for (const RoundRow& row : rows) {
+    RoundReport& round = report.rounds.emplace_back(ReportOf(row));
+    const auto found = traffic.find(row.number);
+    if (found != traffic.end()) round.traffic = found->second;
+    for (const auto& [key, count] : refusals) {
+      if (key.first != row.number) continue;
+      round.refused[std::string(ErrorCodeName(static_cast<ErrorCode>(key.second)))] += count;
+    }
+    AddQuality(rows, models, round);
+  }
+  for (const auto& [round, bytes] : traffic) report.totals.traffic += bytes;
+  AddTotals(rows, plan, report);
+  if (!models.empty()) report.model_sha256 = models.back().digest.ToHex();
+  for (const RoundReport& round : report.rounds) {
+    if (round.version != federation->version || round.version == 0) continue;
+    report.final_loss = round.loss;
+    report.final_accuracy = round.accuracy;
+  }
+  FL_TRY(report.deployment, transaction.Deployments(name));
+  return report;
+}
+
+Result<Report> BuildReport(Storage& storage, const FederationPlan& plan) {
+  FL_TRY(const auto transaction, storage.Begin(plan.name(), TransactionMode::kOptimistic));
+  return BuildReport(*transaction, plan);
+}
+
+std::string ReportToJson(const Report& report) {
+  Json json = {{"federation", report.federation},
+               {"state", report.state},
+               {"seed", report.seed},
+               {"plan_sha256", report.plan_sha256}};
+  json["rounds"] = Json::array();
+  for (const RoundReport& round : report.rounds) json["rounds"].push_back(RoundJson(round));
+  json["totals"] = TotalsJson(report.totals);
+  json["final"] = {{"loss", OrNull(report.final_loss)},
+                   {"accuracy", OrNull(report.final_accuracy)},
+                   {"model_sha256", report.model_sha256}};
+  json["deployment"] = Json::array();
+  for (const DeploymentRow& row : report.deployment) {
+    json["deployment"].push_back({{"client", row.client},
+                                  {"bytes", row.bytes},
+                                  {"teacher_accuracy", row.teacher_accuracy},
+                                  {"local_accuracy", row.local_accuracy},
+                                  {"installed", row.installed}});
+  }
+  return json.dump(2, ' ', false, Json::error_handler_t::replace) + "\n";
+}
+
+Result<Bytes> ExportModel(Transaction& transaction, const FederationPlan& plan) {
+  FL_TRY(const auto federation, transaction.FindFederation(plan.name()));
+  if (!federation) return Error{ErrorCode::kNotFound, plan.name() + ": no such federation"};
+  FL_TRY(const auto model, transaction.FindModel(plan.name(), federation->version));
+  std::optional<Bytes> bytes;
+  if (model) {
+    FL_TRY(bytes, transaction.ReadBlob(model->digest));
+  }
+  if (!bytes || bytes->size() != plan.layout().total() * sizeof(float)) {
+    return Error{ErrorCode::kInternal, plan.name() + ": the published model is not stored whole"};
+  }
+  nn::FloatModel floats{plan.graph(), std::vector<float>(plan.layout().total())};
+  std::memcpy(floats.parameters.data(), bytes->data(), bytes->size());
+  nn::ModelFile file;
+  file.model = std::move(floats);
+  file.notes["federation"] = plan.name();
+  file.notes["version"] = std::to_string(federation->version);
+  return nn::SerializeModelFile(file);
+}
+
+Result<Bytes> ExportModel(Storage& storage, const FederationPlan& plan) {
+  FL_TRY(const auto transaction, storage.Begin(plan.name(), TransactionMode::kOptimistic));
+  return ExportModel(*transaction, plan);
+}
+
+}  // namespace fl::server

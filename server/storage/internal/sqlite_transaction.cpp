@@ -1,0 +1,358 @@
+#include "fl/server/storage/internal/sqlite_transaction.h"
+
+#include <vector>
+
+#include "fl/server/storage/internal/columns.h"
+
+namespace fl::server::internal {
+namespace {
+
+// "name, plan, ..." and as many question marks.
+template <typename Row>
+std::string ColumnList() {
+  std::string columns;
+  const Row row{};
+  Table<Row>::Visit(row, [&](const char* name, const auto&) {
+    if (!columns.empty()) columns += ", ";
+    columns += name;
+  });
+  return columns;
+}
+
+// INSERT, and on a row of the same key UPDATE of all columns.
+template <typename Row>
+std::string UpsertText() {
+  std::string marks;
+  std::string updates;
+  const Row row{};
+  Table<Row>::Visit(row, [&](const char* name, const auto&) {
+    marks += marks.empty() ? "?" : ", ?";
+    updates += (updates.empty() ? "" : ", ") + std::string(name) + " = excluded." + name;
+  });
+  std::string sql = "INSERT INTO " + std::string(Table<Row>::kName) + " (" + ColumnList<Row>() +
+                    ") VALUES (" + marks + ")";
+  const std::string key(Table<Row>::kKey);
+  if (!key.empty()) sql += " ON CONFLICT (" + key + ") DO UPDATE SET " + updates;
+  return sql;
+}
+
+class SqliteTransaction final : public Transaction {
+ public:
+  SqliteTransaction(std::unique_ptr<SqliteConnection> connection, std::string federation,
+                    ReleaseConnection release)
+      : connection_(std::move(connection)),
+        federation_(std::move(federation)),
+        release_(std::move(release)) {}
+
+  ~SqliteTransaction() override {
+    if (!committed_) {
+      // A transaction that SQLite itself rolled back makes this fail, and then it is what we want.
+      [[maybe_unused]] const Result<> rolled_back = connection_->Execute("ROLLBACK");
+    }
+    release_(std::move(connection_), committed_);
+  }
+
+  Result<> Start(TransactionMode mode) {
+    FL_TRY_OK(connection_->BeforeOperation());
+    const bool exclusive = mode == TransactionMode::kExclusive;
+    FL_TRY_OK(connection_->Execute(exclusive ? "BEGIN IMMEDIATE" : "BEGIN DEFERRED"));
+    static const std::string kSql = "SELECT fence FROM federations WHERE name = ?";
+    SqliteQuery query(*connection_, kSql);
+    query.Bind(federation_);
+    FL_TRY(const bool row, query.Step());
+    if (row) query.Read(fence_);
+    return Ok{};
+  }
+
+  Result<std::optional<FederationRow>> FindFederation(const std::string& name) override {
+    FL_TRY(auto row, First<FederationRow>("name = ?", name));
+    if (row && name == federation_) row->fence = fence_;
+    return row;
+  }
+  Result<std::vector<FederationRow>> Federations() override {
+    return Select<FederationRow>("1 ORDER BY name");
+  }
+  Result<> Put(const FederationRow& row) override { return Upsert(row); }
+
+  Result<std::optional<RoundRow>> FindRound(const std::string& federation,
+                                            std::uint64_t number) override {
+    return First<RoundRow>("federation = ? AND number = ?", federation, number);
+  }
+  Result<std::vector<RoundRow>> Rounds(const std::string& federation) override {
+    return Select<RoundRow>("federation = ? ORDER BY number", federation);
+  }
+  Result<> Put(const RoundRow& row) override { return Upsert(row); }
+
+  Result<std::optional<ClientRow>> FindClient(const std::string& federation,
+                                              const std::string& name) override {
+    return First<ClientRow>("federation = ? AND name = ?", federation, name);
+  }
+  Result<std::vector<ClientRow>> Clients(const std::string& federation) override {
+    return Select<ClientRow>("federation = ? ORDER BY name", federation);
+  }
+  Result<> Put(const ClientRow& row) override { return Upsert(row); }
+
+  Result<std::optional<TaskRow>> FindTask(std::uint64_t id) override {
+    return First<TaskRow>("id = ?", id);
+  }
+  Result<std::optional<TaskRow>> FindTaskOf(const std::string& federation, wire::TaskKind kind,
+                                            std::uint64_t round,
+                                            const std::string& client) override {
+    return First<TaskRow>("federation = ? AND kind = ? AND round = ? AND client = ?", federation,
+                          kind, round, client);
+  }
+  Result<std::vector<TaskRow>> Cohort(const std::string& federation, std::uint64_t round) override {
+    return Select<TaskRow>("federation = ? AND kind = 1 AND round = ? ORDER BY slot", federation,
+                           round);
+  }
+  Result<std::vector<TaskRow>> Counted(const std::string& federation,
+                                       std::uint64_t round) override {
+    return Select<TaskRow>(
+        "federation = ? AND counted_round = ? AND state = 2 AND kind = 1 ORDER BY position",
+        federation, round);
+  }
+  Result<> Put(const TaskRow& row) override { return Upsert(row); }
+
+  Result<> PutChunk(std::uint64_t task, std::uint64_t offset, ByteSpan bytes) override {
+    return Run("INSERT OR REPLACE INTO chunks (task, start, bytes) VALUES (?, ?, ?)", task, offset,
+               bytes);
+  }
+  Result<Bytes> ReadChunks(std::uint64_t task) override {
+    SqliteQuery query(*connection_, "SELECT bytes FROM chunks WHERE task = ? ORDER BY start");
+    query.Bind(task);
+    Bytes all;
+    while (true) {
+      FL_TRY(const bool row, query.Step());
+      if (!row) return all;
+      Bytes chunk;
+      query.Read(chunk);
+      all.insert(all.end(), chunk.begin(), chunk.end());
+    }
+  }
+  Result<> DropChunks(std::uint64_t task) override {
+    return Run("DELETE FROM chunks WHERE task = ?", task);
+  }
+
+  Result<bool> HasPhase(std::uint64_t task, std::uint64_t phase) override {
+    FL_TRY(const auto row, First<PhaseRow>("task = ? AND phase = ?", task, phase));
+    return row.has_value();
+  }
+  Result<std::uint64_t> CountPhases(const std::string& federation, std::uint64_t round,
+                                    std::uint64_t phase) override {
+    SqliteQuery query(
+        *connection_,
+        "SELECT COUNT(*) FROM phases WHERE federation = ? AND round = ? AND phase = ?");
+    query.Bind(federation);
+    query.Bind(round);
+    query.Bind(phase);
+    FL_TRY([[maybe_unused]] const bool row, query.Step());
+    std::uint64_t count = 0;
+    query.Read(count);
+    return count;
+  }
+  Result<> Put(const PhaseRow& row) override { return Upsert(row); }
+
+  Result<> PutBlob(const std::string& federation, const Digest& digest, ByteSpan bytes) override {
+    return Run("INSERT OR IGNORE INTO blobs (digest, federation, bytes) VALUES (?, ?, ?)", digest,
+               federation, bytes);
+  }
+  Result<std::optional<Bytes>> ReadBlob(const Digest& digest) override {
+    return Value<Bytes>("SELECT bytes FROM blobs WHERE digest = ?", digest);
+  }
+  Result<std::optional<std::string>> FederationOfBlob(const Digest& digest) override {
+    return Value<std::string>("SELECT federation FROM blobs WHERE digest = ?", digest);
+  }
+  Result<> DropBlob(const Digest& digest) override {
+    return Run("DELETE FROM blobs WHERE digest = ?", digest);
+  }
+
+  Result<std::optional<ModelRow>> FindModel(const std::string& federation,
+                                            std::uint64_t version) override {
+    return First<ModelRow>("federation = ? AND version = ?", federation, version);
+  }
+  Result<std::vector<ModelRow>> Models(const std::string& federation) override {
+    return Select<ModelRow>("federation = ? ORDER BY version", federation);
+  }
+  Result<> Put(const ModelRow& row) override { return Upsert(row); }
+
+  Result<std::optional<ChangeRow>> FindChange(const std::string& federation, std::uint64_t from,
+                                              std::uint64_t to) override {
+    return First<ChangeRow>("federation = ? AND base = ? AND target = ?", federation, from, to);
+  }
+  Result<std::vector<ChangeRow>> Changes(const std::string& federation) override {
+    return Select<ChangeRow>("federation = ? ORDER BY base, target", federation);
+  }
+  Result<> Put(const ChangeRow& row) override { return Upsert(row); }
+  Result<> DropChange(const ChangeRow& row) override {
+    return Run("DELETE FROM changes WHERE federation = ? AND base = ? AND target = ?",
+               row.federation, row.from, row.to);
+  }
+
+  Result<std::map<std::string, Bytes>> Tensors(const std::string& federation) override {
+    SqliteQuery query(*connection_, "SELECT name, bytes FROM tensors WHERE federation = ?");
+    query.Bind(federation);
+    std::map<std::string, Bytes> tensors;
+    while (true) {
+      FL_TRY(const bool row, query.Step());
+      if (!row) return tensors;
+      std::string name;
+      query.Read(name);
+      query.Read(tensors[name]);
+    }
+  }
+  Result<> PutTensor(const std::string& federation, const std::string& name,
+                     ByteSpan bytes) override {
+    return Run("INSERT OR REPLACE INTO tensors (federation, name, bytes) VALUES (?, ?, ?)",
+               federation, name, bytes);
+  }
+
+  Result<std::map<std::uint64_t, Traffic>> TrafficByRound(const std::string& federation) override {
+    SqliteQuery query(*connection_,
+                      "SELECT round, bytes_up, body_bytes_up, bytes_down, body_bytes_down, "
+                      "requests FROM traffic WHERE federation = ?");
+    query.Bind(federation);
+    std::map<std::uint64_t, Traffic> rounds;
+    while (true) {
+      FL_TRY(const bool row, query.Step());
+      if (!row) return rounds;
+      std::uint64_t round = 0;
+      query.Read(round);
+      Traffic& traffic = rounds[round];
+      query.Read(traffic.bytes_up);
+      query.Read(traffic.body_bytes_up);
+      query.Read(traffic.bytes_down);
+      query.Read(traffic.body_bytes_down);
+      query.Read(traffic.requests);
+    }
+  }
+  Result<> AddTraffic(const std::string& federation, std::uint64_t round,
+                      const Traffic& traffic) override {
+    return Run(
+        "INSERT INTO traffic (federation, round, bytes_up, body_bytes_up, bytes_down, "
+        "body_bytes_down, requests) VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (federation, round) "
+        "DO UPDATE SET bytes_up = bytes_up + excluded.bytes_up, "
+        "body_bytes_up = body_bytes_up + excluded.body_bytes_up, "
+        "bytes_down = bytes_down + excluded.bytes_down, "
+        "body_bytes_down = body_bytes_down + excluded.body_bytes_down, "
+        "requests = requests + excluded.requests",
+        federation, round, traffic.bytes_up, traffic.body_bytes_up, traffic.bytes_down,
+        traffic.body_bytes_down, traffic.requests);
+  }
+
+  Result<Refusals> RefusalsByRound(const std::string& federation) override {
+    SqliteQuery query(*connection_, "SELECT round, code, count FROM refusals WHERE federation = ?");
+    query.Bind(federation);
+    Refusals refusals;
+    while (true) {
+      FL_TRY(const bool row, query.Step());
+      if (!row) return refusals;
+      std::uint64_t round = 0;
+      std::uint64_t code = 0;
+      query.Read(round);
+      query.Read(code);
+      query.Read(refusals[{round, static_cast<std::uint16_t>(code)}]);
+    }
+  }
+  Result<> AddRefusal(const std::string& federation, std::uint64_t round, ErrorCode code) override {
+    return Run(
+        "INSERT INTO refusals (federation, round, code, count) VALUES (?, ?, ?, 1) "
+        "ON CONFLICT (federation, round, code) DO UPDATE SET count = count + 1",
+        federation, round, code);
+  }
+
+  Result<std::vector<EventRow>> Events(const std::string& federation) override {
+    return Select<EventRow>("federation = ? ORDER BY number", federation);
+  }
+  Result<> Add(const EventRow& row) override { return Upsert(row); }
+
+  Result<std::vector<DeploymentRow>> Deployments(const std::string& federation) override {
+    return Select<DeploymentRow>("federation = ? ORDER BY client", federation);
+  }
+  Result<> Put(const DeploymentRow& row) override { return Upsert(row); }
+
+  Result<> Commit() override {
+    {
+      SqliteQuery query(*connection_,
+                        "UPDATE federations SET fence = fence + 1 WHERE name = ? AND fence = ?");
+      query.Bind(federation_);
+      query.Bind(fence_);
+      FL_TRY_OK(query.Run());
+      if (query.changes() != 1) {
+        return Error{ErrorCode::kConflict, "federation " + federation_ + ": fencing number " +
+                                               std::to_string(fence_) + " is not current"};
+      }
+    }
+    FL_TRY_OK(connection_->BeforeOperation());
+    FL_TRY_OK(connection_->Execute("COMMIT"));
+    committed_ = true;
+    return connection_->BeforeOperation();
+  }
+
+ private:
+  template <typename... Arguments>
+  Result<> Run(const std::string& sql, const Arguments&... arguments) {
+    SqliteQuery query(*connection_, sql);
+    (query.Bind(arguments), ...);
+    return query.Run();
+  }
+
+  template <typename T, typename... Arguments>
+  Result<std::optional<T>> Value(const std::string& sql, const Arguments&... arguments) {
+    SqliteQuery query(*connection_, sql);
+    (query.Bind(arguments), ...);
+    FL_TRY(const bool row, query.Step());
+    if (!row) return std::optional<T>();
+    T value;
+    query.Read(value);
+    return std::optional<T>(std::move(value));
+  }
+
+  template <typename Row>
+  Result<> Upsert(const Row& row) {
+    static const std::string kSql = UpsertText<Row>();
+    SqliteQuery query(*connection_, kSql);
+    Table<Row>::Visit(row, [&](const char*, const auto& field) { query.Bind(field); });
+    return query.Run();
+  }
+
+  template <typename Row, typename... Arguments>
+  Result<std::vector<Row>> Select(const char* where, const Arguments&... arguments) {
+    static const std::string kHead =
+        "SELECT " + ColumnList<Row>() + " FROM " + std::string(Table<Row>::kName) + " WHERE ";
+    SqliteQuery query(*connection_, kHead + where);
+    (query.Bind(arguments), ...);
+    std::vector<Row> rows;
+    while (true) {
+      FL_TRY(const bool more, query.Step());
+      if (!more) return rows;
+      Row& row = rows.emplace_back();
+      Table<Row>::Visit(row, [&](const char*, auto& field) { query.Read(field); });
+    }
+  }
+
+  template <typename Row, typename... Arguments>
+  Result<std::optional<Row>> First(const char* where, const Arguments&... arguments) {
+    FL_TRY(std::vector<Row> rows, Select<Row>(where, arguments...));
+    if (rows.empty()) return std::optional<Row>();
+    return std::optional<Row>(std::move(rows.front()));
+  }
+
+  std::unique_ptr<SqliteConnection> connection_;
+  std::string federation_;
+  ReleaseConnection release_;
+  std::uint64_t fence_ = 0;
+  bool committed_ = false;
+};
+
+}  // namespace
+
+Result<std::unique_ptr<Transaction>> BeginSqliteTransaction(
+    std::unique_ptr<SqliteConnection> connection, std::string federation, TransactionMode mode,
+    ReleaseConnection release) {
+  auto transaction = std::make_unique<SqliteTransaction>(std::move(connection),
+                                                         std::move(federation), std::move(release));
+  FL_TRY_OK(transaction->Start(mode));
+  return std::unique_ptr<Transaction>(std::move(transaction));
+}
+
+}  // namespace fl::server::internal

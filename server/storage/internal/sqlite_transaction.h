@@ -1,0 +1,18 @@
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "fl/server/storage/internal/sqlite_connection.h"
+
+namespace fl::server::internal {
+
+// A transaction on a connection that it has to itself. `release` gives the connection back when it
+// ends; it is told whether something was committed.
+using ReleaseConnection = std::function<void(std::unique_ptr<SqliteConnection>, bool committed)>;
+Result<std::unique_ptr<Transaction>> BeginSqliteTransaction(
+    std::unique_ptr<SqliteConnection> connection, std::string federation, TransactionMode mode,
+    ReleaseConnection release);
+
+}  // namespace fl::server::internal
