@@ -1,0 +1,136 @@
+#include "fl/common/nn/build_graph.h"
+
+#include <doctest/doctest.h>
+
+#include "fl/tests/common/nn/small_models.h"
+
+namespace fl::nn {
+namespace {
+
+using fl::testing::CodeOf;
+using testing::Build;
+
+struct Refusal {
+  ErrorCode code;
+  std::size_t layer;
+  std::string message;
+};
+
+Refusal Refused(const Shape& input, const std::vector<std::string>& layers,
+                std::string_view loss = "softmax_cross_entropy", const GraphLimits& limits = {}) {
+  std::size_t layer = 99;
+  const Result<Graph> graph = BuildGraph(input, layers, loss, &layer, limits);
+  if (graph) return {ErrorCode::kOk, layer, ""};
+  return {graph.error().code, layer, graph.error().message};
+}
+
+TEST_CASE("BuildGraph: shapes and parameters of the MNIST network are inferred") {
+  const Graph graph =
+      Build({28, 28, 1}, {"conv 32 5x5 same", "relu", "maxpool 2", "conv 64 5x5 same", "relu",
+                          "maxpool 2", "flatten", "dense 512", "relu", "dense 10"});
+  CHECK(graph.parameters.total() == 1663370);
+  CHECK(graph.output_shape() == Shape{10});
+  CHECK(graph.nodes[4].shape == Shape{14, 14, 64});
+  CHECK(graph.nodes[7].shape == Shape{3136});
+  CHECK(graph.parameters[0].name == "conv1.weight");
+  CHECK(graph.parameters[7].name == "dense2.bias");
+  CHECK(graph.parameters[2].shape == Shape{5, 5, 32, 64});
+}
+
+TEST_CASE("BuildGraph: strides and padding give the extents of TensorFlow") {
+  CHECK(Build({7, 8, 3}, {"conv 4 3x3 stride=2 same"}, "mean_squared_error").output_shape() ==
+        Shape{4, 4, 4});
+  CHECK(Build({7, 8, 3}, {"conv 4 3x3 stride=2 valid"}, "mean_squared_error").output_shape() ==
+        Shape{3, 3, 4});
+  CHECK(Build({7, 8, 3}, {"avgpool 2 stride=1"}, "mean_squared_error").output_shape() ==
+        Shape{6, 7, 3});
+  CHECK(Build({7, 8, 3}, {"maxpool 2x3"}, "mean_squared_error").output_shape() == Shape{3, 3, 3});
+  CHECK(Build({7, 8, 3}, {"global_avgpool"}).output_shape() == Shape{3});
+}
+
+TEST_CASE("DescribeLayers: its lines build the same graph") {
+  const std::vector<std::string> layers = {"conv 4 3x2 stride=2 same", "relu",
+                                           "maxpool 2 stride=1 valid", "avgpool 2x1 same",
+                                           "global_avgpool",           "dense 5"};
+  const Graph graph = Build({12, 12, 2}, layers);
+  const Graph again = Build({12, 12, 2}, DescribeLayers(graph));
+  CHECK(again.parameters == graph.parameters);
+  CHECK(DescribeLayers(again) == DescribeLayers(graph));
+  REQUIRE(again.nodes.size() == graph.nodes.size());
+  for (std::size_t i = 0; i < graph.nodes.size(); ++i) {
+    CHECK(again.nodes[i].shape == graph.nodes[i].shape);
+    CHECK(again.nodes[i].stride == graph.nodes[i].stride);
+    CHECK(again.nodes[i].name == graph.nodes[i].name);
+  }
+}
+
+TEST_CASE("BuildGraph: an error names the layer and its line and its input") {
+  const Refusal refusal = Refused({28, 28, 1}, {"relu", "dense 10"});
+  CHECK(refusal.code == ErrorCode::kInvalidArgument);
+  CHECK(refusal.layer == 2);
+  CHECK(refusal.message.find("layer 2 \"dense 10\" after 28x28x1") == 0);
+}
+
+TEST_CASE("BuildGraph: each wrong line is an invalid argument of its layer") {
+  for (const char* line : {"",
+                           "dens 10",
+                           "dense",
+                           "dense 0",
+                           "dense -1",
+                           "dense 10 20",
+                           "dense 1e3",
+                           "dense 10000000",
+                           "relu 1",
+                           "flatten x",
+                           "conv 8",
+                           "conv 8 3",
+                           "conv 8 3x",
+                           "conv 8 x3",
+                           "conv 8 3x3 stride=0",
+                           "conv 8 3x3 same valid",
+                           "conv 8 3x3 stride=1 stride=1",
+                           "maxpool",
+                           "maxpool 2 full",
+                           "conv 8 9x9",
+                           "maxpool 9",
+                           "conv 8 99x1 same"}) {
+    CAPTURE(line);
+    const bool square = std::string_view(line) == "conv 8 3";
+    const Refusal refusal = Refused({8, 8, 1}, {"relu", line, "flatten", "dense 2"});
+    CHECK(refusal.code == (square ? ErrorCode::kOk : ErrorCode::kInvalidArgument));
+    CHECK(refusal.layer == (square ? 0 : 2));
+  }
+}
+
+TEST_CASE("BuildGraph: a wrong input or loss is layer 0") {
+  CHECK(Refused({8, 8}, {"flatten"}).layer == 0);
+  CHECK(Refused({8, 8}, {"flatten"}).code == ErrorCode::kInvalidArgument);
+  CHECK(Refused(Shape{}, {"dense 2"}).code == ErrorCode::kInvalidArgument);
+  CHECK(Refused({0}, {"dense 2"}).code == ErrorCode::kLimitExceeded);
+  CHECK(Refused({8}, {"dense 2"}, "hinge").code == ErrorCode::kInvalidArgument);
+  CHECK(Refused({8}, {}).code == ErrorCode::kInvalidArgument);
+  CHECK(Refused({8}, {"dense 1"}).code == ErrorCode::kInvalidArgument);
+}
+
+TEST_CASE("BuildGraph: limits hold at their edge and one beyond") {
+  GraphLimits limits;
+  limits.parameters_max = 8 * 4 + 4;
+  CHECK(Refused({8}, {"dense 4"}, "softmax_cross_entropy", limits).code == ErrorCode::kOk);
+  limits.parameters_max = 8 * 4 + 3;
+  CHECK(Refused({8}, {"dense 4"}, "softmax_cross_entropy", limits).code ==
+        ErrorCode::kLimitExceeded);
+  limits = {};
+  limits.layers_max = 2;
+  CHECK(Refused({8}, {"relu", "relu"}, "softmax_cross_entropy", limits).code == ErrorCode::kOk);
+  CHECK(Refused({8}, {"relu", "relu", "relu"}, "softmax_cross_entropy", limits).layer == 3);
+  limits = {};
+  limits.activation_max = 8;
+  CHECK(Refused({8}, {"relu"}, "softmax_cross_entropy", limits).code == ErrorCode::kOk);
+  CHECK(Refused({9}, {"relu"}, "softmax_cross_entropy", limits).code == ErrorCode::kLimitExceeded);
+  const std::size_t huge = std::size_t{1} << 60;
+  CHECK(Refused({huge, huge, huge}, {"relu"}).code == ErrorCode::kLimitExceeded);
+  CHECK(Refused({1048576}, {"dense 1048576"}).code == ErrorCode::kLimitExceeded);
+}
+
+}  // namespace
+}  // namespace fl::nn
