@@ -16,7 +16,7 @@ namespace fl::crypto::internal {
 
 BioPtr ReadOnly(std::string_view text) {
   FL_CHECK(text.size() <= (1U << 30), "a PEM file is small");
-  BioPtr bio(BIO_new_mem_buf(text.data(), static_cast<int>(text.size())));
+  BioPtr bio(BIO_new_mem_buf(text.empty() ? "" : text.data(), static_cast<int>(text.size())));
   FL_CHECK(bio != nullptr, "out of memory");
   return bio;
 }

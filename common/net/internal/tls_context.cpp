@@ -27,7 +27,7 @@ constexpr const char* kSuites =
 constexpr const char* kGroups = "X25519:P-256";
 
 BioPtr ReadOnly(std::string_view text) {
-  BioPtr bio(BIO_new_mem_buf(text.data(), static_cast<int>(text.size())));
+  BioPtr bio(BIO_new_mem_buf(text.empty() ? "" : text.data(), static_cast<int>(text.size())));
   FL_CHECK(bio != nullptr, "out of memory");
   return bio;
 }

@@ -160,6 +160,10 @@ TEST_CASE("RevocationList: a list of another authority and nonsense are refused"
 TEST_CASE("ReadCertificate: what is none is kMalformed and one without our URI is kUnauthorized") {
   const auto authority = CertificateAuthority::Create(kValidity);
   CHECK(CodeOf(ReadCertificate("")) == ErrorCode::kMalformed);
+  CHECK(CodeOf(ReadCertificate({})) == ErrorCode::kMalformed);
+  CHECK(CodeOf(ReadCertificateDer({})) == ErrorCode::kMalformed);
+  CHECK(CodeOf(SigningRequestName({})) == ErrorCode::kMalformed);
+  CHECK(CodeOf(PrivateKey::FromPem({})) == ErrorCode::kMalformed);
   CHECK(CodeOf(ReadCertificateDer(AsBytes("nonsense"))) == ErrorCode::kMalformed);
   CHECK(CodeOf(ReadCertificate(authority.certificate())) == ErrorCode::kUnauthorized);
 }

@@ -240,6 +240,8 @@ TEST_CASE("TLS: files that do not make an end are refused by both sides") {
   files = Copy(good);
   files.key = crypto::Secret::Copy(AsBytes("nonsense"));
   CHECK(start(files) == ErrorCode::kMalformed);
+  files.key = {};
+  CHECK(start(files) == ErrorCode::kMalformed);
   files = Copy(good);
   files.key = crypto::PrivateKey::Generate().ToPem();
   CHECK(start(files) == ErrorCode::kInvalidArgument);
