@@ -21,8 +21,8 @@ struct Normalization {
   Kind kind = Kind::kNone;
   // With kStandard: one for all features, one for each channel (the last extent of a sample), or
   // one for each feature.
-  std::vector<float> mean;
-  std::vector<float> scale;  // As many as mean, each > 0.
+  std::vector<float> mean{};
+  std::vector<float> scale{};  // As many as mean, each > 0.
 
   // kInvalidArgument when mean and scale are not as said above for samples of this shape.
   Result<> Validate(const Shape& sample) const;
