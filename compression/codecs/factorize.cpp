@@ -125,7 +125,7 @@ std::vector<float> LeadingLeftVectors(const MatrixView& matrix, std::size_t rank
   std::vector<float> right(rank * matrix.columns);
   for (float& value : right) value = rng.Normal();
   std::vector<float> left(rank * matrix.rows);
-  for (unsigned i = 0; i < iterations; ++i) {
+  for (unsigned i = 0; i <= iterations; ++i) {
     if (i > 0) right = ToFloats(MultiplyLeft(matrix, left, rank));
     MultiplyRight(matrix, right, rank, left);
     Orthonormalize(left, rank);

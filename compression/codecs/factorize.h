@@ -18,7 +18,7 @@ struct MatrixView {
 };
 
 // An orthonormal basis, rank rows of `rows` values, of about the span of the matrix's largest left
-// singular vectors: random start, then `iterations` - 1 power iterations, each followed by Gram and
+// singular vectors: random start, then `iterations` power iterations, each followed by Gram and
 // Schmidt's orthogonalization, twice. Directions that the matrix does not have are zero.
 std::vector<float> LeadingLeftVectors(const MatrixView& matrix, std::size_t rank,
                                       unsigned iterations, RngStream rng);

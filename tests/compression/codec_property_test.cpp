@@ -1,0 +1,220 @@
+// What holds for every codec, whatever its stages.
+#include <algorithm>
+#include <cmath>
+#include <string>
+
+#include "fl/tests/compression/codec_builder.h"
+#include "fl/tests/support/property.h"
+
+namespace fl {
+namespace {
+
+using testing::DecodeAll;
+using testing::EncodeValues;
+using testing::MakeCodec;
+
+struct Case {
+  const char* recipe;
+  Shape shape;
+};
+
+const std::vector<Case>& Cases() {
+  static const std::vector<Case> cases = {
+      {"raw", {7, 3}},
+      {"raw | pack", {1}},
+      {"fp16", {129}},
+      {"quantize 1", {77}},
+      {"quantize 1 stochastic", {77}},
+      {"quantize 2", {5, 5}},
+      {"quantize 3 stochastic", {1003}},
+      {"quantize 4", {40, 25}},
+      {"quantize 4 asymmetric", {999}},
+      {"quantize 5 asymmetric per=channel", {11, 13}},
+      {"quantize 6 per=channel", {3, 3, 4, 5}},
+      {"quantize 7 stochastic per=channel", {601, 2}},
+      {"quantize 8", {2000}},
+      {"quantize 8 asymmetric stochastic", {2000}},
+      {"quantize 4 scale=shared range=2", {1001}},
+      {"quantize 8 scale=shared stochastic range=4", {1001}},
+      {"top_k 1%", {3000}},
+      {"top_k 100%", {300}},
+      {"top_k 3% | fp16", {70000}},
+      {"top_k 2% | quantize 8 | pack", {300, 500}},
+      {"top_k 50% | quantize 4 stochastic", {131073}},
+      {"low_rank 2", {30, 20}},
+      {"low_rank 3 | fp16", {5, 4, 20}},
+      {"low_rank 2 | quantize 4", {101, 37}},
+      {"low_rank 64 iterations=1 | quantize 8", {6, 5}},
+      {"low_rank 4 | quantize 2", {3, 3, 8, 16}},
+  };
+  return cases;
+}
+
+// Values of one of several kinds that tend to break things.
+std::vector<float> MakeValues(const Shape& shape, std::uint64_t kind, RngStream rng) {
+  std::vector<float> values = testing::NormalValues(shape.count(), rng);
+  for (std::size_t i = 0; i < values.size(); ++i) {
+    if (kind == 1) values[i] = 0;
+    if (kind == 2) values[i] = -0.25F;
+    if (kind == 3) values[i] *= i % 97 == 0 ? 1e4F : 1e-4F;
+    if (kind == 4) values[i] *= 1e-42F;
+    if (kind == 5) values[i] = i == values.size() / 2 ? 3.0F : 0.0F;
+    if (kind == 6) values[i] = i % 2 == 0 ? 1.0F : -1.0F;
+  }
+  return values;
+}
+
+template <typename Property>
+void ForCases(Property property) {
+  for (const Case& each : Cases()) {
+    CAPTURE(each.recipe);
+    const auto codec = MakeCodec(each.recipe, each.shape);
+    for (std::uint64_t kind = 0; kind < 7; ++kind) {
+      CAPTURE(kind);
+      property(*codec, MakeValues(each.shape, kind, RngStream(kind + 1)));
+    }
+  }
+}
+
+TEST_CASE("Codec: the decoder sees what Encode said it would see") {
+  ForCases([](const Codec& codec, const std::vector<float>& values) {
+    const auto encoded = EncodeValues(codec, values, RngStream(9));
+    CHECK(DecodeAll(codec, encoded) == encoded.decoded);
+    CHECK(AllFinite(encoded.decoded));
+  });
+}
+
+TEST_CASE("Codec: no payload is larger than EncodedBytesMax") {
+  ForCases([](const Codec& codec, const std::vector<float>& values) {
+    CHECK(EncodeValues(codec, values, RngStream(9)).payload.size() <= codec.EncodedBytesMax());
+  });
+}
+
+TEST_CASE("Codec: the same values and stream give the same bytes") {
+  ForCases([](const Codec& codec, const std::vector<float>& values) {
+    CHECK(EncodeValues(codec, values, RngStream(9)).payload ==
+          EncodeValues(codec, values, RngStream(9)).payload);
+  });
+}
+
+TEST_CASE("Codec: a deterministic codec does not look at its stream") {
+  ForCases([](const Codec& codec, const std::vector<float>& values) {
+    if (!codec.traits().deterministic) return;
+    CHECK(EncodeValues(codec, values, RngStream(9)).payload ==
+          EncodeValues(codec, values, RngStream(10)).payload);
+  });
+}
+
+TEST_CASE("Codec: a lossless codec gives back the values") {
+  ForCases([](const Codec& codec, const std::vector<float>& values) {
+    if (codec.traits().lossless) CHECK(EncodeValues(codec, values, RngStream(9)).decoded == values);
+  });
+}
+
+TEST_CASE("Codec: any split into blocks gives the same bits") {
+  ForCases([](const Codec& codec, const std::vector<float>& values) {
+    const auto encoded = EncodeValues(codec, values, RngStream(9));
+    const auto parsed = testing::Get(codec.Parse(encoded.payload, encoded.parameters, {}));
+    std::vector<float> whole(codec.count(), 0.5F);
+    codec.DecodeAdd(*parsed, 0, 0.3F, whole);
+    RngStream rng(4);
+    std::vector<float> pieces(codec.count(), 0.5F);
+    for (std::size_t first = 0; first < pieces.size();) {
+      const std::size_t size =
+          std::min<std::size_t>(1 + rng.UniformInteger(pieces.size()), pieces.size() - first);
+      codec.DecodeAdd(*parsed, first, 0.3F, std::span(pieces).subspan(first, size));
+      first += size;
+    }
+    CHECK(pieces == whole);
+  });
+}
+
+TEST_CASE("Codec: every shorter payload and one longer one are refused") {
+  for (const Case& each : Cases()) {
+    CAPTURE(each.recipe);
+    const auto codec = MakeCodec(each.recipe, each.shape);
+    auto encoded = EncodeValues(*codec, MakeValues(each.shape, 0, RngStream(3)), RngStream(9));
+    const std::size_t step = encoded.payload.size() / 50 + 1;
+    for (std::size_t size = 0; size < encoded.payload.size(); size += step) {
+      CHECK_FALSE(
+          codec->Parse(ByteSpan(encoded.payload).first(size), encoded.parameters, {}).has_value());
+    }
+    encoded.payload.push_back(std::byte{0});
+    CHECK(testing::CodeOf(codec->Parse(encoded.payload, encoded.parameters, {})) ==
+          ErrorCode::kMalformed);
+  }
+}
+
+TEST_CASE("Codec: magnitudes above the limit are refused") {
+  for (const Case& each : Cases()) {
+    CAPTURE(each.recipe);
+    const auto codec = MakeCodec(each.recipe, each.shape);
+    const auto encoded =
+        EncodeValues(*codec, MakeValues(each.shape, 0, RngStream(3)), RngStream(9));
+    CHECK(testing::CodeOf(codec->Parse(encoded.payload, encoded.parameters,
+                                       {.magnitude_max = 1e-3F})) == ErrorCode::kLimitExceeded);
+  }
+}
+
+TEST_CASE("Codec: what a corrupted payload decodes to is finite or it is refused") {
+  for (const Case& each : Cases()) {
+    CAPTURE(each.recipe);
+    const auto codec = MakeCodec(each.recipe, each.shape);
+    const auto encoded =
+        EncodeValues(*codec, MakeValues(each.shape, 0, RngStream(3)), RngStream(9));
+    testing::ForAll(25, [&](RngStream& rng) {
+      Bytes payload = encoded.payload;
+      for (int flips = 0; flips < 3; ++flips) {
+        payload[rng.UniformInteger(payload.size())] ^=
+            static_cast<std::byte>(1U << rng.UniformInteger(8));
+      }
+      const auto parsed = codec->Parse(payload, encoded.parameters, {});
+      if (!parsed) return;
+      std::vector<float> decoded(codec->count());
+      codec->DecodeAdd(**parsed, 0, 1.0F, decoded);
+      CHECK(std::ranges::all_of(decoded, [](float value) { return std::fabs(value) <= 1e9F; }));
+    });
+  }
+}
+
+// For each coordinate the mean over m streams lies within 5 standard errors of the value: with
+// fewer than 10^4 comparisons a right codec fails with a chance below 0.6 %, and the seeds are
+// fixed.
+TEST_CASE("Codec: stochastic rounding is unbiased") {
+  for (const char* recipe :
+       {"quantize 1 stochastic", "quantize 2 stochastic", "quantize 3 stochastic asymmetric",
+        "quantize 4 stochastic per=channel", "quantize 4 scale=shared stochastic range=6"}) {
+    CAPTURE(recipe);
+    const Shape shape{16, 8};
+    const auto codec = MakeCodec(recipe, shape);
+    const std::vector<float> values = MakeValues(shape, 0, RngStream(5));
+    constexpr int kStreams = 2000;
+    std::vector<double> sum(values.size());
+    std::vector<double> squares(values.size());
+    for (std::uint64_t stream = 0; stream < kStreams; ++stream) {
+      const auto encoded = EncodeValues(*codec, values, RngStream(77).Child("draw", stream));
+      for (std::size_t i = 0; i < values.size(); ++i) {
+        const auto value = static_cast<double>(encoded.decoded[i]);
+        sum[i] += value;
+        squares[i] += value * value;
+      }
+    }
+    for (std::size_t i = 0; i < values.size(); ++i) {
+      const double mean = sum[i] / kStreams;
+      const double variance = std::max(squares[i] / kStreams - mean * mean, 0.0);
+      CHECK(std::fabs(mean - static_cast<double>(values[i])) <=
+            5 * std::sqrt(variance / kStreams) + 1e-5);
+    }
+  }
+}
+
+TEST_CASE("Codec: integers are for linear codecs only") {
+  for (const Case& each : Cases()) {
+    CAPTURE(each.recipe);
+    const bool shared = std::string_view(each.recipe).find("shared") != std::string_view::npos;
+    CHECK(MakeCodec(each.recipe, each.shape)->traits().linear == shared);
+  }
+}
+
+}  // namespace
+}  // namespace fl

@@ -1,0 +1,118 @@
+#include <cmath>
+
+#include <Eigen/SVD>
+
+#include "fl/compression/codecs/factorize.h"
+#include "fl/tests/compression/codec_builder.h"
+
+namespace fl {
+namespace {
+
+using testing::EncodeValues;
+using testing::MakeCodec;
+using testing::RelativeError;
+
+// rows x columns with singular values that fall like 1 / (1 + k / 2).
+std::vector<float> FallingSpectrum(std::size_t rows, std::size_t columns, RngStream rng) {
+  std::vector<float> values(rows * columns);
+  for (std::size_t k = 0; k < std::min(rows, columns); ++k) {
+    const std::vector<float> left = testing::NormalValues(rows, rng.Child("left", k));
+    const std::vector<float> right = testing::NormalValues(columns, rng.Child("right", k));
+    for (std::size_t i = 0; i < values.size(); ++i) {
+      values[i] += left[i / columns] * right[i % columns] / (1 + 0.5F * static_cast<float>(k));
+    }
+  }
+  return values;
+}
+
+// What no matrix of that rank can do better than (Eckart and Young 1936).
+double BestError(std::span<const float> values, std::size_t rows, std::size_t columns,
+                 std::size_t rank) {
+  using Matrix = Eigen::Matrix<float, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>;
+  const Eigen::Map<const Matrix> matrix(values.data(), static_cast<Eigen::Index>(rows),
+                                        static_cast<Eigen::Index>(columns));
+  const Eigen::VectorXd squares =
+      Eigen::BDCSVD<Eigen::MatrixXd>(matrix.cast<double>()).singularValues().array().square();
+  return squares.tail(squares.size() - static_cast<Eigen::Index>(rank)).sum() / squares.sum();
+}
+
+TEST_CASE("LowRank: two iterations come within a tenth of the best error of the rank") {
+  const std::vector<float> values = FallingSpectrum(120, 80, RngStream(3));
+  for (const std::size_t rank : {1U, 2U, 4U, 8U}) {
+    CAPTURE(rank);
+    const auto codec = MakeCodec("low_rank " + std::to_string(rank), {120, 80});
+    const auto encoded = EncodeValues(*codec, values, RngStream(4));
+    CHECK(RelativeError(values, encoded.decoded) <= 1.1 * BestError(values, 120, 80, rank));
+  }
+}
+
+TEST_CASE("LowRank: a matrix of that rank comes back") {
+  const std::vector<float> left = testing::NormalValues(50, RngStream(1));
+  const std::vector<float> right = testing::NormalValues(30, RngStream(2));
+  std::vector<float> values(1500);
+  for (std::size_t i = 0; i < values.size(); ++i) values[i] = left[i / 30] * right[i % 30];
+  // The ridge of the fit shrinks by 1e-4, so the squared error is 1e-8 of the energy.
+  CHECK(RelativeError(
+            values,
+            EncodeValues(*MakeCodec("low_rank 3", {50, 30}), values, RngStream(4)).decoded) < 1e-6);
+}
+
+// With levels of 4 bits the factors lose about 1 % each, and V is fitted to the rounded P.
+TEST_CASE("LowRank: factors of four bits add a few percent to the error of the rank") {
+  const std::vector<float> values = FallingSpectrum(200, 100, RngStream(3));
+  const double exact = RelativeError(
+      values, EncodeValues(*MakeCodec("low_rank 2", {200, 100}), values, RngStream(4)).decoded);
+  const double rounded = RelativeError(
+      values, EncodeValues(*MakeCodec("low_rank 2 | quantize 4", {200, 100}), values, RngStream(4))
+                  .decoded);
+  CHECK(rounded < exact + 0.04);
+  CHECK(rounded >= exact - 0.01);
+}
+
+TEST_CASE("LowRank: a convolution is a matrix of its output channels") {
+  // 3 * 3 * 8 rows and 16 columns: 4 bits each, rank 2, two scales.
+  CHECK(MakeCodec("low_rank 2 | quantize 4", {3, 3, 8, 16})->EncodedBytesMax() == 72 + 4 + 16);
+}
+
+TEST_CASE("LowRank: an update of the 784-200-200-10 network takes at most 2100 bytes") {
+  const TensorLayout layout({{"dense1.weight", {784, 200}},
+                             {"dense1.bias", {200}},
+                             {"dense2.weight", {200, 200}},
+                             {"dense2.bias", {200}},
+                             {"dense3.weight", {200, 10}},
+                             {"dense3.bias", {10}}});
+  CompressionConfig compression;
+  compression.rules = {{{"*", {}}, {"low_rank 2 | quantize 4", {}}}};
+  const auto plan = testing::Get(SegmentPlan::Create(compression, layout));
+  constexpr std::size_t kEnvelope = 64;  // Header, directory and trailer.
+  CHECK(plan.EncodedBytesMax() + kEnvelope <= 2100);
+}
+
+TEST_CASE("LowRank: the rank of a small matrix is what it can have") {
+  CHECK(MakeCodec("low_rank 64 | quantize 8", {6, 5})->EncodedBytesMax() == 30 + 10 + 25);
+}
+
+TEST_CASE("LowRank: bad levels, scales and products are refused") {
+  const auto codec = MakeCodec("low_rank 1 | quantize 4", {2, 2});
+  const auto code_of = [&](std::vector<int> payload) {
+    Bytes bytes;
+    for (const int byte : payload) bytes.push_back(static_cast<std::byte>(byte));
+    return testing::CodeOf(codec->Parse(bytes, {}, {}));
+  };
+  CHECK(code_of({0x8E, 0x80, 0x3F, 0x79}) == ErrorCode::kOk);
+  CHECK(code_of({0x8F, 0x80, 0x3F, 0x79}) == ErrorCode::kMalformed);
+  CHECK(code_of({0x8E, 0x80, 0x3F, 0xF9}) == ErrorCode::kMalformed);
+  CHECK(code_of({0x8E, 0x80, 0xBF, 0x79}) == ErrorCode::kMalformed);
+  CHECK(code_of({0x8E, 0x80, 0x7F, 0x79}) == ErrorCode::kNotFinite);
+  CHECK(code_of({0x8E, 0x00, 0x7F, 0x79}) == ErrorCode::kLimitExceeded);
+  CHECK(code_of({0x8E, 0x00, 0x00, 0x79}) == ErrorCode::kMalformed);
+  CHECK(code_of({0x8E, 0x00, 0x00, 0x77}) == ErrorCode::kOk);
+}
+
+TEST_CASE("BestStep: the step of zeros is zero and of a grid is the grid's") {
+  CHECK(internal::BestStep(std::vector<float>(4), 7) == 0);
+  CHECK(internal::BestStep(std::vector<float>{-7, 3, 1, 0, 5}, 7) == 1);
+}
+
+}  // namespace
+}  // namespace fl
