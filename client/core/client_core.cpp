@@ -16,6 +16,9 @@ namespace {
 constexpr Duration kCheckInTimeout = std::chrono::seconds(45);  // The server may hold it for 30 s.
 constexpr Duration kTransferTimeout = std::chrono::seconds(60);
 
+// How much larger than the model a change to it may be: a few words of head.
+constexpr std::uint64_t kChangeBytesOver = 256;
+
 // A refused check-in that no later one can mend without a person.
 bool NeedsPerson(ErrorCode code) {
   return code == ErrorCode::kNotFound || code == ErrorCode::kUnsupported ||
@@ -229,9 +232,11 @@ Result<> ClientCore::FindModel() {
                                            " is not held, and the server names no blob for it"};
   }
   const std::uint64_t whole = layout.total() * sizeof(float);
-  const bool fits = source.change_from ? source.blob_bytes > 0 && source.blob_bytes <= whole
-                                       : source.blob_bytes == whole;
+  const bool fits = source.change_from
+                        ? source.blob_bytes > 0 && source.blob_bytes <= whole + kChangeBytesOver
+                        : source.blob_bytes == whole;
   if (!fits) {
+    state_.model.reset();
     return Error{ErrorCode::kMalformed, "model version " + std::to_string(source.version) +
                                             ": a blob of " + std::to_string(source.blob_bytes) +
                                             " bytes for a model of " + std::to_string(whole)};
