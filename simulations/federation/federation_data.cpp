@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <string>
 
+#include "fl/client/train/plan_data.h"
 #include "fl/common/base/file.h"
 #include "fl/common/data/sample_file.h"
 #include "fl/common/data/source.h"
@@ -12,22 +13,6 @@ namespace fl::sim {
 namespace {
 
 using Roots = std::vector<std::filesystem::path>;
-
-// How the plan's model wants its samples.
-Result<data::SourceOptions> OptionsOf(const CheckedPlan& plan) {
-  const DataConfig& config = plan.plan.data;
-  data::SourceOptions options;
-  options.shape = plan.graph.input_shape();
-  options.regression = plan.graph.loss == nn::LossKind::kMeanSquaredError;
-  options.classes = options.regression ? 0 : plan.graph.output_shape().count();
-  FL_TRY(options.normalization,
-         data::MakeNormalization(config.normalize, config.mean, config.scale));
-  options.csv.label = config.label;
-  options.csv.categorical = config.categorical;
-  options.csv.ignore = config.ignore;
-  options.csv.fill_missing = config.missing == "mean";
-  return options;
-}
 
 // The first root under which the source exists decides.
 template <typename Open>
@@ -72,7 +57,7 @@ Result<FederationData> LoadFederationData(const CheckedPlan& plan, const Roots& 
     return Error{ErrorCode::kInvalidArgument,
                  "simulation.data: expected a source of samples for the devices, found none"};
   }
-  FL_TRY(const data::SourceOptions options, OptionsOf(plan));
+  FL_TRY(const data::SourceOptions options, client::MakeSourceOptions(plan));
   FederationData data;
   FL_TRY(data.training, Open(config.data, options, roots));
   FL_TRY(const SampleFacts facts, FactsOf(plan, *data.training, roots));

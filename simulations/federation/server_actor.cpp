@@ -106,11 +106,11 @@ Result<> ServerActor::Take(RequestReceived event, Batch& batch, Outcome&) {
   Exchange& exchange = exchanges_[event.id];
   exchange.device = event.device;
   if (IsCheckIn(event.request)) exchange.check_in = event.request;
-  batch.push_back(server::RequestArrived{.id = event.id,
-                                         .peer = PeerOf(event.device),
-                                         .request = std::move(event.request),
-                                         .checked = nullptr,
-                                         .may_hold = exchange.check_in.has_value()});
+  batch.emplace_back(server::RequestArrived{.id = event.id,
+                                            .peer = PeerOf(event.device),
+                                            .request = std::move(event.request),
+                                            .checked = nullptr,
+                                            .may_hold = exchange.check_in.has_value()});
   return {};
 }
 
@@ -118,11 +118,11 @@ Result<> ServerActor::Take(HoldEnded event, Batch& batch, Outcome&) {
   const auto found = exchanges_.find(event.id);
   if (found == exchanges_.end()) return {};
   found->second.held = false;
-  batch.push_back(server::RequestArrived{.id = event.id,
-                                         .peer = PeerOf(found->second.device),
-                                         .request = *found->second.check_in,
-                                         .checked = nullptr,
-                                         .may_hold = false});
+  batch.emplace_back(server::RequestArrived{.id = event.id,
+                                            .peer = PeerOf(found->second.device),
+                                            .request = *found->second.check_in,
+                                            .checked = nullptr,
+                                            .may_hold = false});
   return {};
 }
 
@@ -130,14 +130,14 @@ Result<> ServerActor::Take(ServerTimer, Batch& batch, Outcome&) {
   // A timer that was set for an earlier plan of the core means nothing any more.
   if (wake_at_ != kNever && services_.queue.now() < wake_at_) return {};
   wake_at_ = kNever;
-  batch.push_back(server::TimerFired{});
+  batch.emplace_back(server::TimerFired{});
   return {};
 }
 
 Result<> ServerActor::Take(FoldWanted event, Batch& batch, Outcome& outcome) {
   FL_TRY(server::RoundResult result,
          server::RunFold(*storage_, *plan_, event.round, &services_.pool));
-  batch.push_back(server::FoldDone{
+  batch.emplace_back(server::FoldDone{
       event.round, std::make_shared<const Result<server::RoundResult>>(std::move(result))});
   outcome.published = event.round;
   return {};
@@ -145,7 +145,7 @@ Result<> ServerActor::Take(FoldWanted event, Batch& batch, Outcome& outcome) {
 
 Result<> ServerActor::Take(EvaluationFinished event, Batch& batch, Outcome& outcome) {
   FL_TRY(const server::Evaluated evaluated, event.result.get());
-  batch.push_back(evaluated);
+  batch.emplace_back(evaluated);
   outcome.evaluated = evaluated;
   return {};
 }
@@ -213,11 +213,11 @@ ServerActor::Batch ServerActor::AskAgain() const {
   Batch batch;
   for (const auto& [id, exchange] : exchanges_) {
     if (!exchange.held) continue;
-    batch.push_back(server::RequestArrived{.id = id,
-                                           .peer = PeerOf(exchange.device),
-                                           .request = *exchange.check_in,
-                                           .checked = nullptr,
-                                           .may_hold = true});
+    batch.emplace_back(server::RequestArrived{.id = id,
+                                              .peer = PeerOf(exchange.device),
+                                              .request = *exchange.check_in,
+                                              .checked = nullptr,
+                                              .may_hold = true});
   }
   return batch;
 }
