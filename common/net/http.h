@@ -16,8 +16,8 @@ namespace fl::net {
 struct HttpLimits {
   std::size_t head_bytes_max = 8192;
   std::size_t body_bytes_max = (1U << 20) + 4096;
-  Duration handshake = std::chrono::seconds(5);
-  Duration read = std::chrono::seconds(30);  // From a request's first byte to its last,
+  Duration handshake = std::chrono::seconds(5);  // And once more until the first request.
+  Duration read = std::chrono::seconds(30);      // From a request's first byte to its last,
   // and for its body as much more as it takes at this rate, so that slow links pass and stalled
   // ones do not.
   std::size_t body_bytes_per_second_min = 8192;

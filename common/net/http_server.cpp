@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <atomic>
+#include <exception>
 #include <mutex>
 #include <optional>
 #include <thread>
@@ -139,11 +140,15 @@ asio::awaitable<void> Server::Accept() {
 void Server::Serve(tcp::socket socket) {
   // Closed at once: the peer sees it sooner than a connection that nobody accepts.
   if (sessions_.size() >= limits_.connections_max) return;
-  const auto executor = socket.get_executor();
-  auto session =
-      std::make_shared<HttpSession>(std::move(socket), *tls_, limits_, handler_, revocations_);
-  sessions_.Spawn(executor, RunSession(session),
-                  [session](TaskSignal signal) { session->Signal(signal); });
+  try {
+    const auto executor = socket.get_executor();
+    auto session =
+        std::make_shared<HttpSession>(std::move(socket), *tls_, limits_, handler_, revocations_);
+    sessions_.Spawn(executor, RunSession(session),
+                    [session](TaskSignal signal) { session->Signal(signal); });
+  } catch (const std::exception&) {
+    // Out of memory: this connection is dropped, accepting goes on.
+  }
 }
 
 Result<> Server::Revoke(const std::string& revoked) {

@@ -168,9 +168,10 @@ asio::awaitable<bool> HttpSession::Handshake() {
 }
 
 asio::awaitable<bool> HttpSession::ServeOne() {
+  const Duration patience = phase_ == Phase::kHandshake ? limits_.handshake : limits_.idle;
   phase_ = Phase::kIdle;
   if (is_stopping_ || !is_open()) co_return false;
-  if (!co_await AwaitRequest()) co_return false;
+  if (!co_await AwaitRequest(patience)) co_return false;
   phase_ = Phase::kReading;
   const Instant deadline = Now() + limits_.read;
   SetDeadline(deadline, AtDeadline::kEndReading);
@@ -190,9 +191,9 @@ asio::awaitable<bool> HttpSession::ServeOne() {
   co_return co_await Write(std::move(*answer), with_body, keep_alive);
 }
 
-asio::awaitable<bool> HttpSession::AwaitRequest() {
+asio::awaitable<bool> HttpSession::AwaitRequest(Duration patience) {
   if (buffer_.size() > 0) co_return true;
-  SetDeadline(Now() + limits_.idle, AtDeadline::kClose);
+  SetDeadline(Now() + patience, AtDeadline::kClose);
   const auto space = buffer_.prepare(std::min(kBufferBytes, buffer_.max_size()));
   const auto [error, count] = co_await stream_.async_read_some(space, kTuple);
   buffer_.commit(count);

@@ -64,8 +64,8 @@ class HttpSession final : public std::enable_shared_from_this<HttpSession> {
   boost::asio::awaitable<bool> Handshake();
   // False when the connection is to end.
   boost::asio::awaitable<bool> ServeOne();
-  // The first bytes of a request; false when the peer left, or was idle for too long.
-  boost::asio::awaitable<bool> AwaitRequest();
+  // The first bytes of a request; false when the peer left, or sent nothing for so long.
+  boost::asio::awaitable<bool> AwaitRequest(Duration patience);
   // A number is the status to refuse the request with, 0 to close without an answer.
   boost::asio::awaitable<unsigned> ReadHead(Head& head);
   boost::asio::awaitable<unsigned> ReadBody(Head& head, Instant deadline);

@@ -47,19 +47,29 @@ net::TlsFiles Copy(const net::TlsFiles& files) {
   return copy;
 }
 
-// What a bare TLS client without our checks gets from the server after one request: bytes, or an
-// error.
-boost::system::error_code AskBare(std::uint16_t port, asio::ssl::context& context) {
+// What a bare TLS client without our checks reads from the server after it has sent `text`: at most
+// `size` bytes, or an error.
+struct Read {
+  std::string text;
+  boost::system::error_code failed;
+};
+Read TalkBare(std::uint16_t port, asio::ssl::context& context, const std::string& text,
+              std::size_t size) {
   asio::io_context io;
   asio::ssl::stream<asio::ip::tcp::socket> stream(io, context);
-  boost::system::error_code failed;
-  stream.next_layer().connect({asio::ip::make_address("127.0.0.1"), port}, failed);
-  if (!failed) stream.handshake(asio::ssl::stream_base::client, failed);
-  const std::string request = "GET / HTTP/1.1\r\nHost: x\r\n\r\n";
-  if (!failed) asio::write(stream, asio::buffer(request), failed);
-  char letter = 0;
-  if (!failed) asio::read(stream, asio::buffer(&letter, 1), failed);
-  return failed;
+  Read read;
+  stream.next_layer().connect({asio::ip::make_address("127.0.0.1"), port}, read.failed);
+  if (!read.failed) stream.handshake(asio::ssl::stream_base::client, read.failed);
+  if (!read.failed) asio::write(stream, asio::buffer(text), read.failed);
+  read.text.resize(size);
+  std::size_t count = 0;
+  if (!read.failed) count = asio::read(stream, asio::buffer(read.text), read.failed);
+  read.text.resize(count);
+  return read;
+}
+
+boost::system::error_code AskBare(std::uint16_t port, asio::ssl::context& context) {
+  return TalkBare(port, context, "GET / HTTP/1.1\r\nHost: x\r\n\r\n", 1).failed;
 }
 
 void UseFiles(asio::ssl::context& context, const net::TlsFiles& files) {
@@ -192,6 +202,34 @@ TEST_CASE(
   UseFiles(current, files);
   CHECK_FALSE(AskBare(meeting.server->port(), current));
   CHECK(meeting.handler.count() == 1);
+}
+
+TEST_CASE("HttpServer: requests that arrive in one piece are answered one after the other") {
+  const TestPki pki;
+  Meeting meeting(pki.Server());
+  asio::ssl::context context(asio::ssl::context::tls_client);
+  UseFiles(context, pki.Client());
+  const std::string first = "POST /a HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\nabc";
+  const std::string last = "GET /b HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+  const Read read = TalkBare(meeting.server->port(), context, first + last, 1 << 16);
+  const std::size_t one = read.text.find("Echo-Target: /a\r\n");
+  const std::size_t body = read.text.find("\r\n\r\nabcHTTP/1.1 200 OK\r\n");
+  const std::size_t two = read.text.find("Echo-Target: /b\r\n");
+  CHECK(one < body);
+  CHECK(body < two);
+  CHECK(two < read.text.find("Connection: close\r\n"));
+  CHECK(meeting.handler.count() == 2);
+}
+
+TEST_CASE("HttpServer: a client that waits to be told to continue is told so") {
+  const TestPki pki;
+  Meeting meeting(pki.Server());
+  asio::ssl::context context(asio::ssl::context::tls_client);
+  UseFiles(context, pki.Client());
+  const std::string expected = "HTTP/1.1 100 Continue\r\n\r\n";
+  const std::string head =
+      "PUT / HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\nExpect: 100-continue\r\n\r\n";
+  CHECK(TalkBare(meeting.server->port(), context, head, expected.size()).text == expected);
 }
 
 TEST_CASE("TLS: a peer that speaks no TLS is dropped and the server goes on") {
