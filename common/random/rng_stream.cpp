@@ -4,6 +4,7 @@
 #include <numbers>
 
 #include "fl/common/base/check.h"
+#include "fl/common/random/internal/philox.h"
 
 namespace fl {
 namespace {
@@ -22,26 +23,6 @@ std::uint64_t HashName(std::string_view name) {
   return Mix(hash ^ Mix(name.size()));
 }
 
-std::array<std::uint32_t, 4> Philox(std::uint64_t counter, std::uint64_t key) {
-  constexpr std::uint64_t kMultiplier0 = 0xD2511F53U;
-  constexpr std::uint64_t kMultiplier1 = 0xCD9E8D57U;
-  std::array<std::uint32_t, 4> x = {static_cast<std::uint32_t>(counter),
-                                    static_cast<std::uint32_t>(counter >> 32), 0, 0};
-  auto key0 = static_cast<std::uint32_t>(key);
-  auto key1 = static_cast<std::uint32_t>(key >> 32);
-  for (int round = 0; round < 10; ++round) {
-    const std::uint64_t product0 = kMultiplier0 * x[0];
-    const std::uint64_t product1 = kMultiplier1 * x[2];
-    x = {static_cast<std::uint32_t>(product1 >> 32) ^ x[1] ^ key0,
-         static_cast<std::uint32_t>(product1),
-         static_cast<std::uint32_t>(product0 >> 32) ^ x[3] ^ key1,
-         static_cast<std::uint32_t>(product0)};
-    key0 += 0x9E3779B9U;
-    key1 += 0xBB67AE85U;
-  }
-  return x;
-}
-
 }  // namespace
 
 RngStream::RngStream(std::uint64_t seed) : key_(Mix(seed)) {}
@@ -55,7 +36,10 @@ RngStream RngStream::Child(std::string_view purpose, std::string_view name) cons
 }
 
 void RngStream::Refill() {
-  block_ = Philox(counter_++, key_);
+  block_ = internal::Philox(
+      {static_cast<std::uint32_t>(counter_), static_cast<std::uint32_t>(counter_ >> 32), 0, 0},
+      {static_cast<std::uint32_t>(key_), static_cast<std::uint32_t>(key_ >> 32)});
+  ++counter_;
   used_ = 0;
 }
 
