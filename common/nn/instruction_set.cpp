@@ -1,9 +1,28 @@
 #include "fl/common/nn/instruction_set.h"
 
+#if defined(__x86_64__)
+#include <cpuid.h>
+#endif
+
 #include "fl/common/base/check.h"
 #include "fl/common/nn/kernels/select.h"
 
 namespace fl::nn {
+namespace {
+
+#if defined(__x86_64__)
+// Leaf 7, subleaf 1, EAX bit 4; g++ 12 has no name for it in __builtin_cpu_supports.
+bool HasAvxVnni() {
+  unsigned eax = 0;
+  unsigned ebx = 0;
+  unsigned ecx = 0;
+  unsigned edx = 0;
+  return __builtin_cpu_supports("avx2") && __get_cpuid_count(7, 1, &eax, &ebx, &ecx, &edx) != 0 &&
+         (eax >> 4 & 1) != 0;
+}
+#endif
+
+}  // namespace
 
 std::vector<InstructionSet> SupportedInstructionSets() {
   std::vector<InstructionSet> sets = {InstructionSet::kGeneric};
@@ -25,6 +44,23 @@ std::vector<InstructionSet> SupportedInstructionSets() {
   return sets;
 }
 
+std::vector<IntegerInstructionSet> SupportedIntegerInstructionSets() {
+  std::vector<IntegerInstructionSet> sets = {IntegerInstructionSet::kGeneric};
+#if defined(__x86_64__)
+  if (__builtin_cpu_supports("avx2")) sets.push_back(IntegerInstructionSet::kAvx2);
+  if (HasAvxVnni()) sets.push_back(IntegerInstructionSet::kAvxVnni);
+  if (SupportedInstructionSets().back() == InstructionSet::kX86V4 &&
+      __builtin_cpu_supports("avx512vnni")) {
+    sets.push_back(IntegerInstructionSet::kAvx512Vnni);
+  }
+#endif
+  return sets;
+}
+
+IntegerInstructionSet BestIntegerInstructionSet() {
+  return SupportedIntegerInstructionSets().back();
+}
+
 InstructionSet BestInstructionSet() {
   return SupportedInstructionSets().back();
 }
@@ -39,6 +75,20 @@ std::string_view InstructionSetName(InstructionSet set) {
       return "x86-64-v3";
     case InstructionSet::kX86V4:
       return "x86-64-v4";
+  }
+  return "unknown";
+}
+
+std::string_view InstructionSetName(IntegerInstructionSet set) {
+  switch (set) {
+    case IntegerInstructionSet::kGeneric:
+      return "generic";
+    case IntegerInstructionSet::kAvx2:
+      return "avx2";
+    case IntegerInstructionSet::kAvxVnni:
+      return "avx-vnni";
+    case IntegerInstructionSet::kAvx512Vnni:
+      return "avx512-vnni";
   }
   return "unknown";
 }
@@ -60,6 +110,24 @@ const FloatKernels& FloatKernelsFor(InstructionSet set) {
 #endif
   FL_CHECK(set == InstructionSet::kGeneric, "an instruction set that this binary does not hold");
   return generic::FloatTable();
+}
+
+const IntegerKernels& IntegerKernelsFor(IntegerInstructionSet set) {
+#if defined(__x86_64__)
+  switch (set) {
+    case IntegerInstructionSet::kGeneric:
+      return generic::IntegerTable();
+    case IntegerInstructionSet::kAvx2:
+      return avx2::IntegerTable();
+    case IntegerInstructionSet::kAvxVnni:
+      return avxvnni::IntegerTable();
+    case IntegerInstructionSet::kAvx512Vnni:
+      return avx512vnni::IntegerTable();
+  }
+#endif
+  FL_CHECK(set == IntegerInstructionSet::kGeneric,
+           "an instruction set that this binary does not hold");
+  return generic::IntegerTable();
 }
 
 }  // namespace kernels

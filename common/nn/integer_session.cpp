@@ -1,0 +1,35 @@
+#include "fl/common/nn/integer_session.h"
+
+#include "fl/common/nn/internal/integer_pass.h"
+
+namespace fl::nn {
+
+using internal::IntegerPass;
+
+IntegerSession::IntegerSession(std::unique_ptr<IntegerPass> pass) : pass_(std::move(pass)) {}
+IntegerSession::IntegerSession(IntegerSession&&) noexcept = default;
+IntegerSession& IntegerSession::operator=(IntegerSession&&) noexcept = default;
+IntegerSession::~IntegerSession() = default;
+
+Result<IntegerSession> IntegerSession::Create(const QuantizedModel& model, std::size_t batch_max,
+                                              IntegerInstructionSet instruction_set) {
+  FL_TRY(std::unique_ptr<IntegerPass> pass, IntegerPass::Create(model, batch_max, instruction_set));
+  return IntegerSession(std::move(pass));
+}
+
+const Graph& IntegerSession::graph() const {
+  return pass_->graph();
+}
+std::size_t IntegerSession::batch_max() const {
+  return pass_->batch_max();
+}
+
+void IntegerSession::Run(std::span<const float> input, std::size_t batch, std::span<float> output) {
+  FL_CHECK(batch >= 1 && batch <= batch_max(), "a batch has 1 to batch_max samples");
+  FL_CHECK(input.size() == batch * graph().input_shape().count(), "input is batch x input shape");
+  FL_CHECK(output.size() == batch * graph().output_shape().count(),
+           "output is batch x output shape");
+  pass_->Run(input.data(), batch, output.data());
+}
+
+}  // namespace fl::nn
