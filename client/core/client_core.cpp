@@ -25,11 +25,6 @@ bool NeedsPerson(ErrorCode code) {
          code == ErrorCode::kInvalidArgument || code == ErrorCode::kWrongState;
 }
 
-bool IsTaskKind(wire::TaskKind kind) {
-  return kind == wire::TaskKind::kTrain || kind == wire::TaskKind::kEvaluate ||
-         kind == wire::TaskKind::kDeploy;
-}
-
 bool KeepsResidual(const CheckedPlan& plan) {
   return plan.plan.compression.residual && !plan.delta.lossless();
 }
@@ -122,9 +117,6 @@ void ClientCore::OnCheckInReply(const Result<net::Response>& reply) {
   task_ = std::move(answer->task);
   phase_asked_ = std::move(answer->phase);
   if (answer->done && !task_ && options_.stop_when_done) return Finish({});
-  if (task_ && (task_->id == 0 || !IsTaskKind(task_->kind))) {
-    return Abandon({ErrorCode::kMalformed, "the server's task: unknown kind or no id"});
-  }
   if (task_ || phase_asked_) return Advance();
   CheckInLater();
 }

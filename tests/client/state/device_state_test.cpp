@@ -1,0 +1,133 @@
+#include "fl/client/state/device_state.h"
+
+#include <limits>
+
+#include <doctest/doctest.h>
+
+#include "fl/common/crypto/sha256.h"
+#include "fl/tests/support/property.h"
+#include "fl/tests/support/result.h"
+
+namespace fl::client {
+namespace {
+
+using testing::CodeOf;
+using testing::Get;
+
+std::shared_ptr<NamedTensors> SomeTensors(float first) {
+  auto tensors = std::make_shared<NamedTensors>(
+      TensorLayout({{"dense1.weight", Shape{2, 3}}, {"dense1.bias", Shape{3}}}));
+  for (std::size_t i = 0; i < tensors->values.size(); ++i) {
+    tensors->values[i] = first + static_cast<float>(i);
+  }
+  return tensors;
+}
+
+DeviceState FullState() {
+  DeviceState state;
+  state.client = "device-7";
+  state.federation = "digits";
+  state.plan = crypto::Sha256(AsBytes("plan"));
+  state.model = HeldModel{12, crypto::Sha256(AsBytes("model"))};
+  state.residual = SomeTensors(0.5F);
+  state.residual_graph = LayoutDigest(state.residual->layout);
+  StagedUpdate staged;
+  staged.task = 0x1234567890ABCDEF;
+  staged.round = 13;
+  staged.plan = *state.plan;
+  staged.round_parameters = ToBytes("shared");
+  staged.update = ToBytes("an update");
+  staged.digest = crypto::Sha256(staged.update);
+  staged.residual = SomeTensors(-1.0F);
+  state.staged = std::move(staged);
+  state.counters.check_ins = 40;
+  state.counters.bytes_up = 1'000'000;
+  return state;
+}
+
+TEST_CASE("DeviceState: a full one survives saving and loading bit by bit") {
+  const DeviceState state = FullState();
+  const Bytes bytes = state.Encode();
+  const DeviceState loaded = Get(DeviceState::Decode(bytes));
+  CHECK(loaded.client == state.client);
+  CHECK(loaded.federation == state.federation);
+  CHECK(loaded.plan == state.plan);
+  CHECK(loaded.model == state.model);
+  CHECK(*loaded.residual == *state.residual);
+  CHECK(loaded.residual_graph == state.residual_graph);
+  REQUIRE(loaded.staged);
+  CHECK(loaded.staged->task == state.staged->task);
+  CHECK(loaded.staged->update == state.staged->update);
+  CHECK(*loaded.staged->residual == *state.staged->residual);
+  CHECK(loaded.counters == state.counters);
+  CHECK(loaded.Encode() == bytes);
+}
+
+TEST_CASE("DeviceState: an empty one survives saving and loading") {
+  const Bytes bytes = DeviceState().Encode();
+  CHECK(Get(DeviceState::Decode(bytes)).Encode() == bytes);
+  CHECK(bytes.size() < 128);
+}
+
+TEST_CASE("DeviceState: each flipped byte and each truncation is refused") {
+  Bytes bytes = FullState().Encode();
+  for (std::size_t i = 0; i < bytes.size(); ++i) {
+    CAPTURE(i);
+    CHECK_FALSE(DeviceState::Decode(ByteSpan(bytes).first(i)));
+    bytes[i] ^= std::byte{0x10};
+    CHECK_FALSE(DeviceState::Decode(bytes));
+    bytes[i] ^= std::byte{0x10};
+  }
+}
+
+// The state's bytes with another body, under a checksum that fits.
+Bytes WithChecksum(Bytes body) {
+  ByteWriter out;
+  out.WriteSpan(body);
+  out.Write(Crc32(body));
+  return std::move(out).Take();
+}
+
+TEST_CASE("DeviceState: a newer schema is refused by its own code") {
+  Bytes bytes = DeviceState().Encode();
+  bytes.resize(bytes.size() - 4);
+  bytes[4] = std::byte{2};
+  CHECK(CodeOf(DeviceState::Decode(WithChecksum(bytes))) == ErrorCode::kWrongVersion);
+}
+
+TEST_CASE("DeviceState: a residual that is not finite is refused") {
+  DeviceState state;
+  auto tensors = SomeTensors(0);
+  tensors->values[2] = std::numeric_limits<float>::infinity();
+  state.residual = tensors;
+  CHECK(CodeOf(DeviceState::Decode(state.Encode())) == ErrorCode::kNotFinite);
+}
+
+TEST_CASE("DeviceState: any bytes under a right checksum end in a value or an error") {
+  const Bytes good = FullState().Encode();
+  testing::ForAll(2000, [&](RngStream& rng) {
+    Bytes bytes(good.begin(), good.end() - 4);
+    for (int i = 0; i < 2; ++i) {
+      bytes[6 + rng.UniformInteger(bytes.size() - 6)] =
+          static_cast<std::byte>(rng.UniformInteger(256));
+    }
+    static_cast<void>(DeviceState::Decode(WithChecksum(bytes)));
+  });
+}
+
+TEST_CASE("DeviceState: a larger file than accepted is refused") {
+  DeviceStateLimits limits;
+  const Bytes bytes = FullState().Encode();
+  limits.bytes_max = bytes.size() - 1;
+  CHECK(CodeOf(DeviceState::Decode(bytes, limits)) == ErrorCode::kLimitExceeded);
+}
+
+TEST_CASE("LayoutDigest: differs by name and by shape") {
+  const Digest digest = LayoutDigest(TensorLayout({{"a", Shape{2, 3}}}));
+  CHECK(digest == LayoutDigest(TensorLayout({{"a", Shape{2, 3}}})));
+  CHECK(digest != LayoutDigest(TensorLayout({{"a", Shape{3, 2}}})));
+  CHECK(digest != LayoutDigest(TensorLayout({{"b", Shape{2, 3}}})));
+}
+
+}  // namespace
+}  // namespace fl::client
