@@ -11,23 +11,6 @@ namespace {
 
 constexpr double kPatience = 100;  // Deadlines without a published round.
 
-Result<> CheckPopulation(const Plan& plan) {
-  const std::uint32_t devices = plan.simulation.devices;
-  if (plan.rounds.population_min > devices) {
-    return Error{ErrorCode::kInvalidArgument,
-                 "rounds.population_min: expected at most simulation.devices (" +
-                     std::to_string(devices) + "), found " +
-                     std::to_string(plan.rounds.population_min)};
-  }
-  if (plan.rounds.min_report > devices) {
-    return Error{ErrorCode::kInvalidArgument,
-                 "rounds.min_report: expected at most simulation.devices (" +
-                     std::to_string(devices) + "), found " +
-                     std::to_string(plan.rounds.min_report)};
-  }
-  return {};
-}
-
 }  // namespace
 
 Simulation::Simulation(FederationData data, SimulationOptions options, Services services)
@@ -42,7 +25,6 @@ Result<std::unique_ptr<Simulation>> Simulation::Create(std::shared_ptr<const Che
                                                        FederationData data,
                                                        SimulationOptions options,
                                                        Services services) {
-  FL_TRY_OK(CheckPopulation(plan->plan));
   FL_TRY_OK(client::CheckFits(*data.training, plan->graph));
   if (data.evaluation != nullptr) FL_TRY_OK(client::CheckFits(*data.evaluation, plan->graph));
   std::unique_ptr<Simulation> simulation(

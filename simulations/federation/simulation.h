@@ -49,8 +49,8 @@ class Simulation {
     const Logger& log;
   };
 
-  // kInvalidArgument when the plan asks for more clients than it has devices; else the errors of
-  // the cores and of the storage.
+  // kShapeMismatch when the samples are not what the model takes; else the errors of the cores and
+  // of the storage.
   static Result<std::unique_ptr<Simulation>> Create(std::shared_ptr<const CheckedPlan> plan,
                                                     FederationData data, SimulationOptions options,
                                                     Services services);

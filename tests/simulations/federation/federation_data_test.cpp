@@ -36,7 +36,8 @@ TEST_CASE("LoadFederationData: the first root that has the source is taken") {
   const TemporaryFolder folder;
   const auto plan =
       CornersPlan({"simulation.data=\"device-0000/data.safetensors\"",
-                   "evaluation.data=\"device-0001/data.safetensors\"", "simulation.devices=2"});
+                   "evaluation.data=\"device-0001/data.safetensors\"", "simulation.devices=2",
+                   "rounds.population_min=2", "rounds.goal=2"});
   const FederationData all = CornersData(*plan);
   Get(WriteShares(all, folder.path()));
   const FederationData found =

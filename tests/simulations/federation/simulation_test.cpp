@@ -167,16 +167,13 @@ TEST_CASE("Simulation: a set stop flag ends the run and leaves a report") {
   CHECK(std::ranges::count(report.rounds, "published", &server::RoundReport::state) == 2);
 }
 
-TEST_CASE("Simulation: more clients than devices are refused") {
+TEST_CASE("Simulation: samples that the model does not take are refused") {
   SystemClock clock;
   const std::atomic<bool> stop{false};
   const Logger log(LogLevel::kOff);
-  for (const char* setting : {"rounds.population_min=7", "simulation.devices=1"}) {
-    auto plan = CornersPlan({setting});
-    FederationData data = CornersData(*plan);
-    CHECK(CodeOf(Simulation::Create(plan, std::move(data), {}, {clock, stop, log})) ==
-          ErrorCode::kInvalidArgument);
-  }
+  const auto plan = CornersPlan({"model.input=[3]"});
+  CHECK(CodeOf(Simulation::Create(plan, CornersData(*plan), {}, {clock, stop, log})) ==
+        ErrorCode::kShapeMismatch);
 }
 
 TEST_CASE("Simulation: an idle device's state is small") {
