@@ -1,0 +1,32 @@
+#pragma once
+
+#include <filesystem>
+#include <ostream>
+#include <string>
+
+#include "fl/common/base/result.h"
+
+namespace fl::server {
+
+struct AdminOptions {
+  std::string server;         // HOST:PORT.
+  std::filesystem::path pki;  // A folder with an admin's certificate.
+  std::string federation;     // Empty: the only one.
+  bool json = false;
+  bool follow =
+      false;  // status: print each round as it is published, until the federation is done.
+};
+
+// Sends one admin request and prints the answer: for people, or as the server's JSON. `command`:
+// status, clients, report, events, start, pause, stop.
+Result<> RunAdminCommand(const std::string& command, const AdminOptions& options,
+                         std::ostream& out);
+
+// One line of JSON for each round when it is published and measured, and a last one when the
+// federation is done.
+Result<> FollowRounds(const AdminOptions& options, std::ostream& out);
+
+// Writes the published model, a safetensors file.
+Result<> SaveModel(const AdminOptions& options, const std::filesystem::path& file);
+
+}  // namespace fl::server

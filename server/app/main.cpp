@@ -1,0 +1,132 @@
+#include <cstdlib>
+#include <iostream>
+
+#include <CLI/CLI.hpp>
+
+#include "fl/server/app/admin_commands.h"
+#include "fl/server/app/run_server.h"
+
+namespace fl::server {
+namespace {
+
+constexpr int kFailed = 1;
+constexpr int kWrongCall = 2;
+
+constexpr const char* kExample = R"(Example: serve a plan, then look at it as an admin
+  fl-server run configs/quickstart.toml --state state --listen 127.0.0.1:8443 --pki pki/server
+  fl-server status --server 127.0.0.1:8443 --pki pki/admin)";
+
+struct CommandLine {
+  RunOptions run;
+  AdminOptions admin;
+  std::string log_level = "info";
+  std::string log_format = "text";
+  std::string model_file;
+};
+
+// Mistakes of the call or of a config against all else.
+int ExitStatus(ErrorCode code) {
+  switch (code) {
+    case ErrorCode::kInvalidArgument:
+    case ErrorCode::kMalformed:
+    case ErrorCode::kUnsupported:
+      return kWrongCall;
+    default:
+      return kFailed;
+  }
+}
+
+int Report(const Result<>& result) {
+  if (result) return EXIT_SUCCESS;
+  std::cerr << "fl-server: " << result.error().message << "\n";
+  return ExitStatus(result.error().code);
+}
+
+void AddRun(CLI::App& app, CommandLine& line) {
+  CLI::App* run = app.add_subcommand("run", "Serve the federations of the given plans");
+  run->add_option("PLAN", line.run.plans, "The plans, one TOML file for each federation")
+      ->required();
+  run->add_option("--state", line.run.state,
+                  "Folder of the server's state; goes on with what it holds")
+      ->required();
+  run->add_option("--listen", line.run.listen,
+                  "HOST:PORT; port 0 takes a free one, see STATE/address")
+      ->capture_default_str();
+  run->add_option("--pki", line.run.pki,
+                  "Folder with ca.crt, server.crt, server.key and perhaps revoked.crl")
+      ->required();
+  run->add_option("--threads", line.run.threads, "Threads that check updates and fold")
+      ->check(CLI::Range(1, 256))
+      ->capture_default_str();
+  run->add_option("--log-level", line.log_level)
+      ->check(CLI::IsMember({"debug", "info", "warning", "error", "off"}))
+      ->capture_default_str();
+  run->add_option("--log-format", line.log_format)
+      ->check(CLI::IsMember({"text", "json"}))
+      ->capture_default_str();
+  run->add_option(
+      "--data-root", line.run.data_roots,
+      "Where the plan's evaluation data are looked for; also the environment's FL_DATASETS");
+  run->add_flag("--until-done", line.run.until_done,
+                "End when each federation is done and its clients know");
+}
+
+CLI::App* AddAdmin(CLI::App& app, const char* name, const char* what, CommandLine& line) {
+  CLI::App* command = app.add_subcommand(name, what);
+  command->add_option("--server", line.admin.server, "HOST:PORT of the server")->required();
+  command
+      ->add_option("--pki", line.admin.pki, "Folder with an admin's ca.crt, client.crt, client.key")
+      ->required();
+  command->add_option("--federation", line.admin.federation,
+                      "Its name, where the server has several");
+  command->add_flag("--json", line.admin.json, "Print the server's JSON");
+  return command;
+}
+
+int RunCommand(const CLI::App& app, CommandLine& line) {
+  const std::string command = app.get_subcommands().front()->get_name();
+  if (command == "run") {
+    if (const char* root = std::getenv("FL_DATASETS")) line.run.data_roots.emplace_back(root);
+    const Logger logger(*ParseLogLevel(line.log_level), *ParseLogFormat(line.log_format));
+    return Report(RunServer(line.run, logger));
+  }
+  if (command == "status" && line.admin.follow) return Report(FollowRounds(line.admin, std::cout));
+  if (command == "model") return Report(SaveModel(line.admin, line.model_file));
+  return Report(RunAdminCommand(command, line.admin, std::cout));
+}
+
+int Main(int argc, char** argv) {
+  CommandLine line;
+  CLI::App app("The server of federations: publishes plans and models, folds updates.",
+               "fl-server");
+  app.footer(kExample);
+  app.set_version_flag("--version", FL_VERSION);
+  app.require_subcommand(1);
+  AddRun(app, line);
+  AddAdmin(app, "status", "Where the federation stands", line)
+      ->add_flag(
+          "--follow", line.admin.follow,
+          "Print one line of JSON for each round that is published, until the federation is done");
+  AddAdmin(app, "clients", "The clients that are known", line);
+  AddAdmin(app, "report", "All rounds, bytes and deployments", line);
+  AddAdmin(app, "events", "What an operator may want to know", line);
+  AddAdmin(app, "start", "Open rounds again after a pause", line);
+  AddAdmin(app, "pause", "Open no more rounds; the open one goes on", line);
+  AddAdmin(app, "stop", "End the federation; the open round is abandoned", line);
+  AddAdmin(app, "model", "Save the published model", line)
+      ->add_option("FILE", line.model_file, "A safetensors file")
+      ->required();
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    return app.exit(error) == 0 ? EXIT_SUCCESS : kWrongCall;
+  }
+  return RunCommand(app, line);
+}
+
+}  // namespace
+}  // namespace fl::server
+
+int main(int argc, char** argv) {
+  return fl::server::Main(argc, argv);
+}

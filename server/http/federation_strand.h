@@ -1,0 +1,90 @@
+#pragma once
+
+#include <atomic>
+#include <deque>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "fl/common/base/guarded.h"
+#include "fl/common/base/log.h"
+#include "fl/common/base/thread_pool.h"
+#include "fl/common/net/http.h"
+#include "fl/server/core/server_core.h"
+
+namespace fl::server {
+
+// Measures a model on the plan's evaluation data; runs on the pool.
+using Evaluator = std::function<Result<Evaluated>(std::uint64_t version, const Bytes& model)>;
+
+// What waits in front of one core: events in, one batch at a time, replies out. At most one thread
+// of the pool handles a batch at any moment; what arrives meanwhile is the next batch, so that many
+// updates share one transaction. Thread safety: shared objects safe. `storage` and `pool` must
+// outlive it, and the pool must be empty before it ends.
+class FederationStrand {
+ public:
+  FederationStrand(std::unique_ptr<ServerCore> core, Storage& storage, ThreadPool& pool,
+                   Evaluator evaluator, const Logger& logger);
+
+  // A request that was routed here. `checked` may be null.
+  void Post(net::Peer peer, net::Request request,
+            std::shared_ptr<const Result<CheckedUpdate>> checked,
+            std::unique_ptr<net::Responder> responder);
+  // Called about every 100 ms: sends timers that are due, asks held check-ins again whose time is
+  // over, or all of them when another process has moved the round on.
+  void Tick(TimePoint now, bool changed_elsewhere);
+  // Answers what is held and takes nothing more.
+  void Stop();
+
+  const FederationPlan& plan() const { return core_->plan(); }
+  bool done() const { return done_; }
+
+ private:
+  // Something for the core; a request brings its responder.
+  struct Item {
+    ServerEvent event;
+    std::unique_ptr<net::Responder> responder;
+    TimePoint since{};
+  };
+  struct Held {
+    Item item;
+    net::Response response;
+  };
+  struct Queue {
+    std::deque<Item> items;
+    bool scheduled = false;
+    bool ask_again = false;  // All held check-ins.
+    bool stopped = false;
+  };
+
+  void Push(Item item);
+  void Schedule();
+  void Drain();
+  bool HandleBatch();
+  std::vector<Item> TakeBatch(TimePoint now);
+  void TakeHeld(TimePoint now, bool all, std::vector<Item>& batch);
+  void Deliver(std::vector<Item> batch, ServerOutput output);
+  void Run(const ServerCommand& command);
+  void RunEvaluation(std::uint64_t version);
+  void LogProgress();
+
+  std::unique_ptr<ServerCore> core_;
+  Storage& storage_;
+  ThreadPool& pool_;
+  Evaluator evaluator_;
+  const Logger& logger_;
+  SystemClock clock_;
+  Guarded<Queue> queue_;
+  // Only the thread that drains touches these.
+  std::vector<Held> held_;
+  std::uint64_t logged_round_ = 0;
+  RoundState logged_state_ = RoundState::kSelecting;
+  FederationState logged_federation_ = FederationState::kRunning;
+
+  std::atomic<std::int64_t> wake_at_us_;
+  std::atomic<std::int64_t> oldest_held_us_;
+  std::atomic<bool> done_ = false;
+};
+
+}  // namespace fl::server

@@ -1,0 +1,129 @@
+#include "fl/server/http/server_shell.h"
+
+#include <chrono>
+#include <utility>
+
+namespace fl::server {
+namespace {
+
+constexpr auto kTick = std::chrono::milliseconds(50);
+constexpr int kTicksBetweenPolls = 20;
+
+net::Response NoFederation(const net::Peer& peer) {
+  const Error error{ErrorCode::kNotFound,
+                    "expected the name of a federation, or the task or blob of one, that this "
+                    "server has"};
+  return peer.role == net::Role::kAdmin ? AdminRefusalResponse(error) : RefusalResponse(error);
+}
+
+}  // namespace
+
+ServerShell::ServerShell(Storage& storage, std::size_t threads, const Logger& logger)
+    : storage_(storage), logger_(logger), pool_(std::make_unique<ThreadPool>(threads)) {}
+
+Result<std::unique_ptr<ServerShell>> ServerShell::Create(Storage& storage,
+                                                         std::vector<ServedFederation> federations,
+                                                         std::size_t threads,
+                                                         const Logger& logger) {
+  std::unique_ptr<ServerShell> shell(new ServerShell(storage, threads, logger));
+  for (ServedFederation& served : federations) {
+    ServerOptions options;
+    options.evaluates = static_cast<bool>(served.evaluator);
+    FL_TRY(auto core, ServerCore::Create(storage, served.plan, SystemClock().Now(), options));
+    shell->strands_.push_back(std::make_unique<FederationStrand>(
+        std::move(core), storage, *shell->pool_, std::move(served.evaluator), logger));
+    storage.Watch(served.plan->name(), [flag = &shell->changed_elsewhere_] { *flag = true; });
+  }
+  shell->clock_thread_ = std::thread([raw = shell.get()] { raw->KeepTime(); });
+  return shell;
+}
+
+ServerShell::~ServerShell() {
+  Stop();
+  if (clock_thread_.joinable()) clock_thread_.join();
+  for (const auto& strand : strands_) storage_.Watch(strand->plan().name(), nullptr);
+  pool_.reset();
+}
+
+void ServerShell::Stop() {
+  if (stopping_.exchange(true)) return;
+  for (const auto& strand : strands_) strand->Stop();
+}
+
+bool ServerShell::done() const {
+  for (const auto& strand : strands_) {
+    if (!strand->done()) return false;
+  }
+  return true;
+}
+
+void ServerShell::OnRequest(net::Peer peer, net::Request request,
+                            std::unique_ptr<net::Responder> responder) {
+  if (stopping_) return;
+  // std::function wants copyable captures.
+  auto shared_peer = std::make_shared<net::Peer>(std::move(peer));
+  auto shared_request = std::make_shared<net::Request>(std::move(request));
+  auto shared_responder = std::make_shared<std::unique_ptr<net::Responder>>(std::move(responder));
+  pool_->Post([this, shared_peer, shared_request, shared_responder] {
+    Route(std::move(*shared_peer), std::move(*shared_request), std::move(*shared_responder));
+  });
+}
+
+// What the core would refuse in any case goes to the first strand, so that it is counted there.
+void ServerShell::Route(net::Peer peer, net::Request request,
+                        std::unique_ptr<net::Responder> responder) {
+  const Result<DecodedRequest> decoded = DecodeRequest(peer, request);
+  if (!decoded) {
+    strands_.front()->Post(std::move(peer), std::move(request), nullptr, std::move(responder));
+    return;
+  }
+  FederationStrand* strand = StrandOf(*decoded);
+  if (strand == nullptr) {
+    responder->Send(NoFederation(peer));
+    return;
+  }
+  auto checked = CheckRequest(storage_, strand->plan(), *decoded, request);
+  strand->Post(std::move(peer), std::move(request), std::move(checked), std::move(responder));
+}
+
+FederationStrand* ServerShell::StrandOf(const DecodedRequest& request) {
+  if (strands_.size() == 1) return strands_.front().get();
+  if (const auto* check_in = std::get_if<CheckIn>(&request)) {
+    return Named(check_in->message.federation);
+  }
+  if (const auto* page = std::get_if<AdminRead>(&request)) return Named(page->federation);
+  if (const auto* order = std::get_if<AdminOrder>(&request)) return Named(order->federation);
+  const auto transaction =
+      storage_.Begin(strands_.front()->plan().name(), TransactionMode::kOptimistic);
+  if (!transaction) return nullptr;
+  if (const auto task = TaskOf(request)) {
+    const auto row = (*transaction)->FindTask(task->value);
+    return row && *row ? Named((*row)->federation) : nullptr;
+  }
+  const auto owner = (*transaction)->FederationOfBlob(std::get<ReadBlob>(request).digest);
+  return owner && *owner ? Named(**owner) : nullptr;
+}
+
+FederationStrand* ServerShell::Named(const std::string& name) const {
+  for (const auto& strand : strands_) {
+    if (strand->plan().name() == name) return strand.get();
+  }
+  return nullptr;
+}
+
+void ServerShell::KeepTime() {
+  SystemClock clock;
+  for (int tick = 0; !stopping_; ++tick) {
+    std::this_thread::sleep_for(kTick);
+    bool changed = false;
+    if (tick % kTicksBetweenPolls == 0) {
+      // Our own commits are seen here too; asking a held check-in again once a second is cheap.
+      const Result<> polled = storage_.PollChanges();
+      if (!polled) logger_.Warning({}, "storage: " + polled.error().message);
+      changed = changed_elsewhere_.exchange(false);
+    }
+    for (const auto& strand : strands_) strand->Tick(clock.Now(), changed);
+  }
+}
+
+}  // namespace fl::server

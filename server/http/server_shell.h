@@ -1,0 +1,57 @@
+#pragma once
+
+#include <atomic>
+#include <memory>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "fl/common/base/log.h"
+#include "fl/common/base/thread_pool.h"
+#include "fl/common/net/http.h"
+#include "fl/server/http/federation_strand.h"
+#include "fl/server/storage/storage.h"
+
+namespace fl::server {
+
+// One federation to serve; the evaluator may be empty.
+struct ServedFederation {
+  std::shared_ptr<const FederationPlan> plan;  // Shared with its core and jobs.
+  Evaluator evaluator;
+};
+
+// Drives cores with real requests and the real clock: routes each request to its federation's
+// strand, checks updates on a pool of threads before, and holds check-ins. Knows HTTP as values
+// alone, so that any transport can call it. Thread safety: shared objects safe.
+class ServerShell final : public net::RequestHandler {
+ public:
+  // Errors as ServerCore::Create. `storage` and `logger` must outlive the shell. threads >= 1.
+  static Result<std::unique_ptr<ServerShell>> Create(Storage& storage,
+                                                     std::vector<ServedFederation> federations,
+                                                     std::size_t threads, const Logger& logger);
+  ~ServerShell() override;
+
+  void OnRequest(net::Peer peer, net::Request request,
+                 std::unique_ptr<net::Responder> responder) override;
+  // Answers what is held; later requests get 503.
+  void Stop();
+  // All federations are done, and every client that is present was told.
+  bool done() const;
+
+ private:
+  ServerShell(Storage& storage, std::size_t threads, const Logger& logger);
+  void Route(net::Peer peer, net::Request request, std::unique_ptr<net::Responder> responder);
+  FederationStrand* StrandOf(const DecodedRequest& request);
+  FederationStrand* Named(const std::string& name) const;
+  void KeepTime();
+
+  Storage& storage_;
+  const Logger& logger_;
+  std::vector<std::unique_ptr<FederationStrand>> strands_;
+  std::atomic<bool> stopping_ = false;
+  std::atomic<bool> changed_elsewhere_ = false;
+  std::unique_ptr<ThreadPool> pool_;  // Ends before the strands, whose jobs it runs.
+  std::thread clock_thread_;
+};
+
+}  // namespace fl::server
