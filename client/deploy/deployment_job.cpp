@@ -1,8 +1,100 @@
 #include "fl/client/deploy/deployment_job.h"
 
 #include <cstdio>
+#include <map>
+#include <utility>
+#include <variant>
+
+#include "fl/client/train/report_streams.h"
+#include "fl/common/nn/model_file.h"
+#include "fl/common/wire/update.h"
+#include "fl/compression/deploy/run_passes.h"
 
 namespace fl::client {
+namespace {
+
+// The plan's [data] normalization in one line, for the model file.
+std::string DescribeNormalization(const DataConfig& data) {
+  std::string text = data.normalize;
+  if (data.normalize != "standard") return text;
+  for (const auto& [name, values] : {std::pair{" mean", &data.mean}, {" scale", &data.scale}}) {
+    text += name;
+    for (const double value : *values) text += " " + std::to_string(value);
+  }
+  return text;
+}
+
+// The installed model's accuracy on the samples; nothing where it cannot judge them.
+std::optional<double> MeasureInstalled(ByteSpan model_file, const data::Subset& samples) {
+  if (model_file.empty()) return std::nullopt;
+  const Result<nn::ModelFile> file = nn::ParseModelFile(model_file);
+  if (!file) return std::nullopt;
+  if (file->graph().input_shape().count() != samples.dataset().features()) return std::nullopt;
+  const auto* integers = std::get_if<nn::QuantizedModel>(&file->model);
+  const auto* floats = std::get_if<nn::FloatModel>(&file->model);
+  const Result<double> accuracy =
+      integers != nullptr ? deploy::Accuracy(*integers, samples)
+                          : deploy::Accuracy(floats->graph, floats->parameters, samples);
+  return accuracy ? std::optional(*accuracy) : std::nullopt;
+}
+
+Result<deploy::DeployReport> RunPassList(const DeploymentJob& job, const LocalData& data,
+                                         const std::atomic<bool>& stop) {
+  const Plan& plan = job.plan->plan;
+  const RngStream rng =
+      RngStream(plan.seed).Child("client", job.client).Child("round", job.task.round);
+  const deploy::PassInputs inputs{{job.plan->graph, job.model->values},
+                                  data.training,
+                                  data.calibration,
+                                  data.verification,
+                                  {plan.deployment.drop_points_max, plan.deployment.bytes_max},
+                                  rng.Child("deploy"),
+                                  stop,
+                                  DescribeNormalization(plan.data),
+                                  {},
+                                  {{"federation", plan.name},
+                                   {"model_version", std::to_string(job.task.model.version)},
+                                   {"model_sha256", job.task.model.digest.ToHex()}}};
+  return deploy::RunPasses(job.plan->passes, inputs);
+}
+
+// The gate's word, and that of the model that is installed.
+void Judge(deploy::DeployReport report, const DeploymentJob& job, const LocalData& data,
+           DeploymentResult& result) {
+  result.model_bytes = report.measured.bytes;
+  result.teacher_accuracy = report.measured.teacher_accuracy;
+  result.local_accuracy = report.measured.local_accuracy;
+  result.report = std::move(report.lines);
+  result.reason = std::move(report.reason);
+  if (!report.accepted) return;
+  const auto installed = MeasureInstalled(job.installed, data.verification);
+  if (installed && *installed > result.local_accuracy) {
+    char text[120];
+    std::snprintf(text, sizeof(text),
+                  "the installed model is better: accuracy %.2f %%, the new one's %.2f %%",
+                  100 * *installed, 100 * result.local_accuracy);
+    result.reason = text;
+    return;
+  }
+  result.installed = true;
+  result.model_file = std::move(report.model);
+}
+
+Bytes EncodeReport(const DeploymentJob& job, const LocalData& data,
+                   const DeploymentResult& result) {
+  wire::Update update;
+  update.task = TaskId{job.task.id};
+  update.base = job.task.model.digest.prefix();
+  update.recipe = job.task.recipe;
+  update.examples = data.training.count();
+  update.streams.push_back(EncodeMetrics(
+      *job.plan,
+      {static_cast<float>(result.model_bytes), static_cast<float>(result.teacher_accuracy),
+       static_cast<float>(result.local_accuracy), result.installed ? 1.0F : 0.0F}));
+  return wire::EncodeUpdate(update);
+}
+
+}  // namespace
 
 std::string DescribeDeployment(const DeploymentResult& result) {
   char text[160];
@@ -10,6 +102,23 @@ std::string DescribeDeployment(const DeploymentResult& result) {
                 static_cast<unsigned long long>(result.model_bytes), 100 * result.local_accuracy,
                 100 * result.teacher_accuracy);
   return result.installed ? text : std::string(text) + "; " + result.reason;
+}
+
+Result<DeploymentResult> RunDeployment(const DeploymentJob& job, const LocalData& data,
+                                       const std::atomic<bool>& stop) {
+  FL_TRY_OK(CheckFits(data.training.dataset(), job.plan->graph));
+  DeploymentResult result;
+  auto report = RunPassList(job, data, stop);
+  if (report) {
+    Judge(*std::move(report), job, data, result);
+  } else if (report.error().code == ErrorCode::kUnavailable) {
+    return report.error();
+  } else {
+    // Too few samples, say: the device goes on without a local model, and the server hears of it.
+    result.reason = report.error().message;
+  }
+  result.update = EncodeReport(job, data, result);
+  return result;
 }
 
 }  // namespace fl::client

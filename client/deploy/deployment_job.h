@@ -40,7 +40,8 @@ std::string DescribeDeployment(const DeploymentResult& result);
 
 // Runs the plan's pass list on the device's data; the result is to be installed when the gate
 // accepts it and it is not worse than `installed` on the same samples. Same job and data, same
-// bits. kShapeMismatch, kInvalidArgument, kUnavailable (`stop`).
+// bits. A pass list that fails is a
+// result too. kShapeMismatch, kUnavailable (`stop`).
 Result<DeploymentResult> RunDeployment(const DeploymentJob& job, const LocalData& data,
                                        const std::atomic<bool>& stop);
 
