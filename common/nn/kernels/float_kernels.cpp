@@ -229,9 +229,29 @@ void MultiplyInPlace(const Product& product) {
   }
 }
 
+// One row times a large B that is read once: in blocks of depth, so that memory is read nearly in
+// order.
+void MultiplyRow(const Product& product) {
+  constexpr std::size_t kDepth = 64;
+  Product part = product;
+  part.relu = false;
+  for (std::size_t first = 0; first < product.segment_length; first += kDepth) {
+    const std::size_t left = product.segment_length - first;
+    const bool last = left <= kDepth;
+    part.a = product.a + first * product.step;
+    part.b = product.b + first * product.b_stride;
+    part.segment_length = last ? left : kDepth;
+    part.accumulate = product.accumulate || first > 0;
+    part.relu = last && product.relu;
+    MultiplyInPlace(part);
+  }
+}
+
 void Multiply(const Product& product) {
   if (product.packed)
     MultiplyPacked(product);
+  else if (product.rows == 1 && product.segments == 1)
+    MultiplyRow(product);
   else
     MultiplyInPlace(product);
 }

@@ -20,7 +20,7 @@ inline std::int32_t FourOf(const std::int8_t* a) {
 // Sums of one row over the 16 channels of a panel: Clear, MultiplyAdd, Write.
 #if defined(FL_ISA_avx512vnni)
 constexpr std::int32_t kOffset = 128;
-constexpr int kRowsMax = 12;
+constexpr int kRowsMax = 14;
 struct Sums {
   __m512i all;
   void Clear() { all = _mm512_setzero_si512(); }
@@ -70,21 +70,32 @@ constexpr std::int32_t kOffset = 0;
 #else
 constexpr std::int32_t kOffset = 0;
 constexpr int kRowsMax = 2;
+typedef std::int32_t Words __attribute__((vector_size(16)));
+typedef std::int16_t Halves __attribute__((vector_size(16)));
+typedef std::int32_t UnalignedWords __attribute__((vector_size(16), aligned(1), may_alias));
 struct Sums {
-  std::int32_t values[kIntegerPanel];
+  Words parts[4];
   void Clear() {
-    for (std::int32_t& value : values) value = 0;
+    for (Words& part : parts) part = Words{};
   }
+  // A word holds a channel's four weights. The products of bytes 0 and 2, and of 1 and 3, are taken
+  // in 16 bits, where a pair's sum is at most 32512.
   void MultiplyAdd(std::int32_t four, const std::int8_t* b) {
-    std::int8_t a[kIntegerGroup];
-    __builtin_memcpy(a, &four, kIntegerGroup);
-    for (std::size_t j = 0; j < kIntegerPanel; ++j) {
-      const std::int8_t* w = b + j * kIntegerGroup;
-      values[j] += a[0] * w[0] + a[1] * w[1] + a[2] * w[2] + a[3] * w[3];
+    const Halves a = reinterpret_cast<Halves>(Words{four, four, four, four});
+    const Halves even = (a << 8) >> 8;
+    const Halves odd = a >> 8;
+#pragma GCC unroll 4
+    for (std::size_t i = 0; i < 4; ++i) {
+      const Words words = *reinterpret_cast<const UnalignedWords*>(b + i * sizeof(Words));
+      const Halves w = reinterpret_cast<Halves>(words);
+      const Words pairs = reinterpret_cast<Words>(((w << 8) >> 8) * even + (w >> 8) * odd);
+      parts[i] += ((pairs << 16) >> 16) + (pairs >> 16);
     }
   }
   void Write(std::int32_t* c) const {
-    for (std::size_t j = 0; j < kIntegerPanel; ++j) c[j] = values[j];
+    for (std::size_t i = 0; i < 4; ++i) {
+      *reinterpret_cast<UnalignedWords*>(c + i * 4) = parts[i];
+    }
   }
 };
 #endif
@@ -123,26 +134,67 @@ void Tile(const IntegerProduct& product, std::size_t row, std::size_t panel) {
   }
 }
 
-// A row alone takes four panels at a time, so that its sums do not wait for each other.
-std::size_t MultiplyRow(const IntegerProduct& product, std::size_t row) {
-  std::size_t panel = 0;
-  for (; panel + 4 <= product.panels; panel += 4) Tile<1, 4>(product, row, panel);
-  for (; panel < product.panels; ++panel) Tile<1, 1>(product, row, panel);
-  return row + 1;
+using TileFunction = void (*)(const IntegerProduct&, std::size_t, std::size_t);
+
+template <int NP>
+TileFunction TileOf(std::size_t rows) {
+  switch (rows) {
+    case 1:
+      return Tile<1, NP>;
+    case 2:
+      return Tile<2, NP>;
+#if !defined(FL_ISA_generic)
+    case 3:
+      return Tile<3, NP>;
+#endif
+#if defined(FL_ISA_avx512vnni)
+    case 4:
+      return Tile<4, NP>;
+    case 5:
+      return Tile<5, NP>;
+    case 6:
+      return Tile<6, NP>;
+    case 7:
+      return Tile<7, NP>;
+    case 8:
+      return Tile<8, NP>;
+    case 9:
+      return Tile<9, NP>;
+    case 10:
+      return Tile<10, NP>;
+    case 11:
+      return Tile<11, NP>;
+    case 12:
+      return Tile<12, NP>;
+    case 13:
+      return Tile<13, NP>;
+#endif
+    default:
+      return Tile<kRowsMax, NP>;
+  }
 }
 
+#if defined(FL_ISA_avx512vnni)
+constexpr std::size_t kPanelsAtOnce = 2;
+#else
+constexpr std::size_t kPanelsAtOnce = 1;
+#endif
+
+// Rows in tiles of nearly equal height; a row alone takes four panels, so that its sums do not wait
+// for each other.
 void Multiply(const IntegerProduct& product) {
+  const std::size_t blocks = (product.rows + kRowsMax - 1) / kRowsMax;
   std::size_t row = 0;
-  for (; row + kRowsMax <= product.rows; row += kRowsMax) {
-    for (std::size_t panel = 0; panel < product.panels; ++panel)
-      Tile<kRowsMax, 1>(product, row, panel);
+  for (std::size_t block = 0; block < blocks; ++block) {
+    const std::size_t rows = (product.rows - row) / (blocks - block);
+    std::size_t panel = 0;
+    for (; rows == 1 && panel + 4 <= product.panels; panel += 4) Tile<1, 4>(product, row, panel);
+    for (; panel + kPanelsAtOnce <= product.panels; panel += kPanelsAtOnce) {
+      TileOf<kPanelsAtOnce>(rows)(product, row, panel);
+    }
+    for (; panel < product.panels; ++panel) TileOf<1>(rows)(product, row, panel);
+    row += rows;
   }
-  constexpr int kHalf = kRowsMax > 2 ? kRowsMax / 2 : 1;
-  for (; kHalf > 1 && row + kHalf <= product.rows; row += kHalf) {
-    for (std::size_t panel = 0; panel < product.panels; ++panel)
-      Tile<kHalf, 1>(product, row, panel);
-  }
-  while (row < product.rows) row = MultiplyRow(product, row);
 }
 
 // Adding and taking away 1.5 * 2^23 rounds half to even, as long as the value is below 2^22, which
