@@ -285,8 +285,7 @@ void IntegerPass::RunMaxPool(std::size_t i, std::size_t batch) {
       std::fill_n(to + at, channels, std::int8_t{-128});
       for (std::size_t y = rows.first; y < rows.end; ++y) {
         for (std::size_t x = columns.first; x < columns.end; ++x) {
-          const std::int8_t* pixel = from + y * window.input.row() + x * channels;
-          for (std::size_t c = 0; c < channels; ++c) to[at + c] = std::max(to[at + c], pixel[c]);
+          kernels_->maximum(from + y * window.input.row() + x * channels, channels, to + at);
         }
       }
     });

@@ -210,7 +210,11 @@ void Requantize(const std::int32_t* sums, const Requantization& to, std::int8_t*
   }
 }
 
-constexpr IntegerKernels kTable = {kOffset, Multiply, Requantize};
+void Maximum(const std::int8_t* in, std::size_t count, std::int8_t* out) {
+  for (std::size_t i = 0; i < count; ++i) out[i] = in[i] > out[i] ? in[i] : out[i];
+}
+
+constexpr IntegerKernels kTable = {kOffset, Multiply, Requantize, Maximum};
 
 }  // namespace
 

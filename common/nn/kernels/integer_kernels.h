@@ -42,6 +42,8 @@ struct IntegerKernels {
       offset;  // The kernel multiplies with a + offset; the caller's bias takes it out again.
   void (*multiply)(const IntegerProduct& product);
   void (*requantize)(const std::int32_t* sums, const Requantization& to, std::int8_t* out);
+  // out = max(out, in).
+  void (*maximum)(const std::int8_t* in, std::size_t count, std::int8_t* out);
 };
 
 namespace generic {
