@@ -93,6 +93,10 @@ Result<> RunWith(Calls& calls) {
 int RunProgram(int argc, char** argv) {
   CLI::App app("One device of a federation: trains on its own data, serves its own local model.");
   app.set_version_flag("--version", kVersion);
+  app.footer(
+      "Example: take part in a federation, then ask the local model that came of it\n"
+      "  fl-client run --server localhost:8443 --pki pki/camera-17 --data train.csv --state state\n"
+      "  fl-client predict --state state --data test.csv --count 3\n");
   app.set_config("--config", "", "TOML file with the options of `run` under [run]");
   app.require_subcommand(1);
   Calls calls;

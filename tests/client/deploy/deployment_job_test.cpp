@@ -1,0 +1,128 @@
+#include "fl/client/deploy/deployment_job.h"
+
+#include <doctest/doctest.h>
+
+#include "fl/client/deploy/local_model.h"
+#include "fl/client/train/trainer.h"
+#include "fl/common/nn/initialize.h"
+#include "fl/common/wire/update.h"
+#include "fl/tests/client/fake_federation.h"
+#include "fl/tests/support/result.h"
+
+namespace fl::client {
+namespace {
+
+using fl::testing::CodeOf;
+using fl::testing::Get;
+using testing::MakeData;
+using testing::MakePlan;
+using testing::PlanText;
+
+// A trained teacher and a device with 200 samples.
+struct Bench {
+  Bench()
+      : plan(MakePlan(PlanText("raw",
+                               "\n[deployment]\nversion = 1\n\n"
+                               "[[deployment.pass]]\npass = \"ptq_static\"\n\n"
+                               "[[deployment.pass]]\npass = \"verify\"\n"))),
+        data(MakeData(*plan, 200)),
+        teacher(nn::InitializeParameters(plan->graph, RngStream(1))) {
+    const Trainer trainer(plan->graph, plan->plan.training, 1, stop);
+    for (std::uint64_t i = 0; i < 5; ++i) {
+      const LocalDelta local = Get(trainer.Train(teacher, data.training, RngStream(i)));
+      for (std::size_t k = 0; k < teacher.values.size(); ++k) {
+        teacher.values[k] += local.delta.values[k];
+      }
+    }
+  }
+
+  DeploymentResult Deploy(const NamedTensors& model, Bytes installed = {}) const {
+    DeploymentJob job;
+    job.task.id = 5;
+    job.task.kind = wire::TaskKind::kDeploy;
+    job.client = "device";
+    job.plan = plan;
+    job.model = std::make_shared<NamedTensors>(model);
+    job.installed = std::move(installed);
+    return Get(RunDeployment(job, data, stop));
+  }
+
+  // The teacher, but for the last class, which it never says.
+  NamedTensors ForgetfulTeacher() const {
+    NamedTensors model = teacher;
+    model.tensor(*model.layout.Find("dense1.bias")).back() = -100.0F;
+    return model;
+  }
+
+  std::atomic<bool> stop = false;
+  std::shared_ptr<const CheckedPlan> plan;
+  LocalData data;
+  NamedTensors teacher;
+};
+
+TEST_CASE("RunDeployment: a good model is installed and reported") {
+  const Bench bench;
+  const DeploymentResult result = bench.Deploy(bench.teacher);
+  CHECK(result.installed);
+  CHECK(result.local_accuracy > 0.9);
+  CHECK(result.model_bytes == result.model_file.size());
+  const auto view = Get(wire::DecodeUpdate(result.update, {}));
+  CHECK(view.task.value == 5);
+  REQUIRE(view.streams.size() == 1);
+  CHECK(view.streams.front().id == wire::kStreamMetrics);
+  LocalModel model = Get(LocalModel::Load(result.model_file));
+  CHECK(model.is_integer());
+  std::size_t right = 0;
+  std::vector<float> sample(4);
+  for (std::size_t i = 0; i < bench.data.verification.count(); ++i) {
+    bench.data.verification.CopySample(i, sample);
+    const auto label = static_cast<std::size_t>(bench.data.verification.label(i));
+    right += Get(model.Predict(sample)).index == label ? 1U : 0U;
+  }
+  CHECK(static_cast<double>(right) / static_cast<double>(bench.data.verification.count()) ==
+        doctest::Approx(result.local_accuracy));
+}
+
+TEST_CASE("RunDeployment: a model worse than the installed one is refused") {
+  const Bench bench;
+  const DeploymentResult good = bench.Deploy(bench.teacher);
+  // Without the comparison it would pass the gate.
+  CHECK(bench.Deploy(bench.ForgetfulTeacher()).installed);
+  const DeploymentResult worse = bench.Deploy(bench.ForgetfulTeacher(), good.model_file);
+  CHECK_FALSE(worse.installed);
+  CHECK(worse.model_file.empty());
+  CHECK(worse.reason.find("the installed model is better") != std::string::npos);
+}
+
+TEST_CASE("RunDeployment: a model as good as the installed one takes its place") {
+  const Bench bench;
+  const DeploymentResult good = bench.Deploy(bench.teacher);
+  const DeploymentResult again = bench.Deploy(bench.teacher, good.model_file);
+  CHECK(again.installed);
+  CHECK(again.model_file == good.model_file);
+}
+
+TEST_CASE("RunDeployment: a damaged installed model does not stand in the way") {
+  const Bench bench;
+  CHECK(bench.Deploy(bench.teacher, ToBytes("garbage")).installed);
+}
+
+TEST_CASE("RunDeployment: a ruined teacher leaves nothing installed") {
+  const Bench bench;
+  NamedTensors ruined = bench.teacher;
+  for (float& value : ruined.values) value = 0;
+  const DeploymentResult result = bench.Deploy(ruined);
+  CHECK_FALSE(result.installed);
+  CHECK_FALSE(result.reason.empty());
+  CHECK_FALSE(result.update.empty());
+}
+
+TEST_CASE("LocalModel: a sample of another size is refused") {
+  const Bench bench;
+  LocalModel model = Get(LocalModel::Load(bench.Deploy(bench.teacher).model_file));
+  CHECK(CodeOf(model.Predict(std::vector<float>(3))) == ErrorCode::kShapeMismatch);
+  CHECK_FALSE(LocalModel::Load(ToBytes("garbage")));
+}
+
+}  // namespace
+}  // namespace fl::client
