@@ -1,6 +1,5 @@
 #include "fl/server/core/admit.h"
 
-#include <algorithm>
 #include <cmath>
 
 #include "fl/common/crypto/sha256.h"
@@ -90,10 +89,6 @@ Result<CheckedUpdate> CheckUpdate(const FederationPlan& plan, ByteSpan update) {
   wire::UpdateLimits limits;
   limits.bytes_max = plan.update_bytes_max();
   limits.streams_max = plan.streams().size();
-  limits.segments_max = 0;
-  for (const StreamPlan& stream : plan.streams()) {
-    limits.segments_max = std::max(limits.segments_max, stream.segments->segments().size());
-  }
   FL_TRY(const wire::UpdateView view, wire::DecodeUpdate(update, limits));
   CheckedUpdate checked;
   checked.digest = crypto::Sha256(update);

@@ -11,7 +11,7 @@ namespace {
 
 // A batch that lost against another writer is begun again; from the second time on it waits for its
 // turn.
-constexpr int kAttemptsMax = 50;
+constexpr int kAttemptsMax = 5;
 
 Result<> CreateFederation(Transaction& transaction, const FederationPlan& plan, TimePoint now) {
   const std::vector<float> model = plan.InitialModel();

@@ -90,6 +90,7 @@ Result<> PrepareSchema(SqliteConnection& connection) {
                                                std::to_string(kSchemaVersion) +
                                                "; a newer program wrote it"};
   }
+  if (version == kSchemaVersion) return connection.Execute("COMMIT");
   for (std::uint64_t step = version; step < kSchemaVersion; ++step) {
     FL_TRY_OK(connection.Execute(kSteps[step]));
   }

@@ -1,0 +1,261 @@
+#include <cmath>
+#include <limits>
+
+#include "fl/tests/server/support/fake_fleet.h"
+
+namespace fl::server::testing {
+namespace {
+
+constexpr const char* kTwoClients =
+    "count = 2\npopulation_min = 2\ngoal = 2\nmin_report = 1\ndeadline_s = 10";
+
+// A round of two clients that is collecting; the task of device-0 is at hand.
+struct OpenRound {
+  explicit OpenRound(const std::string& extra = "", const std::string& rounds = kTwoClients)
+      : server(MakePlan(PlanText(rounds, extra))) {
+    CheckInAs(server, "device-1");
+    const auto answer = CheckInAs(server, "device-0");
+    REQUIRE(answer.task.has_value());
+    task = *answer.task;
+    good = GoodUpdate(server.plan(), task, "device-0");
+  }
+  wire::Update Update() const {
+    return UpdateFor(server.plan(), task, DeltaOf(server.plan(), "device-0", 1), 10);
+  }
+  ErrorCode Send(const wire::Update& update) { return Send(wire::EncodeUpdate(update)); }
+  ErrorCode Send(Bytes bytes) {
+    return RefusalCode(Put(server, "device-0", task.id, std::move(bytes)));
+  }
+  net::Response Post(const std::string& verb, std::uint64_t bytes, const Digest& digest) {
+    return server.Send(Device("device-0"), {"POST",
+                                            TaskTarget(task.id) + "/" + verb,
+                                            "localhost",
+                                            {},
+                                            wire::Encode(wire::ReserveRequest{bytes, digest})});
+  }
+  net::Response Patch(std::uint64_t offset, ByteSpan bytes) {
+    return server.Send(Device("device-0"), {"PATCH",
+                                            TaskTarget(task.id),
+                                            "localhost",
+                                            {{"Upload-Offset", std::to_string(offset)}},
+                                            Bytes(bytes.begin(), bytes.end())});
+  }
+  net::Response Head() {
+    return server.Send(Device("device-0"), {"HEAD", TaskTarget(task.id), "localhost", {}, {}});
+  }
+
+  Server server;
+  wire::Task task;
+  Bytes good;
+};
+
+wire::UploadAnswer AnswerOf(const net::Response& response) {
+  REQUIRE(response.status == 200);
+  return Get(wire::Decode<wire::UploadAnswer>(response.body));
+}
+
+TEST_CASE("An upload: each fault has its own code and is counted and the round goes on") {
+  OpenRound round("[privacy]\nnorm_bound = 5.0\n");
+  Server& server = round.server;
+  const auto delta_of = [&](float value) {
+    wire::Update update = round.Update();
+    ByteWriter out;
+    for (std::size_t i = 0; i < 6; ++i) out.Write(value);
+    update.streams[0].entries[0].payload = std::move(out).Take();
+    return update;
+  };
+  wire::Update update = round.Update();
+  update.base ^= 1;
+  CHECK(round.Send(update) == ErrorCode::kWrongBase);
+  update = round.Update();
+  update.recipe ^= 1;
+  CHECK(round.Send(update) == ErrorCode::kWrongRecipe);
+  update = round.Update();
+  update.examples = 0;
+  CHECK(round.Send(update) == ErrorCode::kBadWeight);
+  update = round.Update();
+  update.streams.erase(update.streams.begin() + 1);
+  CHECK(round.Send(update) == ErrorCode::kStreamMismatch);
+  update = round.Update();
+  update.streams[1].id = 5;
+  CHECK(round.Send(update) == ErrorCode::kStreamMismatch);
+  update = round.Update();
+  update.streams[0].entries.push_back({9, Bytes(4)});
+  CHECK(round.Send(update) == ErrorCode::kShapeMismatch);
+  update = round.Update();
+  update.streams[0].entries.back().segment = 9;
+  CHECK(round.Send(update) == ErrorCode::kShapeMismatch);
+  update = round.Update();
+  update.streams[0].entries[0].payload.pop_back();
+  CHECK(round.Send(update) == ErrorCode::kMalformed);
+  CHECK(round.Send(delta_of(std::numeric_limits<float>::quiet_NaN())) == ErrorCode::kNotFinite);
+  CHECK(round.Send(delta_of(std::numeric_limits<float>::infinity())) == ErrorCode::kNotFinite);
+  CHECK(round.Send(delta_of(100.0F)) == ErrorCode::kNormExceeded);
+  update = round.Update();
+  update.task.value ^= 1;
+  CHECK(round.Send(update) == ErrorCode::kUnknownTask);
+  Bytes broken = round.good;
+  broken.back() ^= std::byte{1};
+  CHECK(round.Send(broken) == ErrorCode::kDigestMismatch);
+  CHECK(round.Send(Bytes(3)) == ErrorCode::kMalformed);
+  CHECK(round.Send(Bytes(kChunkBytesMax + 1)) == ErrorCode::kLimitExceeded);
+  CHECK(RefusalCode(Put(server, "device-0", 12345, round.good)) == ErrorCode::kUnknownTask);
+  CHECK(RefusalCode(Put(server, "device-1", round.task.id, round.good)) == ErrorCode::kUnknownTask);
+
+  CHECK(server.refusals(1, ErrorCode::kNotFinite) == 2);
+  CHECK(server.refusals(1, ErrorCode::kNormExceeded) == 1);
+  CHECK(server.refusals(1, ErrorCode::kUnknownTask) == 3);
+  CHECK(server.round(1).accepted == 0);
+  CHECK(round.Send(round.good) == ErrorCode::kOk);
+  CHECK(server.round(1).accepted == 1);
+}
+
+TEST_CASE("An upload: a repeated update gets the same receipt and counts once") {
+  OpenRound round;
+  const auto first = AnswerOf(Put(round.server, "device-0", round.task.id, round.good));
+  CHECK(first.accepted);
+  CHECK(first.round == 1);
+  CHECK(AnswerOf(Put(round.server, "device-0", round.task.id, round.good)) == first);
+  CHECK(round.server.round(1).accepted == 1);
+}
+
+TEST_CASE("An upload: a second and different update of a task is refused") {
+  OpenRound round;
+  CHECK(round.Send(round.good) == ErrorCode::kOk);
+  wire::Update other = round.Update();
+  other.examples = 11;
+  CHECK(round.Send(other) == ErrorCode::kDuplicate);
+}
+
+TEST_CASE("An upload: is too late after the deadline") {
+  OpenRound round;
+  round.server.Pass(10);
+  CHECK(round.server.round(1).state == RoundState::kAbandoned);
+  CHECK(round.Send(round.good) == ErrorCode::kTooLate);
+}
+
+TEST_CASE("An upload: is not needed after the goal") {
+  OpenRound round("", "count = 2\npopulation_min = 2\ngoal = 1\nover_select = 2.0");
+  const auto other = CheckInAs(round.server, "device-1");
+  REQUIRE(other.task.has_value());
+  CHECK(Put(round.server, "device-1", other.task->id,
+            GoodUpdate(round.server.plan(), *other.task, "device-1"))
+            .status == 200);
+  CHECK(RefusalCode(round.Post("reserve", 100, Digest{})) == ErrorCode::kNotNeeded);
+  CHECK(round.Send(round.good) == ErrorCode::kNotNeeded);
+  CHECK(round.server.federation().published == 1);
+}
+
+TEST_CASE("An upload: may be one round late where the plan accepts it") {
+  OpenRound round("",
+                  "count = 2\npopulation_min = 2\ngoal = 1\nover_select = 2.0\nmax_staleness = 1");
+  const auto other = CheckInAs(round.server, "device-1");
+  Put(round.server, "device-1", other.task->id,
+      GoodUpdate(round.server.plan(), *other.task, "device-1"));
+  CHECK(round.server.federation().round == 2);
+  const auto answer = AnswerOf(Put(round.server, "device-0", round.task.id, round.good));
+  CHECK(answer.round == 2);
+  CHECK(round.server.federation().published == 2);
+}
+
+TEST_CASE("An upload in pieces: resumes at the committed offset and is committed once") {
+  OpenRound round;
+  const Digest digest = crypto::Sha256(round.good);
+  const ByteSpan bytes = round.good;
+  CHECK(RefusalCode(round.Patch(0, bytes.first(10))) == ErrorCode::kWrongState);
+  CHECK(AnswerOf(round.Post("reserve", bytes.size(), digest)).committed == 0);
+  CHECK(AnswerOf(round.Patch(0, bytes.first(10))).committed == 10);
+  CHECK(AnswerOf(round.Patch(0, bytes.first(10))).committed == 10);
+  CHECK(RefusalCode(round.Patch(11, bytes.subspan(11))) == ErrorCode::kWrongOffset);
+  CHECK(RefusalCode(round.Patch(5, bytes.subspan(5, 20))) == ErrorCode::kWrongOffset);
+  CHECK(RefusalCode(round.Patch(10, Bytes(bytes.size()))) == ErrorCode::kLimitExceeded);
+  CHECK(net::FindHeader(round.Head().headers, "Upload-Offset") == "10");
+  CHECK(round.Head().body.empty());
+  CHECK(AnswerOf(round.Post("reserve", bytes.size(), digest)).committed == 10);
+  CHECK(RefusalCode(round.Post("commit", bytes.size(), digest)) == ErrorCode::kWrongOffset);
+  CHECK(AnswerOf(round.Patch(10, bytes.subspan(10))).committed == bytes.size());
+  const auto receipt = AnswerOf(round.Post("commit", bytes.size(), digest));
+  CHECK(receipt.accepted);
+  CHECK(AnswerOf(round.Post("commit", bytes.size(), digest)) == receipt);
+  CHECK(AnswerOf(round.Post("reserve", bytes.size(), digest)) == receipt);
+  CHECK(RefusalCode(round.Post("commit", bytes.size(), Digest{})) == ErrorCode::kDuplicate);
+  CHECK(round.server.round(1).accepted == 1);
+}
+
+TEST_CASE("An upload in pieces: other bytes than reserved are refused and can be sent again") {
+  OpenRound round;
+  const Digest digest = crypto::Sha256(round.good);
+  CHECK(RefusalCode(round.Post("reserve", 1ULL << 40, digest)) == ErrorCode::kLimitExceeded);
+  round.Post("reserve", round.good.size(), digest);
+  round.Patch(0, Bytes(round.good.size()));
+  CHECK(RefusalCode(round.Post("commit", round.good.size(), Digest{})) == ErrorCode::kWrongState);
+  CHECK(RefusalCode(round.Post("commit", round.good.size(), digest)) == ErrorCode::kDigestMismatch);
+  CHECK(round.Head().status == 409);
+  round.Post("reserve", round.good.size(), digest);
+  round.Patch(0, round.good);
+  CHECK(AnswerOf(round.Post("commit", round.good.size(), digest)).accepted);
+}
+
+TEST_CASE(
+    "A slice: segments that nobody sent stay and others are weighted by those who sent them") {
+  OpenRound round;
+  Server& server = round.server;
+  const std::vector<float> before = server.model_values();
+  wire::Update slice = round.Update();
+  slice.streams[0].entries.erase(slice.streams[0].entries.begin());
+  REQUIRE(slice.streams[0].entries.size() == 1);
+  CHECK(round.Send(slice) == ErrorCode::kOk);
+  const auto other = CheckInAs(server, "device-1");
+  Put(server, "device-1", other.task->id, GoodUpdate(server.plan(), *other.task, "device-1"));
+  const std::vector<float> after = server.model_values();
+  const std::vector<float> zero = DeltaOf(server.plan(), "device-0", 1);
+  const std::vector<float> one = DeltaOf(server.plan(), "device-1", 1);
+  for (std::size_t i = 0; i < after.size(); ++i) {
+    const float weight = static_cast<float>(ExamplesOf("device-1"));
+    // Weights (6 values) come from device-1 alone; the biases from both.
+    const float expected = i < 6 ? one[i] : (10 * zero[i] + weight * one[i]) / (10 + weight);
+    CHECK(after[i] == doctest::Approx(before[i] + expected).epsilon(1e-5));
+  }
+}
+
+TEST_CASE("A check-in: of another protocol or federation or without the codecs is refused") {
+  Server server(MakePlan(PlanText(kTwoClients)));
+  const auto send = [&](wire::CheckInRequest message) {
+    return RefusalCode(server.Send(
+        Device("device-0"), {"POST", "/v1/check-in", "localhost", {}, wire::Encode(message)}));
+  };
+  wire::CheckInRequest message;
+  message.codecs = KnownStages();
+  message.protocol = 9;
+  CHECK(send(message) == ErrorCode::kWrongVersion);
+  message.protocol = wire::kProtocolVersion;
+  message.federation = "other";
+  CHECK(send(message) == ErrorCode::kNotFound);
+  message.federation = "small";
+  message.codecs.clear();
+  CHECK(send(message) == ErrorCode::kUnsupported);
+  CHECK(server.federation().clients == 0);
+}
+
+TEST_CASE("Routes: what is not listed does not exist and roles do not mix") {
+  const auto code = [](const net::Peer& peer, const std::string& method,
+                       const std::string& target) {
+    return CodeOf(DecodeRequest(peer, {method, target, "localhost", {}, {}}));
+  };
+  CHECK(code(Device("d"), "GET", "/") == ErrorCode::kNotFound);
+  CHECK(code(Device("d"), "GET", "/v1/check-in") == ErrorCode::kNotFound);
+  CHECK(code(Device("d"), "DELETE", "/v1/updates/0000000000000001") == ErrorCode::kNotFound);
+  CHECK(code(Device("d"), "PUT", "/v1/updates/000000000000000G") == ErrorCode::kMalformed);
+  CHECK(code(Device("d"), "PUT", "/v1/updates/1") == ErrorCode::kMalformed);
+  CHECK(code(Device("d"), "PATCH", "/v1/updates/0000000000000001") == ErrorCode::kMalformed);
+  CHECK(code(Device("d"), "GET", "/v1/blobs/12") == ErrorCode::kMalformed);
+  CHECK(code(Device("d"), "GET", "/v1/admin/status") == ErrorCode::kUnauthorized);
+  CHECK(code(Admin(), "POST", "/v1/check-in") == ErrorCode::kUnauthorized);
+  CHECK(code(Admin(), "GET", "/v1/admin/status") == ErrorCode::kOk);
+  CHECK(code(Admin(), "GET", "/v1/admin/start") == ErrorCode::kNotFound);
+  CHECK(code(Admin(), "POST", "/v1/admin/start") == ErrorCode::kOk);
+  CHECK(code(Device("d"), "PUT", "/v1/updates/0000000000000001") == ErrorCode::kOk);
+}
+
+}  // namespace
+}  // namespace fl::server::testing

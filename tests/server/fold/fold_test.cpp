@@ -1,0 +1,112 @@
+#include "fl/server/fold/fold.h"
+
+#include "fl/tests/server/support/fake_fleet.h"
+#include "fl/tests/support/property.h"
+
+namespace fl::server::testing {
+namespace {
+
+std::shared_ptr<const FederationPlan> QuantizedPlan() {
+  return MakePlan(
+      "name = \"wide\"\nseed = 7\n[model]\ninput = [40]\nlayers = [\"dense 30\", \"relu\", \"dense "
+      "5\"]\n"
+      "[compression]\ngather_below = 50\n[[compression.recipe]]\ntensors = \"*\"\nrecipe = "
+      "\"quantize 4\"\n"
+      "[[stream]]\nname = \"labels\"\nsource = \"label_counts\"\ncombiner = \"sum\"\n");
+}
+
+// An update of a random client; now and then a slice without one of the segments.
+JournalEntry RandomEntry(const FederationPlan& plan, std::uint64_t position, RngStream& rng) {
+  wire::Task task;
+  task.recipe = plan.recipe();
+  std::vector<float> delta(plan.layout().total());
+  rng.FillNormal(delta);
+  const std::uint64_t examples = 1 + rng.UniformInteger(100);
+  wire::Update update = UpdateFor(plan, task, delta, examples);
+  auto& entries = update.streams[0].entries;
+  if (rng.UniformInteger(3) == 0)
+    entries.erase(entries.begin() +
+                  static_cast<std::ptrdiff_t>(rng.UniformInteger(entries.size())));
+  return {position, examples, wire::EncodeUpdate(update)};
+}
+
+std::vector<JournalEntry> RandomJournal(const FederationPlan& plan, RngStream& rng) {
+  std::vector<JournalEntry> entries;
+  for (std::uint64_t slot = 0; slot < 150; ++slot) {
+    if (rng.UniformInteger(4) > 0) entries.push_back(RandomEntry(plan, slot, rng));
+  }
+  entries.push_back(RandomEntry(plan, JournalPosition(1, 3), rng));
+  return entries;
+}
+
+TEST_CASE("Fold: gives the same bits for any partition of the groups among processes") {
+  const auto plan = QuantizedPlan();
+  fl::testing::ForAll(5, [&](RngStream& rng) {
+    const std::vector<JournalEntry> entries = RandomJournal(*plan, rng);
+    const FoldOptions options;
+    const ParsedJournal whole = Get(ParsedJournal::Parse(*plan, entries));
+    const FoldResult expected = Fold(*plan, whole, options, nullptr);
+    const std::size_t ranks = 1 + rng.UniformInteger(5);
+    std::vector<std::vector<JournalEntry>> journals(ranks);
+    std::vector<std::size_t> owner(1000);
+    for (std::size_t& rank : owner) rank = rng.UniformInteger(ranks);
+    for (const JournalEntry& entry : entries) {
+      journals[owner[(entry.position / kGroupSlots) % owner.size()]].push_back(entry);
+    }
+    std::vector<GroupSums> parts;
+    for (std::vector<JournalEntry>& journal : journals) {
+      rng.Shuffle(std::span(journal));
+      const ParsedJournal own = Get(ParsedJournal::Parse(*plan, journal));
+      parts.push_back(FoldGroups(*plan, own, own.groups(), options));
+    }
+    CHECK(CombineGroups(*plan, std::move(parts)) == expected);
+  });
+}
+
+TEST_CASE("Fold: gives the same bits for any order and number of threads and size of blocks") {
+  const auto plan = QuantizedPlan();
+  RngStream rng(3);
+  std::vector<JournalEntry> entries = RandomJournal(*plan, rng);
+  FoldOptions options;
+  const FoldResult expected =
+      Fold(*plan, Get(ParsedJournal::Parse(*plan, entries)), options, nullptr);
+  ThreadPool pool(3);
+  for (const std::size_t block : {1UL, 7UL, 64UL, 100000UL}) {
+    rng.Shuffle(std::span(entries));
+    options.block_coordinates = block;
+    CHECK(Fold(*plan, Get(ParsedJournal::Parse(*plan, entries)), options, &pool) == expected);
+  }
+}
+
+TEST_CASE("Fold: weighs by examples or uniformly and sums where the stream says so") {
+  const auto plan = QuantizedPlan();
+  RngStream rng(4);
+  std::vector<JournalEntry> entries = {RandomEntry(*plan, 0, rng), RandomEntry(*plan, 40, rng)};
+  const ParsedJournal journal = Get(ParsedJournal::Parse(*plan, entries));
+  FoldOptions options;
+  const FoldResult examples = Fold(*plan, journal, options, nullptr);
+  options.weights = WeightRule::kUniform;
+  const FoldResult uniform = Fold(*plan, journal, options, nullptr);
+  CHECK(journal.groups() == std::vector<std::uint64_t>{0, 1});
+  CHECK(examples.streams[1].values == std::vector<float>(5, 2.0F));
+  CHECK(uniform.streams[1] == examples.streams[1]);
+  CHECK(uniform.streams[0].weights.back() <= 2.0);
+  CHECK(examples.streams[0].weights.back() > 2.0);
+  CHECK(examples.metrics.examples == entries[0].examples + entries[1].examples);
+  CHECK(examples.metrics.accuracy_before == 0.5);
+}
+
+TEST_CASE("Fold: of nothing is zero") {
+  const auto plan = QuantizedPlan();
+  const FoldResult result = Fold(*plan, Get(ParsedJournal::Parse(*plan, {})), {}, nullptr);
+  CHECK(result.streams[0].values == std::vector<float>(plan->layout().total()));
+  CHECK_FALSE(result.metrics.loss_before.has_value());
+}
+
+TEST_CASE("A journal that does not parse: is our own fault") {
+  const auto plan = QuantizedPlan();
+  CHECK(CodeOf(ParsedJournal::Parse(*plan, {{0, 1, Bytes(7)}})) == ErrorCode::kInternal);
+}
+
+}  // namespace
+}  // namespace fl::server::testing

@@ -1,0 +1,182 @@
+#include "fl/tests/server/storage/storage_suite.h"
+
+#include <doctest/doctest.h>
+
+#include "fl/tests/support/result.h"
+
+namespace fl::server::testing {
+namespace {
+
+using fl::testing::CodeOf;
+using fl::testing::Get;
+
+std::unique_ptr<Transaction> Begin(Storage& storage) {
+  return Get(storage.Begin("fed", TransactionMode::kOptimistic));
+}
+
+FederationRow Federation() {
+  FederationRow row;
+  row.name = "fed";
+  row.plan.bytes[3] = std::byte{9};
+  row.plan_text = "name = \"fed\"";
+  row.version = 1ULL << 63;
+  row.created_at = FromMicroseconds(-5);
+  return row;
+}
+
+void Found(Storage& storage) {
+  const auto transaction = Begin(storage);
+  Get(transaction->Put(Federation()));
+  Get(transaction->Commit());
+}
+
+TaskRow Task(std::uint64_t id, std::uint64_t slot, const char* client) {
+  TaskRow row;
+  row.id = id;
+  row.federation = "fed";
+  row.round = 1;
+  row.slot = slot;
+  row.client = client;
+  return row;
+}
+
+}  // namespace
+
+void CheckRowsRoundTrip(const StorageFactory& make) {
+  const auto storage = make();
+  Found(*storage);
+  const auto transaction = Begin(*storage);
+  const FederationRow federation = Get(transaction->FindFederation("fed")).value();
+  CHECK(federation.plan == Federation().plan);
+  CHECK(federation.version == 1ULL << 63);
+  CHECK(federation.created_at == FromMicroseconds(-5));
+  CHECK(federation.fence == 1);
+  CHECK_FALSE(Get(transaction->FindFederation("other")).has_value());
+
+  RoundRow round;
+  round.federation = "fed";
+  round.number = 4;
+  round.loss_before = 0.25;
+  Get(transaction->Put(round));
+  round.accepted = 7;
+  Get(transaction->Put(round));
+  const auto rounds = Get(transaction->Rounds("fed"));
+  REQUIRE(rounds.size() == 1);
+  CHECK(rounds[0].accepted == 7);
+  CHECK(rounds[0].loss_before == 0.25);
+  CHECK_FALSE(rounds[0].loss_trained.has_value());
+
+  for (const char* name : {"b", "a"}) {
+    ClientRow client;
+    client.federation = "fed";
+    client.name = name;
+    Get(transaction->Put(client));
+  }
+  CHECK(Get(transaction->Clients("fed"))[0].name == "a");
+
+  Get(transaction->Put(Task(~0ULL, 1, "b")));
+  Get(transaction->Put(Task(7, 0, "a")));
+  CHECK(Get(transaction->Cohort("fed", 1))[0].id == 7);
+  CHECK(Get(transaction->FindTask(~0ULL))->client == "b");
+  CHECK(Get(transaction->FindTaskOf("fed", wire::TaskKind::kTrain, 1, "a"))->id == 7);
+  TaskRow accepted = Task(7, 0, "a");
+  accepted.state = TaskState::kAccepted;
+  accepted.counted_round = 1;
+  Get(transaction->Put(accepted));
+  CHECK(Get(transaction->Counted("fed", 1)).size() == 1);
+
+  CHECK_FALSE(Get(transaction->HasPhase(7, 0)));
+  Get(transaction->Put(PhaseRow{7, 0, "fed", 1, Bytes(3)}));
+  CHECK(Get(transaction->HasPhase(7, 0)));
+  CHECK(Get(transaction->CountPhases("fed", 1, 0)) == 1);
+  Get(transaction->Put(DeploymentRow{"fed", "a", 30000, 0.5, 0.25, true}));
+  CHECK(Get(transaction->Deployments("fed"))[0].installed);
+  Get(transaction->Add(EventRow{"fed", FromMicroseconds(3), 1, "something"}));
+  CHECK(Get(transaction->Events("fed"))[0].text == "something");
+  Get(transaction->Put(ChangeRow{"fed", 1, 2, Digest{}, 5}));
+  CHECK(Get(transaction->FindChange("fed", 1, 2))->bytes == 5);
+  Get(transaction->DropChange(ChangeRow{"fed", 1, 2, Digest{}, 5}));
+  CHECK(Get(transaction->Changes("fed")).empty());
+  Get(transaction->PutTensor("fed", "strategy/m", Bytes(4)));
+  CHECK(Get(transaction->Tensors("fed")).at("strategy/m").size() == 4);
+}
+
+void CheckUncommittedIsNothing(const StorageFactory& make) {
+  const auto storage = make();
+  Found(*storage);
+  {
+    const auto transaction = Begin(*storage);
+    Get(transaction->Put(Task(7, 0, "a")));
+  }
+  CHECK_FALSE(Get(Begin(*storage)->FindTask(7)).has_value());
+  CHECK(Get(Begin(*storage)->FindFederation("fed"))->fence == 1);
+}
+
+void CheckChunksAndBlobs(const StorageFactory& make) {
+  const auto storage = make();
+  Found(*storage);
+  const auto transaction = Begin(*storage);
+  Get(transaction->PutChunk(7, 2, Bytes(3, std::byte{2})));
+  Get(transaction->PutChunk(7, 0, Bytes(2, std::byte{1})));
+  const Bytes all = Get(transaction->ReadChunks(7));
+  CHECK(all.size() == 5);
+  CHECK(all[1] == std::byte{1});
+  CHECK(all[2] == std::byte{2});
+  Get(transaction->DropChunks(7));
+  CHECK(Get(transaction->ReadChunks(7)).empty());
+  Digest digest;
+  digest.bytes[0] = std::byte{1};
+  CHECK_FALSE(Get(transaction->ReadBlob(digest)).has_value());
+  Get(transaction->PutBlob("fed", digest, Bytes(6)));
+  Get(transaction->PutBlob("fed", digest, Bytes(6)));
+  CHECK(Get(transaction->ReadBlob(digest))->size() == 6);
+  CHECK(Get(transaction->FederationOfBlob(digest)) == "fed");
+  Get(transaction->DropBlob(digest));
+  CHECK_FALSE(Get(transaction->ReadBlob(digest)).has_value());
+  Get(transaction->PutBlob("fed", digest, Bytes()));
+  CHECK(Get(transaction->ReadBlob(digest))->empty());
+}
+
+void CheckCounters(const StorageFactory& make) {
+  const auto storage = make();
+  Found(*storage);
+  const auto transaction = Begin(*storage);
+  Get(transaction->AddTraffic("fed", 2, Traffic{1, 2, 3, 4, 1}));
+  Get(transaction->AddTraffic("fed", 2, Traffic{1, 2, 3, 4, 1}));
+  CHECK(Get(transaction->TrafficByRound("fed")).at(2) == Traffic{2, 4, 6, 8, 2});
+  Get(transaction->AddRefusal("fed", 2, ErrorCode::kNotFinite));
+  Get(transaction->AddRefusal("fed", 2, ErrorCode::kNotFinite));
+  const auto refusals = Get(transaction->RefusalsByRound("fed"));
+  CHECK(refusals.at({2, static_cast<std::uint16_t>(ErrorCode::kNotFinite)}) == 2);
+}
+
+void CheckWatch(const StorageFactory& make) {
+  const auto storage = make();
+  int calls = 0;
+  storage->Watch("fed", [&] { ++calls; });
+  Found(*storage);
+  CHECK(calls == 1);
+  { const auto dropped = Begin(*storage); }
+  CHECK(calls == 1);
+  storage->Watch("fed", nullptr);
+  const auto transaction = Begin(*storage);
+  Get(transaction->Commit());
+  CHECK(calls == 1);
+}
+
+void CheckConflict(const StorageFactory& make) {
+  const auto storage = make();
+  Found(*storage);
+  const auto first = Begin(*storage);
+  Get(first->FindFederation("fed"));
+  {
+    const auto second = Begin(*storage);
+    Get(second->Put(Task(8, 0, "b")));
+    Get(second->Commit());
+  }
+  const Result<> put = first->Put(Task(9, 1, "c"));
+  const Result<> committed = put ? first->Commit() : put;
+  CHECK(CodeOf(committed) == ErrorCode::kConflict);
+}
+
+}  // namespace fl::server::testing
