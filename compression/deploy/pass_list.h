@@ -17,16 +17,16 @@ namespace fl::deploy {
 //   L = alpha * crossentropy(student, label) + (1 - alpha) * T^2 * KL(teacher / T, student / T)
 struct DistilConfig {
   std::vector<std::string>
-      layers;                  // The student's, as in [model]; none: the teacher itself goes on.
-  std::uint32_t epochs = 10;   // Passes over the local training data, >= 1; steps_max bounds them.
-  std::uint32_t steps = 0;     // Steps in all; 0: as many as the epochs have.
-  std::uint32_t batch = 32;    // Samples a step, >= 1.
-  double learning_rate = 0.1;  // After the warm-up, > 0; halved when a run fails.
-  double momentum = 0.9;       // In [0, 1).
-  double alpha = 0.3;          // Weight of the labels, in [0, 1].
-  double temperature = 4;      // In [1, 20].
-  std::uint32_t warmup = 50;   // Steps in which the learning rate rises to its value.
-  double clip = 1.0;           // Largest L2 norm of a step's gradient, > 0.
+      layers;                   // The student's, as in [model]; none: the teacher itself goes on.
+  std::uint32_t epochs = 10;    // Passes over the local training data, >= 1.
+  std::uint32_t steps = 0;      // Steps in all; 0: as many as the epochs have.
+  std::uint32_t batch = 32;     // Samples a step, >= 1.
+  double learning_rate = 0.05;  // After the warm-up, > 0; halved when a run fails.
+  double momentum = 0.9;        // In [0, 1).
+  double alpha = 0.3;           // Weight of the labels, in [0, 1].
+  double temperature = 4;       // In [1, 20].
+  std::uint32_t warmup = 50;    // Steps in which the learning rate rises to its value.
+  double clip = 1.0;            // Largest L2 norm of a step's gradient, > 0.
   nn::Graph student;  // Of `layers`, built and checked against the teacher's input and output.
 };
 
