@@ -26,7 +26,7 @@
 #include <boost/beast/http/read.hpp>
 
 #include "fl/common/net/http.h"
-#include "fl/common/net/internal/tls_context.h"
+#include "fl/common/net/internal/tls_setup.h"
 
 namespace fl::net {
 namespace {

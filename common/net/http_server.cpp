@@ -19,7 +19,7 @@
 #include "fl/common/net/http.h"
 #include "fl/common/net/internal/http_session.h"
 #include "fl/common/net/internal/task_group.h"
-#include "fl/common/net/internal/tls_context.h"
+#include "fl/common/net/internal/tls_setup.h"
 
 namespace fl::net {
 namespace {

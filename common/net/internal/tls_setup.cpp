@@ -1,4 +1,4 @@
-#include "fl/common/net/internal/tls_context.h"
+#include "fl/common/net/internal/tls_setup.h"
 
 #include <array>
 #include <utility>
