@@ -5,6 +5,12 @@
 #include "fl/server/core/round_policy.h"
 
 namespace fl::server {
+namespace {
+
+constexpr std::uint32_t kSoonMinMs = 10;
+constexpr std::uint32_t kSoonMaxMs = 30;
+
+}  // namespace
 
 // Only a check-in makes a client known.
 Result<> Batch::TouchClient(const std::string& name, bool create) {
@@ -88,6 +94,12 @@ Result<> Batch::AnswerCheckIn(const CheckIn& request, Arrival& arrival) {
     case FederationState::kStopped:
       answer.done = true;
       break;
+  }
+  // A client that can be held up comes back as soon as it has answered: what is next may begin at
+  // any moment.
+  if ((answer.task || answer.phase) && request.message.wait) {
+    answer.again_min_ms = std::min(answer.again_min_ms, kSoonMinMs);
+    answer.again_max_ms = std::min(answer.again_max_ms, kSoonMaxMs);
   }
   const bool idle = !answer.task && !answer.phase && !answer.done;
   arrival.may_wait = idle && request.message.wait && arrival.event->may_hold;
