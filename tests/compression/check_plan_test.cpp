@@ -1,0 +1,113 @@
+#include "fl/compression/check_plan.h"
+
+#include <doctest/doctest.h>
+
+#include "fl/common/crypto/sha256.h"
+#include "fl/tests/support/result.h"
+
+namespace fl {
+namespace {
+
+constexpr std::string_view kPlan = R"(name = "check"
+seed = 3
+
+[model]
+input = [8, 8, 1]
+layers = ["conv 4 3x3", "relu", "flatten", "dense 40", "relu", "dense 5"]
+
+[rounds]
+goal = 4
+over_select = 1.5
+population_min = 6
+
+[privacy]
+clip_norm = 1.0
+
+[[compression.recipe]]
+tensors = "*"
+recipe = "low_rank 2 | quantize 4"
+
+[[stream]]
+name = "counts"
+source = "label_counts"
+
+[deployment]
+version = 1
+
+[[deployment.pass]]
+pass = "ptq_static"
+
+[[deployment.pass]]
+pass = "verify"
+)";
+
+// The plan with one piece of its text replaced; the error's message, or none.
+Result<std::shared_ptr<const CheckedPlan>> CheckWith(std::string_view piece,
+                                                     std::string_view replacement) {
+  std::string text(kPlan);
+  const std::size_t at = text.find(piece);
+  REQUIRE(at != std::string::npos);
+  text.replace(at, piece.size(), replacement);
+  return CheckPlan(testing::Get(ParsePlan(text, "p.toml")), "p.toml");
+}
+
+void CheckRefused(std::string_view piece, std::string_view replacement, ErrorCode code,
+                  std::string_view start, std::string_view part) {
+  CAPTURE(replacement);
+  const auto checked = CheckWith(piece, replacement);
+  REQUIRE_FALSE(checked.has_value());
+  const std::string& message = checked.error().message;
+  CHECK(checked.error().code == code);
+  CHECK_MESSAGE(message.starts_with(start), message);
+  CHECK_MESSAGE(message.find(part) != std::string::npos, message);
+}
+
+TEST_CASE("CheckPlan: a good plan yields model, streams, passes and digests") {
+  const auto checked = testing::Get(CheckPlan(testing::Get(ParsePlan(kPlan, "p.toml")), "p.toml"));
+  CHECK(checked->graph.output_shape() == Shape{5});
+  CHECK(checked->delta.layout() == checked->graph.parameters);
+  CHECK(checked->metrics.layout()[0] == TensorSpec{"metrics", {4}});
+  CHECK(checked->metrics.lossless());
+  REQUIRE(checked->streams.size() == 1);
+  CHECK(checked->streams[0].layout()[0] == TensorSpec{"counts", {5}});
+  CHECK(checked->passes.size() == 2);
+  CHECK(checked->plan_digest == crypto::Sha256(AsBytes(kPlan)));
+  CHECK(checked->recipe_digest == checked->delta.digest());
+}
+
+TEST_CASE("CheckPlan: each part that does not fit is refused with its place") {
+  using enum ErrorCode;
+  CheckRefused("\"dense 5\"", "\"dens 5\"", kInvalidArgument, "p.toml:6:", "dens");
+  CheckRefused("population_min = 6", "population_min = 5", kInvalidArgument,
+               "p.toml:11:1: rounds.population_min: ", "at least 6");
+  CheckRefused("low_rank 2 |", "low_rank 99 |", kInvalidArgument,
+               "p.toml:18:", "expected a rank of 1 to 64");
+  CheckRefused("tensors = \"*\"", "tensors = \"lstm*\"", kInvalidArgument,
+               "p.toml:17:", "matches no tensor");
+  CheckRefused("\"label_counts\"", "\"label_counts\"\nrecipe = \"quantize 8 scale=shared\"",
+               kUnsupported, "p.toml:", "scale=shared");
+  CheckRefused("\"ptq_static\"", "\"prune\"", kUnsupported,
+               "p.toml:28:", "this version has distil, ptq_static, verify");
+}
+
+// ParsePlan refuses these, too; a plan may also be made by a program.
+TEST_CASE("CheckPlan: noise and secure aggregation are not available") {
+  Plan noisy = testing::Get(ParsePlan(kPlan, "p.toml"));
+  noisy.privacy.noise_multiplier = 0.5;
+  const auto noise = CheckPlan(std::move(noisy), "p.toml");
+  CHECK(testing::CodeOf(noise) == ErrorCode::kUnsupported);
+  CHECK(noise.error().message.starts_with(
+      "p.toml: privacy.noise_multiplier: noise is not available"));
+  Plan secret = testing::Get(ParsePlan(kPlan, "p.toml"));
+  secret.privacy.secure_aggregation = true;
+  CHECK(testing::CodeOf(CheckPlan(std::move(secret), "p.toml")) == ErrorCode::kUnsupported);
+}
+
+TEST_CASE("CheckPlan: more clients in a round than the server has slots for are refused") {
+  CheckRefused("goal = 4\nover_select = 1.5\npopulation_min = 6",
+               "goal = 1000000\nover_select = 1.5\npopulation_min = 1000000",
+               ErrorCode::kInvalidArgument, "p.toml:9:1: rounds.goal: ", "at most 1000000");
+}
+
+}  // namespace
+}  // namespace fl

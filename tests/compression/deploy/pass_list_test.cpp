@@ -1,0 +1,134 @@
+#include "fl/compression/deploy/pass_list.h"
+
+#include <doctest/doctest.h>
+
+#include "fl/common/nn/build_graph.h"
+#include "fl/tests/support/result.h"
+
+namespace fl::deploy {
+namespace {
+
+using Fields = std::vector<std::pair<std::string, PassConfig::Value>>;
+
+// Passes as they stand in a plan: names in lines 10, 20, ..., their fields in the lines behind.
+DeploymentConfig Passes(const std::vector<std::pair<std::string, Fields>>& passes) {
+  DeploymentConfig deployment;
+  std::uint32_t line = 10;
+  for (const auto& [name, fields] : passes) {
+    PassConfig pass{{name, {line, 8}}, {}};
+    for (std::uint32_t i = 0; i < fields.size(); ++i) {
+      pass.fields.push_back({fields[i].first, fields[i].second, {line + 1 + i, 1}});
+    }
+    deployment.passes.push_back(pass);
+    line += 10;
+  }
+  return deployment;
+}
+
+nn::Graph TeacherGraph(std::string_view loss = "softmax_cross_entropy") {
+  const std::vector<std::string> layers = {"dense 30", "relu", "dense 3"};
+  return testing::Get(nn::BuildGraph(Shape{6}, layers, loss));
+}
+
+std::string Refusal(const DeploymentConfig& deployment) {
+  const auto passes = ParsePassList(deployment, TeacherGraph());
+  return passes ? std::string() : passes.error().message;
+}
+
+DeploymentConfig WithDistil(const Fields& fields) {
+  return Passes({{"distil", fields}, {"ptq_static", {}}, {"verify", {}}});
+}
+
+TEST_CASE("ParsePassList: no passes are no passes") {
+  CHECK(testing::Get(ParsePassList({}, TeacherGraph())).empty());
+}
+
+TEST_CASE("ParsePassList: every key is read") {
+  const auto passes = testing::Get(ParsePassList(
+      Passes({{"distil",
+               {{"layers", std::vector<std::string>{"dense 8", "relu", "dense 3"}},
+                {"epochs", std::int64_t{7}},
+                {"steps", std::int64_t{90}},
+                {"batch", std::int64_t{16}},
+                {"learning_rate", 0.2},
+                {"momentum", 0.5},
+                {"alpha", std::int64_t{1}},
+                {"temperature", 2.5},
+                {"warmup", std::int64_t{0}},
+                {"clip", 3.0}}},
+              {"ptq_static",
+               {{"samples", std::int64_t{9}}, {"observer", "minmax"}, {"weights", "channel"}}},
+              {"verify", {}}}),
+      TeacherGraph()));
+  const auto& distil = std::get<DistilConfig>(passes[0].config);
+  CHECK(distil.student.parameters.total() == 6 * 8 + 8 + 8 * 3 + 3);
+  CHECK(distil.epochs == 7);
+  CHECK(distil.steps == 90);
+  CHECK(distil.batch == 16);
+  CHECK(distil.learning_rate == 0.2);
+  CHECK(distil.momentum == 0.5);
+  CHECK(distil.alpha == 1);
+  CHECK(distil.temperature == 2.5);
+  CHECK(distil.warmup == 0);
+  CHECK(distil.clip == 3);
+  CHECK(std::get<PtqStaticConfig>(passes[1].config).samples == 9);
+  CHECK(std::get<PtqStaticConfig>(passes[1].config).observer == Observer::kMinMax);
+}
+
+TEST_CASE("ParsePassList: without layers the student is the teacher") {
+  const auto passes = testing::Get(ParsePassList(WithDistil({}), TeacherGraph()));
+  CHECK(std::get<DistilConfig>(passes[0].config).student.parameters == TeacherGraph().parameters);
+}
+
+TEST_CASE("ParsePassList: unknown passes and keys are refused with the lists of known ones") {
+  CHECK(Refusal(Passes({{"prune", {}}})) ==
+        "10:8: unknown pass \"prune\"; this version has distil, ptq_static, verify");
+  CHECK(Refusal(WithDistil({{"epoch", std::int64_t{3}}}))
+            .starts_with("11:1: unknown key \"epoch\"; distil has layers, epochs, "));
+  CHECK(Refusal(Passes({{"ptq_static", {}}, {"verify", {{"x", true}}}})) ==
+        "21:1: unknown key \"x\"; verify has none");
+}
+
+TEST_CASE("ParsePassList: values out of range or of another type are refused with their place") {
+  CHECK(Refusal(WithDistil({{"alpha", 1.5}})) ==
+        "11:1: distil.alpha: expected a number from 0 to 1");
+  CHECK(Refusal(WithDistil({{"epochs", 1.5}}))
+            .starts_with("11:1: distil.epochs: expected a whole number"));
+  CHECK(Refusal(WithDistil({{"batch", std::int64_t{0}}})).starts_with("11:1: distil.batch: "));
+  CHECK(Refusal(WithDistil({{"layers", "dense 3"}}))
+            .starts_with("11:1: distil.layers: expected a list"));
+  CHECK(Refusal(Passes({{"ptq_static", {{"observer", "kl"}}}, {"verify", {}}})) ==
+        "11:1: ptq_static.observer: expected \"minmax\" or \"mse\"");
+  CHECK(Refusal(Passes({{"ptq_static", {{"weights", "tensor"}}}, {"verify", {}}}))
+            .starts_with("11:1: ptq_static.weights: "));
+}
+
+TEST_CASE("ParsePassList: a student that does not fit the teacher is refused") {
+  CHECK(Refusal(WithDistil({{"layers", std::vector<std::string>{"dense 4"}}}))
+            .starts_with("11:1: distil.layers: expected the model's output 3"));
+  CHECK(Refusal(WithDistil({{"layers", std::vector<std::string>{"conv 4 3x3"}}}))
+            .starts_with("11:1: distil.layers: "));
+}
+
+TEST_CASE("ParsePassList: orders that make no sense are refused") {
+  CHECK(Refusal(Passes({{"ptq_static", {}}, {"distil", {}}, {"verify", {}}}))
+            .starts_with("20:8: distil must come before ptq_static"));
+  CHECK(Refusal(Passes({{"verify", {}}, {"verify", {}}}))
+            .starts_with("20:8: verify: a pass list has each pass once"));
+  CHECK(
+      Refusal(Passes({{"ptq_static", {}}})).starts_with("10:8: expected verify after ptq_static"));
+  CHECK(Refusal(Passes({{"verify", {}}})).starts_with("10:8: expected ptq_static before verify"));
+  CHECK(Refusal(Passes({{"distil", {}}, {"verify", {}}}))
+            .starts_with("20:8: expected ptq_static before verify"));
+}
+
+TEST_CASE("ParsePassList: another version and a model without classes are refused") {
+  DeploymentConfig newer = WithDistil({});
+  newer.version = 2;
+  CHECK(testing::CodeOf(ParsePassList(newer, TeacherGraph())) == ErrorCode::kUnsupported);
+  CHECK(testing::CodeOf(ParsePassList(WithDistil({}), TeacherGraph("mean_squared_error"))) ==
+        ErrorCode::kUnsupported);
+}
+
+}  // namespace
+}  // namespace fl::deploy

@@ -1,0 +1,195 @@
+#include "fl/compression/deploy/run_passes.h"
+
+#include <cmath>
+#include <numeric>
+
+#include <doctest/doctest.h>
+
+#include "fl/common/nn/build_graph.h"
+#include "fl/common/nn/model_file.h"
+#include "fl/tests/support/result.h"
+
+namespace fl::deploy {
+namespace {
+
+constexpr std::size_t kFeatures = 6;
+constexpr std::size_t kClasses = 3;
+
+// Points around the corners of the first three axes: a task that a linear model nearly solves.
+std::shared_ptr<const data::Dataset> MakeData(std::size_t count) {
+  data::Samples samples;
+  samples.shape = Shape{kFeatures};
+  samples.classes = kClasses;
+  RngStream rng(1);
+  std::vector<float> features(count * kFeatures);
+  rng.FillNormal(features);
+  for (std::size_t i = 0; i < count; ++i) {
+    const std::size_t label = i % kClasses;
+    samples.labels.push_back(static_cast<std::int32_t>(label));
+    for (std::size_t k = 0; k < kFeatures; ++k)
+      features[i * kFeatures + k] = 0.4F * features[i * kFeatures + k] + (k == label ? 2.0F : 0.0F);
+  }
+  samples.features = std::move(features);
+  return std::make_shared<data::Dataset>(testing::Get(data::Dataset::Create(std::move(samples))));
+}
+
+// A linear teacher that knows where the corners are, three disjoint parts of the data and a student
+// to train.
+struct Bench {
+  Bench() : Bench(MakeData(600)) {}
+  explicit Bench(const std::shared_ptr<const data::Dataset>& dataset)
+      : training(dataset, Range(0, 420)),
+        calibration(dataset, Range(420, 480)),
+        verification(dataset, Range(480, 600)) {
+    const std::vector<std::string> layers = {"dense 3"};
+    teacher_graph = testing::Get(nn::BuildGraph(Shape{kFeatures}, layers, "softmax_cross_entropy"));
+    teacher.assign(teacher_graph.parameters.total(), 0.0F);
+    for (std::size_t label = 0; label < kClasses; ++label) teacher[label * kClasses + label] = 3.0F;
+    DistilConfig distil;
+    distil.layers = {"dense 12", "relu", "dense 3"};
+    distil.student =
+        testing::Get(nn::BuildGraph(Shape{kFeatures}, distil.layers, "softmax_cross_entropy"));
+    passes = {{"distil", {}, distil},
+              {"ptq_static", {}, PtqStaticConfig{}},
+              {"verify", {}, VerifyConfig{}}};
+  }
+  static std::vector<std::uint32_t> Range(std::uint32_t first, std::uint32_t last) {
+    std::vector<std::uint32_t> indices(last - first);
+    std::iota(indices.begin(), indices.end(), first);
+    return indices;
+  }
+  DistilConfig& distil() { return std::get<DistilConfig>(passes[0].config); }
+  Result<DeployReport> Run() const {
+    return RunPasses(passes, {.teacher = {teacher_graph, teacher},
+                              .training = training,
+                              .calibration = calibration,
+                              .verification = verification,
+                              .gate = gate,
+                              .rng = RngStream(5),
+                              .stop = stop,
+                              .normalization = "none",
+                              .labels = {},
+                              .notes = {}});
+  }
+
+  data::Subset training;
+  data::Subset calibration;
+  data::Subset verification;
+  nn::Graph teacher_graph;
+  std::vector<float> teacher;
+  PassList passes;
+  Gate gate;
+  std::atomic<bool> stop = false;
+};
+
+TEST_CASE("RunPasses: a student learns from the teacher and is accepted as int8") {
+  const auto report = testing::Get(Bench().Run());
+  CHECK_MESSAGE(report.accepted, report.reason);
+  CHECK(report.reason.empty());
+  CHECK(report.lines.size() == 3);
+  CHECK(report.measured.teacher_accuracy > 0.95);
+  CHECK(report.measured.local_accuracy > 0.93);
+  CHECK(report.measured.majority_share == doctest::Approx(1.0 / 3));
+  CHECK(report.measured.bytes == report.model.size());
+  const auto file = testing::Get(nn::ParseModelFile(report.model));
+  const auto& model = std::get<nn::QuantizedModel>(file.model);
+  CHECK(testing::Get(Accuracy(model, Bench().verification)) == report.measured.local_accuracy);
+}
+
+TEST_CASE("RunPasses: the same inputs give the same bytes") {
+  CHECK(testing::Get(Bench().Run()).model == testing::Get(Bench().Run()).model);
+}
+
+TEST_CASE("RunPasses: without distil the teacher itself is quantized") {
+  Bench bench;
+  bench.passes.erase(bench.passes.begin());
+  const auto report = testing::Get(bench.Run());
+  CHECK_MESSAGE(report.accepted, report.reason);
+  CHECK(report.measured.local_accuracy ==
+        doctest::Approx(report.measured.teacher_accuracy).epsilon(0.02));
+}
+
+TEST_CASE("RunPasses: without layers the teacher goes on from its weights") {
+  Bench bench;
+  bench.distil().layers.clear();
+  bench.distil().student = bench.teacher_graph;
+  bench.distil().steps = 1;
+  bench.distil().learning_rate = 1e-6;
+  CHECK(testing::Get(bench.Run()).measured.local_accuracy > 0.95);
+}
+
+TEST_CASE("RunPasses: a ruined student is refused") {
+  Bench bench;
+  bench.distil().steps = 1;  // As good as untrained: no loss can fall in one step.
+  const auto untrained = testing::Get(bench.Run());
+  CHECK_FALSE(untrained.accepted);
+  CHECK(untrained.reason.find("did not fall") != std::string::npos);
+  CHECK(untrained.lines.size() == 1);
+
+  // A model whose weights are ruined comes to the gate and fails there, by the integer engine's
+  // count.
+  Bench ruined;
+  ruined.passes.erase(ruined.passes.begin());
+  std::vector<float> wrong = ruined.teacher;
+  for (std::size_t label = 0; label < kClasses; ++label) {
+    wrong[label * kClasses + label] = 0;
+    wrong[label * kClasses + (label + 1) % kClasses] = 3;
+  }
+  ruined.teacher = wrong;
+  const auto refused = testing::Get(ruined.Run());
+  CHECK_FALSE(refused.accepted);
+  CHECK(refused.reason.find("most frequent class") != std::string::npos);
+}
+
+TEST_CASE("RunPasses: a loss that is not finite means another attempt with half the rate") {
+  Bench bench;
+  bench.distil().learning_rate = 1e30;
+  bench.distil().clip = 1e6;
+  bench.distil().warmup = 0;
+  bench.distil().momentum = 0;
+  const auto report = testing::Get(bench.Run());
+  CHECK_FALSE(report.accepted);
+  CHECK(report.lines.front().find("attempt 4") != std::string::npos);
+}
+
+TEST_CASE("RunPasses: the size of the file is bounded by the gate") {
+  Bench bench;
+  bench.gate.bytes_max = 100;
+  CHECK(testing::Get(bench.Run()).reason.find("at most 100") != std::string::npos);
+}
+
+TEST_CASE("RunPasses: inputs that cannot be worked with are errors") {
+  Bench none;
+  none.passes.clear();
+  CHECK(testing::CodeOf(none.Run()) == ErrorCode::kInvalidArgument);
+  Bench unverified;
+  unverified.verification = data::Subset(unverified.training.shared_dataset(), {});
+  CHECK(testing::CodeOf(unverified.Run()) == ErrorCode::kInvalidArgument);
+  Bench untrained;
+  untrained.training = data::Subset(untrained.training.shared_dataset(), {});
+  CHECK(testing::CodeOf(untrained.Run()) == ErrorCode::kInvalidArgument);
+  Bench short_teacher;
+  short_teacher.teacher.pop_back();
+  CHECK(testing::CodeOf(short_teacher.Run()) == ErrorCode::kShapeMismatch);
+  Bench broken;
+  broken.teacher[3] = NAN;
+  CHECK(testing::CodeOf(broken.Run()) == ErrorCode::kNotFinite);
+  Bench stopped;
+  stopped.stop = true;
+  CHECK(testing::CodeOf(stopped.Run()) == ErrorCode::kUnavailable);
+}
+
+TEST_CASE("WhyRefused: each bound at its edge") {
+  const Gate gate{.drop_points_max = 2, .bytes_max = 1000};
+  CHECK(WhyRefused({0.90, 0.88, 0.3, 1000}, gate).empty());
+  CHECK(WhyRefused({0.90, 0.8799, 0.3, 1000}, gate).find("below the global model") !=
+        std::string::npos);
+  CHECK(WhyRefused({0.31, 0.30, 0.3, 1000}, gate).find("most frequent class") != std::string::npos);
+  CHECK(WhyRefused({0.31, 0.31, 0.3, 1000}, gate).empty());
+  CHECK(WhyRefused({1, 1, 1, 1000}, gate).empty());
+  CHECK(WhyRefused({0.90, 0.90, 0.3, 1001}, gate).find("1001 bytes") != std::string::npos);
+  CHECK(WhyRefused({0.90, 0.90, 0.3, 100000}, {.drop_points_max = 2, .bytes_max = 0}).empty());
+}
+
+}  // namespace
+}  // namespace fl::deploy

@@ -1,0 +1,142 @@
+#include "fl/compression/recipe.h"
+
+#include <doctest/doctest.h>
+
+#include "fl/compression/glob.h"
+#include "fl/tests/support/result.h"
+
+namespace fl {
+namespace {
+
+Result<std::unique_ptr<Codec>> Build(std::string_view text, const Shape& shape) {
+  FL_TRY(const Recipe recipe, ParseRecipe(text));
+  return BuildCodec(recipe, shape);
+}
+
+TEST_CASE("ParseRecipe: stages with arguments and options") {
+  const Recipe recipe =
+      testing::Get(ParseRecipe("  low_rank 2 iterations=3|quantize 4 stochastic "));
+  REQUIRE(recipe.stages.size() == 2);
+  CHECK(recipe.stages[0].name == "low_rank");
+  CHECK(recipe.stages[0].arguments == std::vector<std::string>{"2"});
+  CHECK(recipe.stages[0].options.front() == std::pair<std::string, std::string>("iterations", "3"));
+  CHECK(recipe.stages[1].arguments == std::vector<std::string>{"4", "stochastic"});
+  CHECK(recipe.stages[1].column == 26);
+  CHECK(ToText(recipe) == "low_rank 2 iterations=3 | quantize 4 stochastic");
+}
+
+TEST_CASE("ParseRecipe: malformed text is refused with its place") {
+  for (const char* text :
+       {"", " ", "|", "raw|", "| raw", "raw || raw", "top_k 1% |", "quantize =4",
+        "quantize per=", "Raw", "quantize 4;", "4=4", "raw + raw", "quantize 8 per=a=b"}) {
+    CAPTURE(text);
+    const auto recipe = ParseRecipe(text);
+    REQUIRE_FALSE(recipe.has_value());
+    CHECK(recipe.error().code == ErrorCode::kInvalidArgument);
+    CHECK(recipe.error().message.starts_with("at character "));
+  }
+  CHECK_FALSE(ParseRecipe(std::string(1001, 'a')).has_value());
+}
+
+TEST_CASE("BuildCodec: every chain of known stages is built") {
+  for (const char* text :
+       {"raw", "raw | pack", "fp16", "quantize 8", "quantize 1 stochastic asymmetric per=channel",
+        "top_k 1%", "top_k 0.1% | raw", "top_k 100% | quantize 4 | pack", "low_rank 4",
+        "low_rank 2 basis=own | quantize 4", "low_rank 2 | fp16 | pack", "quantize 2 scale=shared",
+        "quantize 4 scale=shared range=0.01 stochastic", "quantize 4 scale=own per=tensor"}) {
+    CAPTURE(text);
+    CHECK(testing::Get(Build(text, {8, 4}))->count() == 32);
+  }
+}
+
+struct Refused {
+  const char* text;
+  const char* reason;  // A piece of the message.
+};
+
+TEST_CASE("BuildCodec: an impossible chain is refused with its reason") {
+  const std::vector<Refused> cases = {
+      {"sketch 5", "unknown stage; this version has raw, fp16, quantize, top_k, low_rank, pack"},
+      {"quantize 8 | top_k 1%", "must come before quantize"},
+      {"fp16 | low_rank 2", "must come before fp16"},
+      {"top_k 1% | low_rank 2", "at most one stage of their kind"},
+      {"quantize 8 | fp16", "at most one stage of their kind"},
+      {"pack", "nothing to pack"},
+      {"pack | raw", "packing comes last"},
+      {"raw 1", "takes no arguments"},
+      {"fp16 per=channel", "takes no arguments"},
+      {"raw | pack 3", "takes no arguments"},
+      {"quantize", "expected the bits"},
+      {"quantize 0", "1 to 8"},
+      {"quantize 9", "1 to 8"},
+      {"quantize x", "1 to 8"},
+      {"quantize 4 random", "expected stochastic or asymmetric"},
+      {"quantize 4 per=row", "expected tensor or channel"},
+      {"quantize 4 scale=mine", "expected own or shared"},
+      {"quantize 4 step=1", "unknown option"},
+      {"quantize 4 per=tensor per=channel", "given twice"},
+      {"quantize 4 range=1", "range is for scale=shared"},
+      {"quantize 4 scale=shared range=-1", "above 0"},
+      {"quantize 4 scale=shared range=inf", "above 0"},
+      {"quantize 4 scale=shared per=channel", "neither per=channel nor asymmetric"},
+      {"quantize 4 scale=shared asymmetric", "neither per=channel nor asymmetric"},
+      {"quantize 1 scale=shared", "at least 2 bits"},
+      {"top_k", "expected the share"},
+      {"top_k 1", "expected the share"},
+      {"top_k 0%", "expected the share"},
+      {"top_k 100.1%", "expected the share"},
+      {"top_k nan%", "expected the share"},
+      {"top_k 1% block=2", "unknown option"},
+      {"top_k 1% | quantize 8 scale=shared",
+       "top_k is chosen by each client, so it cannot be summed"},
+      {"top_k 1% | quantize 8 per=channel", "without channels"},
+      {"low_rank", "expected a rank"},
+      {"low_rank 0", "expected a rank"},
+      {"low_rank 65", "expected a rank"},
+      {"low_rank 2 iterations=9", "expected 1 to 8"},
+      {"low_rank 2 basis=shared", "this version has own"},
+      {"low_rank 2 | quantize 4 stochastic", "2 to 8 bits and no options"},
+      {"low_rank 2 | quantize 1", "2 to 8 bits and no options"},
+      {"low_rank 2 | quantize 4 scale=shared", "cannot be summed"},
+  };
+  for (const Refused& each : cases) {
+    CAPTURE(each.text);
+    const auto codec = Build(each.text, {8, 4});
+    REQUIRE_FALSE(codec.has_value());
+    CHECK(codec.error().code == ErrorCode::kInvalidArgument);
+    CHECK_MESSAGE(codec.error().message.find(each.reason) != std::string::npos,
+                  codec.error().message);
+  }
+}
+
+TEST_CASE("BuildCodec: vectors have neither rank nor channels") {
+  CHECK(Build("low_rank 2", {32}).error().message.find("found a vector of 32 values") !=
+        std::string::npos);
+  CHECK(Build("quantize 4 per=channel", {32}).error().message.find("at least two axes") !=
+        std::string::npos);
+}
+
+TEST_CASE("KnownStages: ids are ascending and stay as they are") {
+  CHECK(KnownStages() == std::vector<std::uint8_t>{1, 2, 3, 4, 5, 6});
+}
+
+TEST_CASE("IsLossless: only raw keeps every bit") {
+  CHECK(IsLossless(testing::Get(ParseRecipe("raw | pack"))));
+  CHECK_FALSE(IsLossless(testing::Get(ParseRecipe("fp16"))));
+  CHECK_FALSE(IsLossless(testing::Get(ParseRecipe("top_k 100%"))));
+}
+
+TEST_CASE("GlobMatches: stars and question marks") {
+  CHECK(GlobMatches("*", ""));
+  CHECK(GlobMatches("*", "dense1.weight"));
+  CHECK(GlobMatches("dense*.weight", "dense12.weight"));
+  CHECK(GlobMatches("dense?.*", "dense1.bias"));
+  CHECK(GlobMatches("*a*b", "aabab"));
+  CHECK_FALSE(GlobMatches("dense?.*", "dense12.bias"));
+  CHECK_FALSE(GlobMatches("dense", "dense1"));
+  CHECK_FALSE(GlobMatches("", "a"));
+  CHECK_FALSE(GlobMatches("?", ""));
+}
+
+}  // namespace
+}  // namespace fl
