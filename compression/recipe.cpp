@@ -91,6 +91,8 @@ const char* WhyInThisOrder(Role role) {
 }
 
 Result<Chain> CheckOrder(const Recipe& recipe) {
+  if (recipe.stages.empty())
+    return Error{ErrorCode::kInvalidArgument, "a recipe has at least one stage"};
   Chain chain;
   const Stage* last = nullptr;
   for (const Stage& stage : recipe.stages) {
@@ -119,7 +121,7 @@ Result<Chain> CheckOrder(const Recipe& recipe) {
     last = &stage;
   }
   if (chain.shape == nullptr && chain.values == nullptr) {
-    return Refuse(*last,
+    return Refuse(recipe.stages.back(),
                   "there is nothing to pack; expected a stage before it, such as quantize 8");
   }
   return chain;
@@ -310,6 +312,7 @@ Result<std::unique_ptr<Codec>> BuildQuantize(const Chain& chain, const Shape& sh
 
 std::vector<std::uint8_t> KnownStages() {
   std::vector<std::uint8_t> ids;
+  ids.reserve(kStages.size());
   for (const StageKind& kind : kStages) ids.push_back(static_cast<std::uint8_t>(kind.id));
   return ids;
 }

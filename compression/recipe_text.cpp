@@ -88,8 +88,9 @@ std::string ToText(const Recipe& recipe) {
   for (const Stage& stage : recipe.stages) {
     if (!text.empty()) text += " | ";
     text += stage.name;
-    for (const std::string& argument : stage.arguments) text += " " + argument;
-    for (const auto& [key, value] : stage.options) text += " " + key + "=" + value;
+    for (const std::string& argument : stage.arguments) text.append(" ").append(argument);
+    for (const auto& [key, value] : stage.options)
+      text.append(" ").append(key).append("=").append(value);
   }
   return text;
 }

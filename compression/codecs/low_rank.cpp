@@ -49,6 +49,7 @@ Result<std::vector<float>> ReadLevels(ByteSpan packed, std::size_t count, unsign
 // sent row by row.
 template <typename T>
 std::vector<T> Transpose(std::span<const T> values, std::size_t rank) {
+  FL_CHECK(rank > 0, "a factor has at least one direction");
   const std::size_t count = values.size() / rank;
   std::vector<T> out(values.size());
   for (std::size_t k = 0; k < rank; ++k) {

@@ -33,14 +33,16 @@ std::uint16_t Bfloat16Below(float value) {
 std::uint8_t CodeOf(float value, const kernels::LevelGrid& grid, unsigned code_max,
                     RngStream* rng) {
   if (!(grid.step > 0)) return static_cast<std::uint8_t>(grid.zero);
-  const float place = (value - grid.low) / grid.step + static_cast<float>(grid.zero);
-  float code = std::floor(place);
+  const float place = std::clamp((value - grid.low) / grid.step + static_cast<float>(grid.zero),
+                                 0.0F, static_cast<float>(code_max));
   if (rng == nullptr) {
-    code = std::nearbyint(place);
-  } else if (rng->Uniform() < place - code) {
-    code += 1;
+    // Between 2^23 and 2^24 floats are whole numbers, so that the addition rounds, to even on ties.
+    constexpr float kWhole = 0x1.8p23F;
+    return static_cast<std::uint8_t>((place + kWhole) - kWhole);
   }
-  return static_cast<std::uint8_t>(std::clamp(code, 0.0F, static_cast<float>(code_max)));
+  const auto below = static_cast<std::uint8_t>(place);
+  const bool up = rng->Uniform() < place - static_cast<float>(below);
+  return static_cast<std::uint8_t>(below + (up ? 1 : 0));
 }
 
 }  // namespace internal
@@ -73,8 +75,8 @@ Extremes Measure(std::span<const float> values, std::size_t channel, std::size_t
     sum += static_cast<double>(std::fabs(values[i]));
   }
   extremes.magnitude = std::max(std::fabs(extremes.low), std::fabs(extremes.high));
-  extremes.magnitude_mean =
-      sum / static_cast<double>((values.size() - channel + channels - 1) / channels);
+  const std::size_t summands = (values.size() - channel + channels - 1) / channels;
+  extremes.magnitude_mean = sum / static_cast<double>(summands);
   return extremes;
 }
 
@@ -115,7 +117,8 @@ void Quantize::WriteGrid(std::span<const float> values, std::size_t channel,
                   ? internal::Bfloat16Above(extremes.magnitude)
                   : internal::Bfloat16Below(static_cast<float>(extremes.magnitude_mean)));
   } else {
-    out.Write(internal::Bfloat16Above(extremes.magnitude / static_cast<float>(code_max() / 2)));
+    const unsigned level_max = code_max() / 2;
+    out.Write(internal::Bfloat16Above(extremes.magnitude / static_cast<float>(level_max)));
   }
 }
 
@@ -164,30 +167,34 @@ Result<> Quantize::CheckGrid(ByteSpan payload, std::size_t channel,
 
 Result<> Quantize::CheckCodes(ByteSpan payload, std::size_t count) const {
   const ByteSpan packed = payload.subspan(head_bytes());
-  std::vector<std::uint8_t> only(
-      config_.channels);  // The one code that a grid without a step may have.
-  std::vector<bool> flat(config_.channels);
-  for (std::size_t channel = 0; channel < config_.channels; ++channel) {
-    const kernels::LevelGrid grid = ReadGrid(payload, channel);
-    only[channel] = static_cast<std::uint8_t>(grid.zero);
-    flat[channel] = grid.step == 0;
+  if (!PaddingIsZero(packed, count, config_.bits)) {
+    return Error{ErrorCode::kMalformed, "expected zero bits after the last code"};
   }
-  std::array<std::uint8_t, kChunk> codes{};
-  std::size_t channel = 0;
+  std::vector<kernels::LevelGrid> grids;
+  bool any_flat = false;
+  for (std::size_t channel = 0; channel < config_.channels; ++channel) {
+    grids.push_back(ReadGrid(payload, channel));
+    any_flat = any_flat || grids.back().step == 0;
+  }
+  std::array<std::uint8_t, kChunk> buffer;
   for (std::size_t at = 0; at < count; at += kChunk) {
-    const std::size_t size = std::min(kChunk, count - at);
-    UnpackCodes(packed, config_.bits, at, std::span(codes).first(size));
-    for (std::size_t i = 0; i < size; ++i) {
-      if (codes[i] > code_max() || (flat[channel] && codes[i] != only[channel])) {
-        return Error{ErrorCode::kMalformed, "value " + std::to_string(at + i) + ": code " +
-                                                std::to_string(codes[i]) +
-                                                " is not one of its grid"};
+    const auto codes = std::span(buffer).first(std::min(kChunk, count - at));
+    UnpackCodes(packed, config_.bits, at, codes);
+    if (*std::ranges::max_element(codes) > code_max()) {
+      return Error{ErrorCode::kMalformed, "values from " + std::to_string(at) +
+                                              " on: expected codes up to " +
+                                              std::to_string(code_max()) + ", found " +
+                                              std::to_string(*std::ranges::max_element(codes))};
+    }
+    for (std::size_t i = 0; any_flat && i < codes.size(); ++i) {
+      const kernels::LevelGrid& grid = grids[(at + i) % grids.size()];
+      if (grid.step == 0 && codes[i] != grid.zero) {
+        return Error{ErrorCode::kMalformed,
+                     "value " + std::to_string(at + i) + ": a level of a grid without a step"};
       }
-      if (++channel == config_.channels) channel = 0;
     }
   }
-  if (PaddingIsZero(packed, count, config_.bits)) return {};
-  return Error{ErrorCode::kMalformed, "expected zero bits after the last code"};
+  return {};
 }
 
 Result<> Quantize::Check(ByteSpan payload, std::size_t count, const PayloadLimits& limits) const {
@@ -214,22 +221,27 @@ void Quantize::DecodeAdd(ByteSpan payload, std::size_t /*count*/, std::size_t fi
 void Quantize::DecodeAddChannels(ByteSpan payload, std::size_t first, float scale,
                                  std::span<float> out) const {
   const ByteSpan packed = payload.subspan(head_bytes());
+  std::vector<float> steps(config_.channels);
+  std::vector<float> lows(config_.channels);
+  for (std::size_t channel = 0; channel < config_.channels; ++channel) {
+    const kernels::LevelGrid grid = ReadGrid(payload, channel);
+    steps[channel] = grid.step;
+    lows[channel] = grid.low;
+  }
   const std::int32_t zero = ReadGrid(payload, 0).zero;
   std::array<std::uint8_t, kChunk> codes;
-  std::array<float, kChunk> steps;
-  std::array<float, kChunk> lows;
-  std::size_t channel = first % config_.channels;
   for (std::size_t at = 0; at < out.size(); at += kChunk) {
     const auto block = out.subspan(at, std::min(kChunk, out.size() - at));
     UnpackCodes(packed, config_.bits, first + at, std::span(codes).first(block.size()));
-    for (std::size_t i = 0; i < block.size(); ++i) {
-      const kernels::LevelGrid grid = ReadGrid(payload, channel);
-      steps[i] = grid.step;
-      lows[i] = grid.low;
-      if (++channel == config_.channels) channel = 0;
+    std::size_t channel = (first + at) % config_.channels;
+    for (std::size_t done = 0; done < block.size(); channel = 0) {
+      const std::size_t run = std::min(config_.channels - channel, block.size() - done);
+      kernels::AddLevelsOnGrids(std::as_bytes(std::span(codes)).subspan(done, run),
+                                std::span(steps).subspan(channel, run),
+                                std::span(lows).subspan(channel, run), zero, scale,
+                                block.subspan(done, run));
+      done += run;
     }
-    kernels::AddLevelsOnGrids(std::as_bytes(std::span(codes)).first(block.size()), steps, lows,
-                              zero, scale, block);
   }
 }
 

@@ -1,5 +1,7 @@
 #include "fl/compression/codecs/raw.h"
 
+#include <algorithm>
+#include <bit>
 #include <cmath>
 #include <cstring>
 #include <string>
@@ -17,6 +19,16 @@ void Raw::Encode(std::span<const float> values, RngStream& /*rng*/, ByteWriter& 
 }
 
 Result<> Raw::Check(ByteSpan payload, std::size_t count, const PayloadLimits& limits) const {
+  // Magnitudes order as their bits do, with infinity and NaN above all numbers: one comparison
+  // finds what is wrong.
+  const auto limit = std::bit_cast<std::uint32_t>(limits.magnitude_max);
+  std::uint32_t largest = 0;
+  for (std::size_t i = 0; i < count; ++i) {
+    std::uint32_t bits = 0;
+    std::memcpy(&bits, payload.data() + i * sizeof(bits), sizeof(bits));
+    largest = std::max(largest, bits & 0x7FFFFFFFU);
+  }
+  if (largest <= std::min(limit, 0x7F7FFFFFU)) return {};
   for (std::size_t i = 0; i < count; ++i) {
     float value = 0;
     std::memcpy(&value, payload.data() + i * sizeof(float), sizeof(float));

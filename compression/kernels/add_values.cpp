@@ -78,6 +78,22 @@ std::size_t AddLevelsVectors(const std::uint8_t* codes, const LevelGrid& grid, f
   });
 }
 
+std::size_t AddLevelsOnGridsVectors(const std::uint8_t* codes, const float* steps,
+                                    const float* lows, std::int32_t zero, float scale,
+                                    std::span<float> out) {
+  const FloatTag d;
+  const hn::RebindToSigned<FloatTag> di;
+  const hn::Rebind<std::uint8_t, FloatTag> d8;
+  const auto zeros = hn::Set(di, zero);
+  const auto factor = hn::Set(d, scale);
+  return ForVectors(out.size(), [&](std::size_t i) HWY_ATTR {
+    const auto level =
+        hn::ConvertTo(d, hn::Sub(hn::PromoteTo(di, hn::LoadU(d8, codes + i)), zeros));
+    AddScaled(hn::Add(hn::Mul(level, hn::LoadU(d, steps + i)), hn::LoadU(d, lows + i)), factor,
+              out.data() + i);
+  });
+}
+
 // Sixteen bytes at a time are 32 codes: low and high nibbles, interleaved.
 std::size_t UnpackNibblesVectors(const std::uint8_t* packed, std::uint8_t* out, std::size_t count) {
 #if HWY_TARGET == HWY_SCALAR
@@ -124,6 +140,7 @@ namespace {
 HWY_EXPORT(AddFloatsVectors);
 HWY_EXPORT(AddHalvesVectors);
 HWY_EXPORT(AddLevelsVectors);
+HWY_EXPORT(AddLevelsOnGridsVectors);
 HWY_EXPORT(UnpackNibblesVectors);
 HWY_EXPORT(AddFactorRowVectors);
 
@@ -191,12 +208,23 @@ void UnpackNibbles(ByteSpan packed, std::span<std::uint8_t> out) {
   UnpackNibblesReference(packed.subspan(done / 2), out.subspan(done));
 }
 
-void AddLevelsOnGrids(ByteSpan codes, std::span<const float> steps, std::span<const float> lows,
-                      std::int32_t zero, float scale, std::span<float> out) {
+void AddLevelsOnGridsReference(ByteSpan codes, std::span<const float> steps,
+                               std::span<const float> lows, std::int32_t zero, float scale,
+                               std::span<float> out) {
   for (std::size_t i = 0; i < out.size(); ++i) {
     const auto level = static_cast<float>(std::to_integer<std::int32_t>(codes[i]) - zero);
     out[i] += scale * (level * steps[i] + lows[i]);
   }
+}
+
+void AddLevelsOnGrids(ByteSpan codes, std::span<const float> steps, std::span<const float> lows,
+                      std::int32_t zero, float scale, std::span<float> out) {
+  FL_CHECK(codes.size() == out.size() && steps.size() == out.size() && lows.size() == out.size(),
+           "one of each for each place");
+  const std::size_t done = HWY_DYNAMIC_DISPATCH(AddLevelsOnGridsVectors)(
+      Address(codes), steps.data(), lows.data(), zero, scale, out);
+  AddLevelsOnGridsReference(codes.subspan(done), steps.subspan(done), lows.subspan(done), zero,
+                            scale, out.subspan(done));
 }
 
 void AddFactorRowReference(std::span<const float> left, std::span<const float> right,

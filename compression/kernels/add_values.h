@@ -35,6 +35,9 @@ void UnpackNibblesReference(ByteSpan packed, std::span<std::uint8_t> out);
 // A grid of its own for each value: steps and lows as long as out.
 void AddLevelsOnGrids(ByteSpan codes, std::span<const float> steps, std::span<const float> lows,
                       std::int32_t zero, float scale, std::span<float> out);
+void AddLevelsOnGridsReference(ByteSpan codes, std::span<const float> steps,
+                               std::span<const float> lows, std::int32_t zero, float scale,
+                               std::span<float> out);
 
 // out[j] += scale * (sum over k, in order, of left[k] * right[k * stride + j]): a piece of one row
 // of a product of factors.

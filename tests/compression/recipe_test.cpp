@@ -109,6 +109,10 @@ TEST_CASE("BuildCodec: an impossible chain is refused with its reason") {
   }
 }
 
+TEST_CASE("BuildCodec: a recipe without stages is refused") {
+  CHECK(testing::CodeOf(BuildCodec(Recipe(), Shape{4})) == ErrorCode::kInvalidArgument);
+}
+
 TEST_CASE("BuildCodec: vectors have neither rank nor channels") {
   CHECK(Build("low_rank 2", {32}).error().message.find("found a vector of 32 values") !=
         std::string::npos);

@@ -75,6 +75,21 @@ TEST_CASE("AddLevels: every instruction set gives the reference's bits") {
   });
 }
 
+TEST_CASE("AddLevelsOnGrids: every instruction set gives the reference's bits") {
+  ForTargetsAndLengths([](std::size_t length) {
+    const Bytes codes = RandomBytes(length);
+    std::vector<float> steps(length);
+    std::vector<float> lows(length);
+    RngStream(8).FillNormal(steps);
+    RngStream(9).FillNormal(lows);
+    std::vector<float> out = Start(length);
+    std::vector<float> expected = out;
+    AddLevelsOnGrids(codes, steps, lows, 7, 0.7F, out);
+    AddLevelsOnGridsReference(codes, steps, lows, 7, 0.7F, expected);
+    CHECK(out == expected);
+  });
+}
+
 TEST_CASE("UnpackNibbles: every instruction set gives the reference's bits") {
   ForTargetsAndLengths([](std::size_t length) {
     RngStream rng(3);
