@@ -15,6 +15,7 @@ namespace {
 using Json = nlohmann::ordered_json;
 
 constexpr Duration kTimeout = std::chrono::seconds(10);
+constexpr std::size_t kMeasuredLater = 8;  // Rounds.
 constexpr auto kFollowPause = std::chrono::milliseconds(100);
 
 class AdminClient {
@@ -152,8 +153,9 @@ Result<> FollowRounds(const AdminOptions& options, std::ostream& out) {
     for (; shown < rounds.size(); ++shown) {
       const Json& round = rounds[shown];
       const bool published = round["state"] == "published";
-      // The measurement of a version comes a moment after its publication.
-      const bool measured = !round["accuracy"].is_null() || shown + 1 < rounds.size() || over;
+      // The measurement of a version comes a moment after its publication, or never.
+      const bool measured =
+          !round["accuracy"].is_null() || shown + kMeasuredLater < rounds.size() || over;
       if (round["state"] != "abandoned" && !(published && measured)) break;
       if (published) out << RoundLine(round, report["totals"]).dump() << std::endl;
     }

@@ -7,6 +7,9 @@
 namespace fl::server {
 namespace {
 
+// How many versions the evaluation may lie behind the newest one before some go without.
+constexpr std::uint64_t kEvaluationsBehindMax = 16;
+
 // Consecutive abandoned rounds that are worth an event of their own.
 constexpr std::uint64_t kAbandonedAlarm = 3;
 
@@ -233,7 +236,11 @@ Result<> Batch::DropOldBlobs() {
     const bool kept_again = std::ranges::any_of(models, [&](const ModelRow& other) {
       return other.version >= oldest && other.digest == model.digest;
     });
-    if (model.version < oldest && !kept_again) FL_TRY_OK(transaction_.DropBlob(model.digest));
+    const bool awaits_evaluation = options_.evaluates && !model.loss &&
+                                   model.version + kEvaluationsBehindMax > federation_.version;
+    if (model.version < oldest && !kept_again && !awaits_evaluation) {
+      FL_TRY_OK(transaction_.DropBlob(model.digest));
+    }
   }
   FL_TRY(const std::vector<ChangeRow> changes, transaction_.Changes(plan_.name()));
   for (const ChangeRow& change : changes) {
@@ -263,10 +270,13 @@ Result<> Batch::ListCommands(ServerOutput& output) {
     output.commands.emplace_back(StartFold{round_->number});
   }
   bool evaluated = true;
-  if (options_.evaluates && federation_.version > 0) {
-    FL_TRY(const auto model, transaction_.FindModel(plan_.name(), federation_.version));
-    evaluated = model && model->loss.has_value();
-    if (!evaluated) output.commands.emplace_back(Evaluate{federation_.version});
+  const std::uint64_t newest = options_.evaluates ? federation_.version : 0;
+  const std::uint64_t skipped = newest > kEvaluationsBehindMax ? newest - kEvaluationsBehindMax : 0;
+  for (std::uint64_t version = skipped + 1; version <= newest; ++version) {
+    FL_TRY(const auto model, transaction_.FindModel(plan_.name(), version));
+    if (!model || model->loss) continue;
+    evaluated = false;
+    output.commands.emplace_back(Evaluate{version});
   }
   if (federation_.state != FederationState::kDone &&
       federation_.state != FederationState::kStopped) {

@@ -122,8 +122,7 @@ void ServerCore::DropRepeatedCommands(ServerOutput& output) {
     if (const auto* fold = std::get_if<StartFold>(&command)) {
       return std::exchange(fold_started_, fold->round) == fold->round;
     }
-    const auto& evaluate = std::get<Evaluate>(command);
-    return std::exchange(evaluation_started_, evaluate.version) == evaluate.version;
+    return !evaluations_started_.insert(std::get<Evaluate>(command).version).second;
   });
 }
 

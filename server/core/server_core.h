@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <set>
 #include <span>
 #include <string>
 #include <variant>
@@ -106,7 +107,7 @@ class ServerCore {
   ServerOptions options_;
   std::optional<std::uint64_t>
       fold_started_;  // Hints: a core that lost them gives the command again.
-  std::optional<std::uint64_t> evaluation_started_;
+  std::set<std::uint64_t> evaluations_started_;
 };
 
 }  // namespace fl::server

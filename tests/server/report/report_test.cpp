@@ -47,6 +47,22 @@ TEST_CASE("The report: shows the server's own evaluation where there is one") {
   CHECK(report.rounds[0].loss == 0.25);
 }
 
+TEST_CASE("The core: asks for the evaluation of each version once") {
+  Server server(MakePlan(PlanText("count = 3\ngoal = 1")));
+  PlayAll(server, {"device-0"});
+  const auto core =
+      Get(ServerCore::Create(server.storage(), server.shared_plan(), server.now(), {true}));
+  const std::vector<ServerEvent> tick = {TimerFired{}};
+  const ServerOutput first = core->Handle(tick, server.now());
+  REQUIRE(first.commands.size() == 3);
+  for (std::size_t i = 0; i < 3; ++i) CHECK(std::get<Evaluate>(first.commands[i]).version == i + 1);
+  CHECK_FALSE(first.done);
+  CHECK(core->Handle(tick, server.now()).commands.empty());
+  const std::vector<ServerEvent> evaluated = {Evaluated{1, 0.5, 0.5}, Evaluated{2, 0.4, 0.6},
+                                              Evaluated{3, 0.3, 0.7}};
+  CHECK(core->Handle(evaluated, server.now()).done);
+}
+
 TEST_CASE("The bytes of a request: count heads and bodies of both ways once") {
   Server server(MakePlan(PlanText("count = 1\npopulation_min = 2\ngoal = 2")));
   const net::Request request = CheckInOf(true);

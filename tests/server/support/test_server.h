@@ -86,6 +86,7 @@ class Server {
   TimePoint wake_at() const { return wake_at_; }
   Storage& storage() { return *storage_; }
   const FederationPlan& plan() const { return *plan_; }
+  const std::shared_ptr<const FederationPlan>& shared_plan() const { return plan_; }
   ServerCore& core() { return *core_; }
 
   FederationRow federation() {
