@@ -47,7 +47,7 @@ struct Call {
   std::optional<std::uint64_t> seed;
   std::string record_updates;
   std::string out;
-  std::string log_level = "warning";
+  std::string log_level = "error";
   bool json = false;
 };
 
@@ -129,7 +129,7 @@ Result<> Finish(Simulation& simulation, const Call& call) {
 
 int Play(const Call& call, std::shared_ptr<const CheckedPlan> plan, FederationData data) {
   SystemClock clock;
-  const Logger log(ParseLogLevel(call.log_level).value_or(LogLevel::kWarning));
+  const Logger log(ParseLogLevel(call.log_level).value_or(LogLevel::kError));
   const std::uint64_t rounds = plan->plan.rounds.count;
   Result<std::unique_ptr<Simulation>> simulation =
       Simulation::Create(std::move(plan), std::move(data), {call.threads, call.record_updates},
@@ -192,6 +192,9 @@ int RunCommandLine(int argc, const char* const* argv) {
   app.set_version_flag("--version", "fl-sim " FL_VERSION);
   app.footer(kExample + std::string(data::SourceHelp()));
   app.require_subcommand(1);
+  app.failure_message([](const CLI::App*, const CLI::Error& error) {
+    return "fl-sim: " + std::string(error.what()) + "; see fl-sim --help\n";
+  });
   CLI::App& run =
       *app.add_subcommand("run", "Play the plan; writes OUT/report.json and OUT/model.safetensors");
   AddPlan(run, call);

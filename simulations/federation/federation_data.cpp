@@ -3,10 +3,10 @@
 #include <algorithm>
 #include <string>
 
-#include "fl/client/train/plan_data.h"
 #include "fl/common/base/file.h"
 #include "fl/common/data/sample_file.h"
 #include "fl/common/data/source.h"
+#include "fl/compression/samples/plan_samples.h"
 #include "fl/simulations/population/population.h"
 
 namespace fl::sim {
@@ -57,7 +57,7 @@ Result<FederationData> LoadFederationData(const CheckedPlan& plan, const Roots& 
     return Error{ErrorCode::kInvalidArgument,
                  "simulation.data: expected a source of samples for the devices, found none"};
   }
-  FL_TRY(const data::SourceOptions options, client::MakeSourceOptions(plan));
+  FL_TRY(const data::SourceOptions options, SourceOptionsOf(plan));
   FederationData data;
   FL_TRY(data.training, Open(config.data, options, roots));
   FL_TRY(const SampleFacts facts, FactsOf(plan, *data.training, roots));

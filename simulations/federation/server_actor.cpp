@@ -5,8 +5,8 @@
 #include <string>
 #include <utility>
 
-#include "fl/client/train/evaluate_model.h"
 #include "fl/common/data/subset.h"
+#include "fl/compression/samples/evaluate_model.h"
 #include "fl/server/core/admit.h"
 #include "fl/server/core/request.h"
 #include "fl/server/core/run_fold.h"
@@ -54,7 +54,7 @@ Result<server::Evaluated> Measure(const server::FederationPlan& plan, const Name
                                   std::uint64_t version,
                                   std::shared_ptr<const data::Dataset> dataset) {
   FL_TRY(const nn::Evaluation evaluation,
-         client::EvaluateModel(plan.graph(), model, data::Subset(std::move(dataset))));
+         EvaluateModel(plan.graph(), model.values, data::Subset(std::move(dataset))));
   return server::Evaluated{version, evaluation.loss, evaluation.accuracy};
 }
 

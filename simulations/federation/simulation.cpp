@@ -4,6 +4,7 @@
 #include <string>
 #include <utility>
 
+#include "fl/compression/samples/plan_samples.h"
 #include "fl/simulations/population/population.h"
 
 namespace fl::sim {
@@ -25,8 +26,8 @@ Result<std::unique_ptr<Simulation>> Simulation::Create(std::shared_ptr<const Che
                                                        FederationData data,
                                                        SimulationOptions options,
                                                        Services services) {
-  FL_TRY_OK(client::CheckFits(*data.training, plan->graph));
-  if (data.evaluation != nullptr) FL_TRY_OK(client::CheckFits(*data.evaluation, plan->graph));
+  FL_TRY_OK(CheckFits(*data.training, plan->graph));
+  if (data.evaluation != nullptr) FL_TRY_OK(CheckFits(*data.evaluation, plan->graph));
   std::unique_ptr<Simulation> simulation(
       new Simulation(std::move(data), std::move(options), services));
   Simulation& self = *simulation;
