@@ -47,6 +47,7 @@ Error AtKey(const Plan& plan, const std::string& section, const std::string& key
 
 Result<nn::Graph> BuildModel(const Plan& plan) {
   std::vector<std::string> lines;
+  lines.reserve(plan.model.layers.size());
   for (const LocatedText& layer : plan.model.layers) lines.push_back(layer.text);
   std::size_t failed = 0;
   auto graph = nn::BuildGraph(Shape(plan.model.input), lines, plan.model.loss, &failed);

@@ -7,8 +7,8 @@
 #include "fl/common/random/rng_stream.h"
 
 // The linear algebra of the low-rank codec, on row-major matrices. Every sum runs in double and in
-// a fixed order: the same bits on every machine. Factors are kept as rank rows: left[k * rows + i],
-// right[k * columns + j].
+// a fixed order: the same bits everywhere for the same random numbers. Rows of factors are
+// directions: left[k * rows + i], right[k * columns + j].
 namespace fl::internal {
 
 struct MatrixView {

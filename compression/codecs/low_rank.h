@@ -32,8 +32,8 @@ struct LowRankConfig {
 //
 // level = code - (2^(B-1) - 1), code 2^B - 1 unused. P's levels are its values: V is the
 // least-squares fit to the rounded P, so P's scale is in V. value[i, j] = sum over k, in order, of
-// P[i, k] * V[k, j]. All sums run in a fixed order, so that encoding, too, gives the same bits on
-// every machine.
+// P[i, k] * V[k, j]. All sums run in a fixed order: decoding gives the same bits
+// everywhere, encoding wherever RngStream::Normal does.
 class LowRank final : public Codec {
  public:
   // The shape has at least two axes.

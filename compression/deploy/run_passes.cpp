@@ -95,6 +95,9 @@ Result<> RunPtqStatic(const PtqStaticConfig& config, const PassInputs& inputs, W
 }
 
 Result<> RunVerify(const PassInputs& inputs, const Work& work, DeployReport& report) {
+  if (!work.quantized) {
+    return Error{ErrorCode::kInvalidArgument, "verify: expected ptq_static before it"};
+  }
   Measured& measured = report.measured;
   FL_TRY(measured.teacher_accuracy,
          Accuracy(inputs.teacher.graph, inputs.teacher.parameters, inputs.verification));

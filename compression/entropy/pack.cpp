@@ -39,6 +39,10 @@ void PackCodes(std::span<const std::uint8_t> codes, unsigned width, ByteWriter& 
 }
 
 void UnpackCodes(ByteSpan packed, unsigned width, std::size_t first, std::span<std::uint8_t> out) {
+  if (width == 8) {
+    if (!out.empty()) std::memcpy(out.data(), packed.data() + first, out.size());
+    return;
+  }
   std::size_t i = 0;
   for (; i < out.size() && (first + i) % kGroup != 0; ++i)
     out[i] = CodeAt(packed, width, first + i);

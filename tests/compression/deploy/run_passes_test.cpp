@@ -162,6 +162,9 @@ TEST_CASE("RunPasses: inputs that cannot be worked with are errors") {
   Bench none;
   none.passes.clear();
   CHECK(testing::CodeOf(none.Run()) == ErrorCode::kInvalidArgument);
+  Bench unordered;
+  unordered.passes = {{"verify", {}, VerifyConfig{}}};
+  CHECK(testing::CodeOf(unordered.Run()) == ErrorCode::kInvalidArgument);
   Bench unverified;
   unverified.verification = data::Subset(unverified.training.shared_dataset(), {});
   CHECK(testing::CodeOf(unverified.Run()) == ErrorCode::kInvalidArgument);
