@@ -99,6 +99,9 @@ int RunProgram(int argc, char** argv) {
       "  fl-client predict --state state --data test.csv --count 3\n");
   app.set_config("--config", "", "TOML file with the options of `run` under [run]");
   app.require_subcommand(1);
+  app.failure_message([](const CLI::App*, const CLI::Error& error) {
+    return "fl-client: " + std::string(error.what()) + "; see fl-client --help\n";
+  });
   Calls calls;
   Result<> outcome;
   AddRun(app, calls)->final_callback([&] { outcome = RunWith(calls); });

@@ -9,6 +9,7 @@
 #include "fl/client/state/file_content_cache.h"
 #include "fl/common/base/guarded.h"
 #include "fl/common/crypto/certificate.h"
+#include "fl/common/data/source.h"
 
 namespace fl::client {
 namespace {
@@ -33,12 +34,22 @@ Result<Address> ParseAddress(const std::string& text) {
   return Error{ErrorCode::kInvalidArgument, "--server: expected HOST:PORT, found " + text};
 }
 
+// A missing file is reported at the start; whether the data fit is known with the first plan.
+Result<> CheckDataExist(const std::string& source) {
+  const auto dataset = data::OpenSource(source, {});
+  if (!dataset && dataset.error().code == ErrorCode::kNotFound) {
+    return dataset.error().At("--data");
+  }
+  return {};
+}
+
 }  // namespace
 
 Result<> RunDevice(const RunCall& call) {
   FL_TRY(const Address address, ParseAddress(call.server));
   FL_TRY(const net::TlsFiles tls, net::LoadTlsFiles(call.pki, net::TlsSide::kClient));
   FL_TRY(const crypto::CertificateInfo certificate, crypto::ReadCertificate(tls.certificate));
+  FL_TRY_OK(CheckDataExist(call.data));
   FL_TRY(DeviceFolder folder, DeviceFolder::Open(call.state));
 
   // Before the connection, whose threads then leave the signals to the listener.

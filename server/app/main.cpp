@@ -29,6 +29,7 @@ int ExitStatus(ErrorCode code) {
   switch (code) {
     case ErrorCode::kInvalidArgument:
     case ErrorCode::kMalformed:
+    case ErrorCode::kNotFound:
     case ErrorCode::kUnsupported:
       return kWrongCall;
     default:
@@ -102,6 +103,9 @@ int Main(int argc, char** argv) {
   app.footer(kExample);
   app.set_version_flag("--version", FL_VERSION);
   app.require_subcommand(1);
+  app.failure_message([](const CLI::App*, const CLI::Error& error) {
+    return "fl-server: " + std::string(error.what()) + "; see fl-server --help\n";
+  });
   AddRun(app, line);
   AddAdmin(app, "status", "Where the federation stands", line)
       ->add_flag(

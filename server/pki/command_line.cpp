@@ -228,6 +228,9 @@ int RunCommandLine(int argc, const char* const* argv) {
   app.set_version_flag("--version", "fl-pki " FL_VERSION);
   app.footer(kExample);
   app.require_subcommand(1);
+  app.failure_message([](const CLI::App*, const CLI::Error& error) {
+    return "fl-pki: " + std::string(error.what()) + "; see fl-pki --help\n";
+  });
   try {
     DeclareCommands(app, options, command);
     app.parse(argc, argv);
