@@ -95,6 +95,8 @@ std::vector<std::string> Fleet::DeviceCall(std::size_t index) const {
   return {Program("fl-client"),
           "run",
           "--until-done",
+          "--log-level",
+          "info",
           "--server",
           address_,
           "--pki",
