@@ -30,7 +30,8 @@ function(fl_module name)
   endif()
   install(TARGETS fl_${name} EXPORT fl-targets
     ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR}
-    FILE_SET HEADERS DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/fl)
+    FILE_SET HEADERS DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/fl
+    INCLUDES DESTINATION ${CMAKE_INSTALL_INCLUDEDIR})
 endfunction()
 
 # fl_program(NAME SOURCES ... DEPENDS ...): an installed program.

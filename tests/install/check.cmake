@@ -1,0 +1,36 @@
+cmake_minimum_required(VERSION 3.25)
+# Installs a build into a folder of its own, builds a project outside of the tree against it, and runs that and the installed
+# programs. Called as  cmake -DBUILD=... -DSOURCE=... -DCOMPILER=... -P check.cmake
+set(work ${BUILD}/tests/install-check)
+file(REMOVE_RECURSE ${work})
+
+function(run)
+  execute_process(COMMAND ${ARGN} RESULT_VARIABLE status OUTPUT_VARIABLE output ERROR_VARIABLE output)
+  if(NOT status EQUAL 0)
+    list(JOIN ARGN " " line)
+    string(LENGTH "${output}" length)
+    if(length GREATER 2000)
+      math(EXPR start "${length} - 2000")
+      string(SUBSTRING "${output}" ${start} -1 output)
+    endif()
+    message(FATAL_ERROR "${line}: status ${status}\n${output}")
+  endif()
+  set(output "${output}" PARENT_SCOPE)
+endfunction()
+
+run(${CMAKE_COMMAND} --install ${BUILD} --prefix ${work}/prefix)
+foreach(file IN ITEMS bin/fl-server bin/fl-client bin/fl-sim bin/fl-pki share/fl/configs/quickstart.toml)
+  if(NOT EXISTS ${work}/prefix/${file})
+    message(FATAL_ERROR "expected ${file} to be installed")
+  endif()
+endforeach()
+run(${work}/prefix/bin/fl-server --version)
+
+run(${CMAKE_COMMAND} -G Ninja -S ${SOURCE}/project -B ${work}/build -DCMAKE_PREFIX_PATH=${work}/prefix
+  -DCMAKE_CXX_COMPILER=${COMPILER})
+run(${CMAKE_COMMAND} --build ${work}/build)
+run(${work}/build/outside)
+if(NOT output STREQUAL "10 parameters\n")
+  message(FATAL_ERROR "expected 10 parameters, found ${output}")
+endif()
+file(REMOVE_RECURSE ${work})
