@@ -4,7 +4,7 @@
 
 #include "fl/client/app/activity_line.h"
 #include "fl/client/deploy/installed_store.h"
-#include "fl/client/train/plan_data.h"
+#include "fl/compression/samples/plan_samples.h"
 
 namespace fl::client {
 
@@ -83,7 +83,7 @@ Result<> DeviceShell::Do(Finished command) {
 Result<std::shared_ptr<const LocalData>> DeviceShell::DataFor(
     const std::shared_ptr<const CheckedPlan>& plan) {
   if (data_plan_ == plan) return data_;
-  FL_TRY(std::shared_ptr<const data::Dataset> dataset, OpenLocalData(data_source_, *plan));
+  FL_TRY(std::shared_ptr<const data::Dataset> dataset, OpenSamples(data_source_, *plan));
   data_ = std::make_shared<const LocalData>(
       SplitLocalData(data::Subset(std::move(dataset)), plan->plan, core_.state().client));
   data_plan_ = plan;

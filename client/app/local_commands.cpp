@@ -11,7 +11,7 @@
 #include "fl/client/deploy/local_model.h"
 #include "fl/client/state/device_folder.h"
 #include "fl/client/state/file_content_cache.h"
-#include "fl/client/train/plan_data.h"
+#include "fl/compression/samples/plan_samples.h"
 
 namespace fl::client {
 namespace {
@@ -45,7 +45,7 @@ Result<LocalModel> LoadInstalled(const std::string& state) {
 Result<std::shared_ptr<const data::Dataset>> OpenPicture(const std::string& path,
                                                          const CheckedPlan& plan) {
   FL_TRY(const Bytes bytes, ReadFile(path, kPictureBytesMax));
-  FL_TRY(const data::SourceOptions options, MakeSourceOptions(plan));
+  FL_TRY(const data::SourceOptions options, SourceOptionsOf(plan));
   auto samples = ParsePgm(bytes, options.classes);
   if (!samples) return samples.error().At(path);
   FL_TRY(data::Dataset dataset, data::Dataset::Create(*std::move(samples), options.normalization));
@@ -154,7 +154,7 @@ Result<> Predict(const PredictCall& call) {
     FL_TRY_OK(printer.Print(path, *picture, 0, false));
   }
   if (!call.data.empty()) {
-    FL_TRY(const auto dataset, OpenLocalData(call.data, *plan));
+    FL_TRY(const auto dataset, OpenSamples(call.data, *plan));
     for (std::size_t i = 0; i < std::min(call.count, dataset->count()); ++i) {
       FL_TRY_OK(printer.Print("sample " + std::to_string(i), *dataset, i, true));
     }

@@ -9,6 +9,7 @@
 #include "fl/common/nn/model_file.h"
 #include "fl/common/wire/update.h"
 #include "fl/compression/deploy/run_passes.h"
+#include "fl/compression/samples/plan_samples.h"
 
 namespace fl::client {
 namespace {

@@ -24,22 +24,4 @@ LocalData SplitLocalData(const data::Subset& samples, const Plan& plan, std::str
   return {std::move(training), std::move(holdout), std::move(first), std::move(rest)};
 }
 
-Result<> CheckFits(const data::Dataset& dataset, const nn::Graph& graph) {
-  if (dataset.features() != graph.input_shape().count()) {
-    return Error{ErrorCode::kShapeMismatch, "data: expected samples of " +
-                                                graph.input_shape().ToText() + ", found " +
-                                                dataset.shape().ToText()};
-  }
-  const std::size_t outputs = graph.output_shape().count();
-  if (graph.loss == nn::LossKind::kMeanSquaredError) {
-    if (dataset.classes() == 0 && outputs == 1) return {};
-    return Error{ErrorCode::kShapeMismatch,
-                 "data: expected one number to predict a sample, as the plan's model does"};
-  }
-  if (dataset.classes() > 0 && dataset.classes() <= outputs) return {};
-  return Error{ErrorCode::kShapeMismatch, "data: expected labels of at most " +
-                                              std::to_string(outputs) + " classes, found " +
-                                              std::to_string(dataset.classes())};
-}
-
 }  // namespace fl::client

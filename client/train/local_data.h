@@ -4,7 +4,6 @@
 
 #include "fl/common/config/plan.h"
 #include "fl/common/data/subset.h"
-#include "fl/common/nn/graph.h"
 
 namespace fl::client {
 
@@ -20,8 +19,5 @@ struct LocalData {
 
 // The same samples, plan and name give the same parts; plan.data.holdout is the share held out.
 LocalData SplitLocalData(const data::Subset& samples, const Plan& plan, std::string_view client);
-
-// kShapeMismatch unless the samples are what the graph takes and their labels what its loss needs.
-Result<> CheckFits(const data::Dataset& dataset, const nn::Graph& graph);
 
 }  // namespace fl::client

@@ -30,7 +30,7 @@ class Trainer {
 
   // Epoch e goes over the samples in the order that rng.Child("epoch", e) shuffles them to. Same
   // model, samples and stream: same bits on one machine and build. The samples fit the graph
-  // (CheckFits). kInvalidArgument when there are none, kNotFinite when the model diverged.
+  // (fl::CheckFits). kInvalidArgument when there are none, kNotFinite when the model diverged.
   Result<LocalDelta> Train(const NamedTensors& model, const data::Subset& samples,
                            const RngStream& rng) const;
 

@@ -6,10 +6,11 @@
 
 #include "fl/client/privacy/clip_and_noise.h"
 #include "fl/client/state/error_feedback.h"
-#include "fl/client/train/evaluate_model.h"
 #include "fl/client/train/report_streams.h"
 #include "fl/client/train/trainer.h"
 #include "fl/common/wire/update.h"
+#include "fl/compression/samples/evaluate_model.h"
+#include "fl/compression/samples/plan_samples.h"
 
 namespace fl::client {
 namespace {
@@ -19,7 +20,8 @@ float OrNothing(double value) {
 }
 
 Result<TrainingMetrics> MeasureReceived(const TrainingJob& job, const LocalData& data) {
-  FL_TRY(const nn::Evaluation before, EvaluateModel(job.plan->graph, *job.model, data.holdout));
+  FL_TRY(const nn::Evaluation before,
+         EvaluateModel(job.plan->graph, job.model->values, data.holdout));
   TrainingMetrics metrics;
   metrics.loss_before = OrNothing(before.loss);
   metrics.accuracy_before = OrNothing(before.accuracy);

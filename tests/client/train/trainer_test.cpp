@@ -4,10 +4,10 @@
 
 #include <doctest/doctest.h>
 
-#include "fl/client/train/evaluate_model.h"
 #include "fl/client/train/training_job.h"
 #include "fl/common/nn/initialize.h"
 #include "fl/common/wire/update.h"
+#include "fl/compression/samples/evaluate_model.h"
 #include "fl/tests/client/fake_federation.h"
 #include "fl/tests/support/result.h"
 
@@ -62,8 +62,9 @@ TEST_CASE("Trainer: the delta makes the model better") {
   for (std::size_t i = 0; i < after.values.size(); ++i) {
     after.values[i] += local.delta.values[i];
   }
-  const double before = Get(EvaluateModel(bench.plan->graph, bench.model, bench.data.holdout)).loss;
-  CHECK(Get(EvaluateModel(bench.plan->graph, after, bench.data.holdout)).loss < before);
+  const double before =
+      Get(EvaluateModel(bench.plan->graph, bench.model.values, bench.data.holdout)).loss;
+  CHECK(Get(EvaluateModel(bench.plan->graph, after.values, bench.data.holdout)).loss < before);
 }
 
 TEST_CASE("Trainer: the learning rate decays from round to round") {
