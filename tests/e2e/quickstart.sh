@@ -40,31 +40,51 @@ finishes() {
   grep -qxF -- "$header" README.md || fail "README.md shows another table than '$header'"
 }
 
-stops() {
-  local delay signal status
-  set -- 0.05 INT 0.3 TERM 0.8 INT 1.5 TERM 2.5 INT
-  while [ $# -gt 0 ]; do
-    delay=$1 signal=$2
-    shift 2
-    # A shell starts its background jobs deaf to SIGINT; a terminal does not.
-    env --default-signal=INT scripts/quickstart --build "$build" --state "$state" >"$work/output" 2>&1 &
-    local pid=$!
-    sleep "$delay"
-    kill -"$signal" "$pid" 2>/dev/null || break
-    status=0
-    wait "$pid" || status=$?
-    # It may have been done just before.
-    [ "$status" != 0 ] || continue
-    nothing_runs || fail "$signal after $delay s: something keeps running"
-    [ ! -e "$state" ] || fail "$signal after $delay s: $state is still there (status $status)"
+# A shell's background commands ignore SIGINT, which no trap can undo: the quickstart gets it back.
+start() {
+  env --default-signal=INT,QUIT scripts/quickstart --build "$build" --state "$state" >"$work/output" 2>&1 &
+  pid=$!
+}
+
+# interrupt SIGNAL WHEN STATUS: what it must end with, and leave behind.
+interrupt() {
+  local status=0
+  kill -"$1" "$pid" || fail "$1 $2: it had ended before"
+  wait "$pid" || status=$?
+  [ "$status" = "$3" ] || fail "$1 $2: status $status, expected $3"
+  nothing_runs || fail "$1 $2: something keeps running"
+  [ "$1" = KILL ] || [ ! -e "$state" ] || fail "$1 $2: $state is still there"
+}
+
+await_first_round() {
+  local tries=0
+  until grep -q '^ *1 *10/10' "$work/output"; do
+    tries=$((tries + 1))
+    [ $tries -lt 1200 ] || fail "no first round within a minute"
+    sleep 0.05
   done
+}
+
+stops() {
+  local delay
+  for delay in 0.05 0.3 0.8; do
+    start
+    sleep "$delay"
+    interrupt INT "after $delay s" 130
+    start
+    sleep "$delay"
+    interrupt TERM "after $delay s" 143
+  done
+  start
+  await_first_round
+  interrupt INT "after the first round" 130
+  start
+  await_first_round
+  interrupt TERM "after the first round" 143
   # Even when it gets no chance to clean up.
-  scripts/quickstart --build "$build" --state "$state" >"$work/output" 2>&1 &
-  local pid=$!
-  sleep 1
-  kill -KILL "$pid"
-  wait "$pid" 2>/dev/null || true
-  nothing_runs || fail "killed: something keeps running"
+  start
+  await_first_round
+  interrupt KILL "after the first round" 137 2>"$work/killed"
 }
 
 case $what in
