@@ -26,13 +26,13 @@ Result<> DeviceShell::Do(SaveState) {
   return tools_.folder.Save(core_.state());
 }
 
-Result<> DeviceShell::Do(SendRequest command) {
+Result<> DeviceShell::Do(const SendRequest& command) {
   auto answer = tools_.http.Exchange(command.request, command.timeout);
   next_ = ReplyArrived{std::move(answer)};
   return {};
 }
 
-Result<> DeviceShell::Do(StartTraining command) {
+Result<> DeviceShell::Do(const StartTraining& command) {
   auto data = DataFor(command.job.plan);
   next_ = data ? TrainingDone{RunTraining(command.job, **data, tools_.stop.requested())}
                : TrainingDone{data.error()};
@@ -50,7 +50,7 @@ Result<> DeviceShell::Do(StartDeployment command) {
   return {};
 }
 
-Result<> DeviceShell::Do(InstallModel command) {
+Result<> DeviceShell::Do(const InstallModel& command) {
   return InstalledStore(DeviceFolder::LocalPath(tools_.folder.path())).Install(command.model_file);
 }
 
@@ -60,7 +60,7 @@ Result<> DeviceShell::Do(WaitUntil command) {
   return {};
 }
 
-Result<> DeviceShell::Do(WriteLog command) {
+Result<> DeviceShell::Do(const WriteLog& command) {
   const DeviceState& state = core_.state();
   tools_.log.Write(command.level, {state.federation, command.round, state.client}, command.message);
   return {};

@@ -35,12 +35,12 @@ class DeviceShell {
 
  private:
   Result<> Do(SaveState command);
-  Result<> Do(SendRequest command);
-  Result<> Do(StartTraining command);
+  Result<> Do(const SendRequest& command);
+  Result<> Do(const StartTraining& command);
   Result<> Do(StartDeployment command);
-  Result<> Do(InstallModel command);
+  Result<> Do(const InstallModel& command);
   Result<> Do(WaitUntil command);
-  Result<> Do(WriteLog command);
+  Result<> Do(const WriteLog& command);
   Result<> Do(RecordActivity command);
   Result<> Do(Finished command);
 

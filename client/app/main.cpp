@@ -1,5 +1,7 @@
 // fl-client: one device of a federation.
 
+#include <cstdio>
+#include <exception>
 #include <functional>
 #include <iostream>
 #include <string>
@@ -129,5 +131,10 @@ int RunProgram(int argc, char** argv) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  return RunProgram(argc, argv);
+  try {
+    return RunProgram(argc, argv);
+  } catch (const std::exception& error) {  // Only what nothing else could catch: no memory, say.
+    std::fprintf(stderr, "fl-client: %s\n", error.what());
+    return 1;
+  }
 }

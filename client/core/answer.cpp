@@ -45,7 +45,7 @@ std::optional<Failure> FindFailure(const Result<net::Response>& answer) {
   return failure;
 }
 
-Failure GarbageAnswer(Error error) {
+Failure GarbageAnswer(const Error& error) {
   return Failure{Failure::Cure::kSendAgain, error.At("the server's answer"), std::nullopt};
 }
 

@@ -32,6 +32,6 @@ struct Failure {
 std::optional<Failure> FindFailure(const Result<net::Response>& answer);
 
 // The failure of a 2xx answer whose body is not what its request calls for.
-Failure GarbageAnswer(Error error);
+Failure GarbageAnswer(const Error& error);
 
 }  // namespace fl::client

@@ -52,7 +52,7 @@ ClientCore::ClientCore(ClientOptions options, DeviceState state, ContentCache& c
 
 std::vector<ClientCommand> ClientCore::OnEvent(ClientEvent event, TimePoint now) {
   now_ = now;
-  std::visit([this](auto&& what) { On(std::move(what)); }, std::move(event));
+  std::visit([this](auto& what) { On(std::move(what)); }, event);
   return std::exchange(commands_, {});
 }
 
@@ -114,7 +114,7 @@ void ClientCore::OnCheckInReply(const Result<net::Response>& reply) {
   next_check_in_ = now_ + DrawInWindow({std::chrono::milliseconds(low),
                                         std::chrono::milliseconds(answer->again_max_ms)},
                                        rng);
-  task_ = std::move(answer->task);
+  task_ = answer->task;
   phase_asked_ = std::move(answer->phase);
   if (answer->done && !task_ && options_.stop_when_done) return Finish({});
   if (task_ || phase_asked_) return Advance();

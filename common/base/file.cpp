@@ -5,7 +5,7 @@
 
 #include <array>
 #include <cerrno>
-#include <cstring>
+#include <system_error>
 #include <utility>
 
 #include <sys/file.h>
@@ -17,8 +17,8 @@ namespace {
 Error SystemError(std::string_view what, const std::filesystem::path& path) {
   const int number = errno;
   const ErrorCode code = number == ENOENT ? ErrorCode::kNotFound : ErrorCode::kIo;
-  return {code, std::string(what) + " " + path.string() + ": " +
-                    std::strerror(number)};  // NOLINT(concurrency-mt-unsafe): glibc's is safe.
+  return {code,
+          std::string(what) + " " + path.string() + ": " + std::generic_category().message(number)};
 }
 
 class Descriptor {

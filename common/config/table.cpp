@@ -99,7 +99,7 @@ struct Table::State {
     return value;
   }
   std::optional<std::string> Text(const toml::node& node, std::string_view key) {
-    const auto value = node.value_exact<std::string>();
+    auto value = node.value_exact<std::string>();
     if (!value) Fail(node, key, "a text in quotes");
     return value;
   }

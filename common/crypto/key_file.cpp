@@ -2,8 +2,8 @@
 
 #include <cerrno>
 #include <cstdio>
-#include <cstring>
 #include <string>
+#include <system_error>
 
 #include <sys/stat.h>
 
@@ -29,7 +29,7 @@ Result<Secret> ReadKeyFile(const std::filesystem::path& path) {
   struct stat status {};
   if (::stat(path.c_str(), &status) != 0) {
     const ErrorCode code = errno == ENOENT ? ErrorCode::kNotFound : ErrorCode::kIo;
-    return Error{code, path.string() + ": " + std::strerror(errno)};
+    return Error{code, path.string() + ": " + std::generic_category().message(errno)};
   }
   if ((status.st_mode & (S_IRWXG | S_IRWXO)) != 0) {
     char mode[8];

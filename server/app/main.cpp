@@ -1,4 +1,6 @@
+#include <cstdio>
 #include <cstdlib>
+#include <exception>
 #include <iostream>
 
 #include <CLI/CLI.hpp>
@@ -132,5 +134,10 @@ int Main(int argc, char** argv) {
 }  // namespace fl::server
 
 int main(int argc, char** argv) {
-  return fl::server::Main(argc, argv);
+  try {
+    return fl::server::Main(argc, argv);
+  } catch (const std::exception& error) {  // Only what nothing else could catch: no memory, say.
+    std::fprintf(stderr, "fl-server: %s\n", error.what());
+    return 1;
+  }
 }
