@@ -7,6 +7,7 @@
 
 #include "fl/common/base/file.h"
 #include "fl/common/net/http.h"
+#include "fl/common/wire/messages.h"
 #include "fl/server/app/run_server.h"
 
 namespace fl::server {
@@ -41,6 +42,8 @@ class AdminClient {
     std::string message = "the server answered with status " + std::to_string(response.status);
     if (json.is_object() && json.contains("error") && json["error"].is_object()) {
       message = json["error"].value("message", message);
+    } else if (const auto refusal = wire::Decode<wire::Refusal>(response.body)) {
+      message = refusal->message;  // As a client is answered: this is no admin's certificate.
     }
     return Error{ErrorCode::kWrongState, host_ + ": " + message};
   }

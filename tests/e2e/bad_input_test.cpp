@@ -131,6 +131,18 @@ TEST_CASE("Bad input: a certificate of another authority is refused on both side
   CHECK(fleet.Status().at("clients") == 0);
 }
 
+TEST_CASE("Bad input: a certificate of another role is refused") {
+  Fleet fleet(DigitsPlan(4));
+  fleet.StartServer();
+  CheckComplaint(Run(fleet, {Program("fl-server"), "status", "--server", fleet.address(), "--pki",
+                             fleet.path("pki/device-0000")}),
+                 kFailed, {"expected an admin's certificate", "spiffe://fl/fleet/device-0000"});
+  CheckComplaint(Run(fleet, With(With(fleet.DeviceCall(0), "--pki", fleet.path("pki/operator")),
+                                 "--log-level", "off")),
+                 kFailed, {"expected a client's certificate", "spiffe://fl/admin/operator"});
+  CHECK(fleet.Status().at("clients") == 0);
+}
+
 TEST_CASE("Bad input: a key that others can read is refused with the remedy") {
   Fleet fleet(DigitsPlan(4));
   fleet.StartServer();
