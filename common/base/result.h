@@ -92,12 +92,12 @@ class [[nodiscard]] Result {
   const T* operator->() const { return &value(); }
   T* operator->() { return &value(); }
 
-#ifdef __clang_analyzer__  // It does not follow std::variant and would take each value for garbage.
-  const T& value() const&;
-  T& value() &;
-  T&& value() &&;
-  const Error& error() const&;
-  Error&& error() &&;
+#ifdef __clang_analyzer__  // It does not follow std::variant: here any address will do.
+  const T& value() const& { return *static_cast<T*>(__builtin_return_address(0)); }
+  T& value() & { return *static_cast<T*>(__builtin_return_address(0)); }
+  T&& value() && { return std::move(*static_cast<T*>(__builtin_return_address(0))); }
+  const Error& error() const& { return *static_cast<Error*>(__builtin_return_address(0)); }
+  Error&& error() && { return std::move(*static_cast<Error*>(__builtin_return_address(0))); }
 #else
   const T& value() const& { return Checked(), std::get<0>(state_); }
   T& value() & { return Checked(), std::get<0>(state_); }
