@@ -13,9 +13,6 @@ find_package(ZLIB REQUIRED)                       # ZLIB::ZLIB
 if(FL_BUILD_TESTS)
   find_package(doctest 2.4 CONFIG REQUIRED)       # doctest::doctest
 endif()
-if(FL_BUILD_BENCHMARKS)
-  find_package(benchmark 1.7 CONFIG REQUIRED)     # benchmark::benchmark
-endif()
 
 # Debian 12's config links the compiled toml++ but forgets the macros that go with it.
 get_target_property(fl_toml_definitions tomlplusplus::tomlplusplus INTERFACE_COMPILE_DEFINITIONS)
