@@ -64,7 +64,7 @@ void ClientCore::On(Started) {
   Send(Stage::kUpload);
 }
 
-void ClientCore::On(ReplyArrived event) {
+void ClientCore::On(const ReplyArrived& event) {
   switch (stage_) {
     case Stage::kCheckIn:
       return OnCheckInReply(event.response);

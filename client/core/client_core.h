@@ -128,7 +128,7 @@ class ClientCore {
   ClientCore(ClientOptions options, DeviceState state, ContentCache& cache);
 
   void On(Started event);
-  void On(ReplyArrived event);
+  void On(const ReplyArrived& event);
   void On(TrainingDone event);
   void On(DeploymentDone event);
   void On(TimerFired event);
