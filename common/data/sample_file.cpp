@@ -21,7 +21,7 @@ std::vector<Out> Convert(const StoredTensor& tensor) {
   for (std::size_t i = 0; i < values.size(); ++i) {
     T value{};
     std::memcpy(&value, tensor.data.data() + i * sizeof(T), sizeof(T));
-    values[i] = static_cast<Out>(value);
+    values[i] = Out{value};
   }
   return values;
 }

@@ -117,8 +117,8 @@ HoldOutSplit SplitHoldOut(const Subset& subset, double share, RngStream rng) {
 Normalization FitStandard(const Subset& subset, FitScope scope) {
   FL_CHECK(!subset.empty(), "a normalization is fitted to samples");
   const std::size_t groups = GroupCount(subset.dataset(), scope);
-  const double values_per_group =
-      static_cast<double>(subset.count() * (subset.dataset().features() / groups));
+  const std::size_t features_per_group = subset.dataset().features() / groups;
+  const auto values_per_group = static_cast<double>(subset.count() * features_per_group);
   std::vector<double> mean(groups);
   std::vector<double> variance(groups);
   ForEachFeature(subset, groups, [&](std::size_t group, double value) { mean[group] += value; });

@@ -91,7 +91,7 @@ class HttpSession::SessionResponder final : public Responder {
   explicit SessionResponder(std::shared_ptr<AnswerSlot> slot) : slot_(std::move(slot)) {}
   SessionResponder(const SessionResponder&) = delete;
   SessionResponder& operator=(const SessionResponder&) = delete;
-  ~SessionResponder() override {
+  ~SessionResponder() override {  // NOLINT(bugprone-exception-escape): out of memory.
     if (slot_ != nullptr) slot_->Put({.status = 503, .headers = {}, .body = {}});
   }
   void Send(Response response) override {
