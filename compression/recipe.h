@@ -9,6 +9,7 @@
 #include "fl/common/config/plan.h"
 #include "fl/common/tensor/tensor.h"
 #include "fl/compression/codec.h"
+#include "fl/compression/stage.h"
 
 namespace fl {
 
@@ -24,13 +25,6 @@ enum class StageId : std::uint8_t {
 // Ids of all stages that this program has, ascending: what a check-in lists.
 std::vector<std::uint8_t> KnownStages();
 
-// A parsed stage: name { argument | key=value }.
-struct Stage {
-  std::string name;
-  std::vector<std::string> arguments;
-  std::vector<std::pair<std::string, std::string>> options;
-  std::size_t column = 0;  // Offset of the name in the recipe's text.
-};
 struct Recipe {
   std::vector<Stage> stages;
 };

@@ -4,6 +4,8 @@
 #include <string>
 
 #include "fl/common/base/check.h"
+#include "fl/compression/codecs/quantize.h"
+#include "fl/compression/codecs/shared_quantize.h"
 
 namespace fl {
 namespace {
@@ -42,6 +44,21 @@ void DenseCodec::DecodeAdd(const ParsedPayload& payload, std::size_t first, floa
                            std::span<float> out) const {
   FL_CHECK(first + out.size() <= count_, "a block of coordinates lies inside its segment");
   values_->DecodeAdd(static_cast<const ParsedDense&>(payload).payload, count_, first, scale, out);
+}
+
+Result<std::unique_ptr<Codec>> BuildDense(const Chain& chain, const Shape& shape,
+                                          std::size_t parameters_offset) {
+  if (chain.values->name == "quantize") {
+    FL_TRY(const QuantizeStage quantize, ReadQuantize(*chain.values));
+    if (quantize.shared) {
+      return std::unique_ptr<Codec>(std::make_unique<SharedQuantize>(
+          SharedQuantizeConfig{quantize.config.bits, quantize.config.stochastic, quantize.range,
+                               parameters_offset},
+          shape.count()));
+    }
+  }
+  FL_TRY(std::unique_ptr<ValueCoder> values, BuildValueCoder(chain.values, shape, false));
+  return std::unique_ptr<Codec>(std::make_unique<DenseCodec>(std::move(values), shape.count()));
 }
 
 }  // namespace fl

@@ -27,4 +27,9 @@ class DenseCodec final : public Codec {
   std::size_t count_;
 };
 
+// The codec that a chain of a value stage alone asks for. `parameters_offset`: where its part of
+// the round's parameters begins.
+Result<std::unique_ptr<Codec>> BuildDense(const Chain& chain, const Shape& shape,
+                                          std::size_t parameters_offset);
+
 }  // namespace fl

@@ -217,4 +217,59 @@ void LowRank::DecodeAdd(const ParsedPayload& payload, std::size_t first, float s
   }
 }
 
+namespace {
+
+Result<LowRankConfig> ReadLowRank(const Stage& stage) {
+  LowRankConfig config;
+  constexpr std::array<std::string_view, 2> kKnown = {"iterations", "basis"};
+  FL_TRY(const StageOptions options, StageOptions::Read(stage, kKnown));
+  const auto rank =
+      stage.arguments.size() == 1 ? ParseNumber<unsigned>(stage.arguments.front()) : std::nullopt;
+  if (!rank || *rank < 1 || *rank > kLowRankMax)
+    return RefuseStage(stage, "expected a rank of 1 to 64, such as low_rank 2");
+  config.rank = *rank;
+  if (const std::string* text = options.Find("iterations")) {
+    const auto iterations = ParseNumber<unsigned>(*text);
+    if (!iterations || *iterations < 1 || *iterations > 8) {
+      return RefuseStage(stage, "iterations: expected 1 to 8, found \"" + *text + "\"");
+    }
+    config.iterations = *iterations;
+  }
+  if (const std::string* basis = options.Find("basis"); basis != nullptr && *basis != "own") {
+    return RefuseStage(stage, "basis: this version has own, found \"" + *basis + "\"");
+  }
+  return config;
+}
+
+}  // namespace
+
+Result<std::unique_ptr<Codec>> BuildLowRank(const Chain& chain, const Shape& shape) {
+  FL_TRY(LowRankConfig config, ReadLowRank(*chain.shape));
+  if (shape.rank() < 2) {
+    return RefuseStage(*chain.shape,
+                       "needs a matrix or a convolution's kernel, found a vector of " +
+                           std::to_string(shape.count()) +
+                           " values; give vectors a rule of their own");
+  }
+  if (chain.values != nullptr && chain.values->name == "quantize") {
+    FL_TRY(const QuantizeStage quantize, ReadQuantize(*chain.values));
+    const QuantizeConfig& each = quantize.config;
+    if (quantize.shared) {
+      return RefuseStage(*chain.values,
+                         "scale=shared after low_rank: each client has factors of its own, so they "
+                         "cannot be summed");
+    }
+    if (each.stochastic || each.asymmetric || quantize.per_channel || each.bits < 2) {
+      return RefuseStage(
+          *chain.values,
+          "factors take 2 to 8 bits and no options: each row already has a scale, and a product of "
+          "stochastically rounded factors is not unbiased");
+    }
+    config.factor_bits = each.bits;
+  } else {
+    FL_TRY(config.factors, BuildValueCoder(chain.values, shape, true));
+  }
+  return std::unique_ptr<Codec>(std::make_unique<LowRank>(std::move(config), shape));
+}
+
 }  // namespace fl

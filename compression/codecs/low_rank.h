@@ -60,4 +60,7 @@ class LowRank final : public Codec {
   std::size_t rank_ = 0;
 };
 
+// The codec that a chain asks for, its head being low_rank.
+Result<std::unique_ptr<Codec>> BuildLowRank(const Chain& chain, const Shape& shape);
+
 }  // namespace fl

@@ -245,4 +245,76 @@ void Quantize::DecodeAddChannels(ByteSpan payload, std::size_t first, float scal
   }
 }
 
+namespace {
+
+Result<> ReadQuantizeOptions(const Stage& stage, QuantizeStage& quantize) {
+  constexpr std::array<std::string_view, 3> kKnown = {"per", "scale", "range"};
+  FL_TRY(const StageOptions options, StageOptions::Read(stage, kKnown));
+  if (const std::string* per = options.Find("per")) {
+    if (*per != "tensor" && *per != "channel")
+      return RefuseStage(stage, "per: expected tensor or channel, found \"" + *per + "\"");
+    quantize.per_channel = *per == "channel";
+  }
+  if (const std::string* scale = options.Find("scale")) {
+    if (*scale != "own" && *scale != "shared")
+      return RefuseStage(stage, "scale: expected own or shared, found \"" + *scale + "\"");
+    quantize.shared = *scale == "shared";
+  }
+  if (const std::string* range = options.Find("range")) {
+    if (!quantize.shared)
+      return RefuseStage(stage, "range is for scale=shared; else the range is measured");
+    const auto value = ParseNumber<float>(*range);
+    if (!value || !std::isfinite(*value) || *value <= 0) {
+      return RefuseStage(stage, "range: expected a number above 0, found \"" + *range + "\"");
+    }
+    quantize.range = *value;
+  }
+  return {};
+}
+
+}  // namespace
+
+Result<QuantizeStage> ReadQuantize(const Stage& stage) {
+  QuantizeStage quantize;
+  if (stage.arguments.empty())
+    return RefuseStage(stage, "expected the bits of a level, 1 to 8, such as quantize 8");
+  const auto bits = ParseNumber<unsigned>(stage.arguments.front());
+  if (!bits || *bits < 1 || *bits > 8) {
+    return RefuseStage(
+        stage, "expected the bits of a level, 1 to 8, found \"" + stage.arguments.front() + "\"");
+  }
+  quantize.config.bits = *bits;
+  for (const std::string& word : std::span(stage.arguments).subspan(1)) {
+    if (word != "stochastic" && word != "asymmetric") {
+      return RefuseStage(stage, "expected stochastic or asymmetric, found \"" + word + "\"");
+    }
+    (word == "stochastic" ? quantize.config.stochastic : quantize.config.asymmetric) = true;
+  }
+  FL_TRY_OK(ReadQuantizeOptions(stage, quantize));
+  if (quantize.shared && (quantize.per_channel || quantize.config.asymmetric)) {
+    return RefuseStage(
+        stage,
+        "scale=shared has one symmetric grid, so it goes with neither per=channel nor asymmetric");
+  }
+  if (quantize.shared && *bits == 1)
+    return RefuseStage(stage, "scale=shared needs at least 2 bits: one bit has no level for zero");
+  return quantize;
+}
+
+Result<std::unique_ptr<ValueCoder>> BuildQuantize(const Stage& stage, const Shape& shape,
+                                                  bool after_shape) {
+  FL_TRY(QuantizeStage quantize, ReadQuantize(stage));
+  if (quantize.per_channel) {
+    if (after_shape)
+      return RefuseStage(stage, "per=channel: kept values are a list without channels");
+    if (shape.rank() < 2) {
+      return RefuseStage(stage,
+                         "per=channel needs at least two axes (channels are the last one), found " +
+                             shape.ToText());
+    }
+    quantize.config.channels = shape[shape.rank() - 1];
+  }
+  return std::unique_ptr<ValueCoder>(std::make_unique<Quantize>(quantize.config));
+}
+
 }  // namespace fl

@@ -4,6 +4,7 @@
 
 #include "fl/compression/codecs/value_coder.h"
 #include "fl/compression/kernels/add_values.h"
+#include "fl/compression/stage.h"
 
 namespace fl {
 
@@ -54,6 +55,19 @@ class Quantize final : public ValueCoder {
 
   QuantizeConfig config_;
 };
+
+// `quantize`'s own words, before it is known what they apply to.
+struct QuantizeStage {
+  QuantizeConfig config;
+  bool per_channel = false;
+  bool shared = false;
+  float range = 1.0F;
+};
+Result<QuantizeStage> ReadQuantize(const Stage& stage);
+
+// As BuildValueCoder; the grid is the coder's own.
+Result<std::unique_ptr<ValueCoder>> BuildQuantize(const Stage& stage, const Shape& shape,
+                                                  bool after_shape);
 
 namespace internal {
 

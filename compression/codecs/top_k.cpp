@@ -7,6 +7,7 @@
 #include <string>
 
 #include "fl/common/base/check.h"
+#include "fl/compression/codecs/quantize.h"
 #include "fl/compression/entropy/rice.h"
 
 namespace fl {
@@ -188,6 +189,41 @@ void TopK::DecodeAdd(const ParsedPayload& payload, std::size_t first, float scal
       }
     }
   }
+}
+
+namespace {
+
+// F of `top_k F%`, as a share.
+Result<double> ReadTopK(const Stage& stage) {
+  FL_TRY_OK(StageOptions::Read(stage, {}));
+  const std::string_view text =
+      stage.arguments.size() == 1 ? std::string_view(stage.arguments.front()) : std::string_view();
+  const auto percent =
+      text.ends_with('%') ? ParseNumber<double>(text.substr(0, text.size() - 1)) : std::nullopt;
+  if (!percent || !(*percent > 0) || *percent > 100) {
+    return RefuseStage(
+        stage,
+        "expected the share that is kept, above 0% and up to 100%, such as top_k 1%, found \"" +
+            std::string(text) + "\"");
+  }
+  return *percent / 100;
+}
+
+}  // namespace
+
+Result<std::unique_ptr<Codec>> BuildTopK(const Chain& chain, const Shape& shape) {
+  FL_TRY(const double share, ReadTopK(*chain.shape));
+  if (chain.values != nullptr && chain.values->name == "quantize") {
+    FL_TRY(const QuantizeStage quantize, ReadQuantize(*chain.values));
+    if (quantize.shared) {
+      return RefuseStage(
+          *chain.values,
+          "scale=shared after top_k: top_k is chosen by each client, so it cannot be summed");
+    }
+  }
+  FL_TRY(std::unique_ptr<ValueCoder> values, BuildValueCoder(chain.values, shape, true));
+  const std::size_t keep = TopK::KeptOf(share, shape.count());
+  return std::unique_ptr<Codec>(std::make_unique<TopK>(std::move(values), shape.count(), keep));
 }
 
 }  // namespace fl

@@ -53,4 +53,7 @@ namespace internal {
 std::vector<std::uint32_t> LargestMagnitudes(std::span<const float> values, std::size_t keep);
 
 }  // namespace internal
+// The codec that a chain asks for, its head being top_k.
+Result<std::unique_ptr<Codec>> BuildTopK(const Chain& chain, const Shape& shape);
+
 }  // namespace fl

@@ -1,12 +1,14 @@
 #pragma once
 
 #include <cstddef>
+#include <memory>
 #include <span>
 
 #include "fl/common/base/bytes.h"
 #include "fl/common/base/result.h"
 #include "fl/common/random/rng_stream.h"
 #include "fl/compression/codec.h"
+#include "fl/compression/stage.h"
 
 namespace fl {
 
@@ -32,5 +34,10 @@ class ValueCoder {
   virtual void DecodeAdd(ByteSpan payload, std::size_t count, std::size_t first, float scale,
                          std::span<float> out) const = 0;
 };
+
+// The coder that a stage names; no stage: raw. `after_shape`: of the values that a stage before it
+// chose, which have no channels; else of a whole segment. Defined in recipe.cpp.
+Result<std::unique_ptr<ValueCoder>> BuildValueCoder(const Stage* stage, const Shape& shape,
+                                                    bool after_shape);
 
 }  // namespace fl
