@@ -211,7 +211,7 @@ Result<> ClientCore::FindModel() {
   const TensorLayout& layout = plan_->graph.parameters;
   model_ = cache_->FindModel(source.digest, layout);
   if (model_ != nullptr) {
-    state_.model = HeldModel{source.version, source.digest};
+    NoteHeld(source);
     return {};
   }
   if (!source.blob) {
@@ -257,8 +257,15 @@ Result<> ClientCore::TakeModel(Result<NamedTensors> model) {
   }
   model_ = std::make_shared<const NamedTensors>(std::move(*model));
   cache_->StoreModel(source.digest, model_);
-  state_.model = HeldModel{source.version, source.digest};
+  NoteHeld(source);
   return {};
+}
+
+// What a deploy task sends may be a running average, which no change starts from.
+void ClientCore::NoteHeld(const wire::ModelSource& source) {
+  const bool deploys = task_->kind == wire::TaskKind::kDeploy;
+  if (deploys && plan_->plan.aggregation.released != "published") return;
+  state_.model = HeldModel{source.version, source.digest};
 }
 
 void ClientCore::StartTask() {
@@ -277,6 +284,14 @@ void ClientCore::StartTask() {
 }
 
 std::shared_ptr<const NamedTensors> ClientCore::ResidualFor(const TensorLayout& layout) {
+  const std::uint64_t rounds_max = plan_->plan.compression.residual_rounds_max;
+  if (state_.residual != nullptr && rounds_max > 0 && state_.residual_round > 0 &&
+      task_->round > state_.residual_round + rounds_max) {
+    state_.counters.residual_tensors_dropped += state_.residual->layout.size();
+    Log(LogLevel::kInfo, "the residual of round " + std::to_string(state_.residual_round) +
+                             " is older than the plan keeps it, and is dropped");
+    state_.residual = nullptr;
+  }
   const Digest graph = LayoutDigest(layout);
   if (state_.residual != nullptr && state_.residual_graph != graph) {
     std::size_t dropped = 0;
@@ -372,6 +387,7 @@ void ClientCore::SettleAccepted(std::uint64_t round) {
   // Evaluations and deployments leave the residual as it is.
   if (state_.staged->kind == wire::TaskKind::kTrain) {
     state_.residual = std::move(state_.staged->residual);
+    state_.residual_round = state_.staged->round;
   }
   state_.staged.reset();
   failures_ = 0;
@@ -394,6 +410,7 @@ void ClientCore::SettleRefused(const Error& error) {
                                          RoundParameters{staged.round_parameters});
     if (!whole) Log(LogLevel::kError, "the refused update is lost: " + whole.error().message);
     state_.residual = whole ? *std::move(whole) : std::move(staged.residual);
+    state_.residual_round = staged.round;
   }
   failures_ = 0;
   CheckInLater();

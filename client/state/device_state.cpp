@@ -11,7 +11,7 @@ namespace {
 
 // body    = client:text federation:text plan:digest? model:held? residual staged counters
 // held    = version:varint digest
-// residual= graph:digest (0:u8 | 1:u8 tensors)
+// residual= graph:digest (0:u8 | 1:u8 tensors) round:varint
 // staged  = 0:u8 | 1:u8 task:u64 kind:u8 round:varint plan:digest parameters:text digest
 // update:text
 //           (0:u8 | 1:u8 tensors)
@@ -71,7 +71,8 @@ std::array<std::uint64_t*, 8> Fields(DeviceCounters& counters) {
 
 class StateReader {
  public:
-  StateReader(ByteSpan bytes, const DeviceStateLimits& limits) : reader_(bytes), limits_(limits) {}
+  StateReader(ByteSpan bytes, std::uint16_t schema, const DeviceStateLimits& limits)
+      : reader_(bytes), schema_(schema), limits_(limits) {}
 
   Result<DeviceState> Read() {
     DeviceState state;
@@ -87,6 +88,9 @@ class StateReader {
     }
     FL_TRY(state.residual_graph, ReadDigest());
     FL_TRY(state.residual, ReadTensors());
+    if (schema_ >= 2) {
+      FL_TRY(state.residual_round, reader_.ReadVarint());
+    }
     FL_TRY(state.staged, ReadStaged());
     for (std::uint64_t* field : Fields(state.counters)) {
       FL_TRY(*field, reader_.ReadVarint());
@@ -195,6 +199,7 @@ class StateReader {
   }
 
   ByteReader reader_;
+  std::uint16_t schema_;
   const DeviceStateLimits& limits_;
 };
 
@@ -214,6 +219,7 @@ Bytes DeviceState::Encode() const {
   }
   out.WriteSpan(residual_graph.bytes);
   WriteTensors(residual.get(), out);
+  out.WriteVarint(residual_round);
   WriteStaged(staged, out);
   DeviceCounters copy = counters;
   for (const std::uint64_t* field : Fields(copy)) out.WriteVarint(*field);
@@ -234,17 +240,18 @@ Result<DeviceState> DeviceState::Decode(ByteSpan bytes, const DeviceStateLimits&
   }
   ByteReader head(bytes.subspan(kMagic.size()));
   FL_TRY(const std::uint16_t schema, head.Read<std::uint16_t>());
-  if (schema != kSchema) {
-    return Error{ErrorCode::kWrongVersion, "device state: expected schema 1, found " +
-                                               std::to_string(schema) +
-                                               ", which another version of this program wrote"};
+  if (schema < 1 || schema > kSchema) {
+    return Error{ErrorCode::kWrongVersion,
+                 "device state: expected schema 1 to " + std::to_string(kSchema) + ", found " +
+                     std::to_string(schema) + ", which another version of this program wrote"};
   }
   ByteReader tail(bytes.last(sizeof(std::uint32_t)));
   FL_TRY(const std::uint32_t crc, tail.Read<std::uint32_t>());
   if (crc != Crc32(bytes.first(bytes.size() - sizeof(crc)))) {
     return Error{ErrorCode::kDigestMismatch, "device state: the checksum does not fit the content"};
   }
-  auto state = StateReader(bytes.subspan(kHead, bytes.size() - kHead - sizeof(crc)), limits).Read();
+  auto state =
+      StateReader(bytes.subspan(kHead, bytes.size() - kHead - sizeof(crc)), schema, limits).Read();
   if (!state) return state.error().At("device state");
   return state;
 }

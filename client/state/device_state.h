@@ -56,7 +56,7 @@ struct DeviceStateLimits {
 //
 // An idle device's is under 4 KiB. Thread safety: distinct objects safe.
 struct DeviceState {
-  static constexpr std::uint16_t kSchema = 1;
+  static constexpr std::uint16_t kSchema = 2;  // Schema 1, without residual_round, is read too.
 
   std::string client;      // The name in its certificate; empty in a new state.
   std::string federation;  // Empty until the first answer.
@@ -64,6 +64,7 @@ struct DeviceState {
   std::optional<HeldModel> model;
   Digest residual_graph;  // Of the layout that the residual has; LayoutDigest.
   std::shared_ptr<const NamedTensors> residual;  // Null: zero. Shared with a job under way.
+  std::uint64_t residual_round = 0;              // Whose update changed it last; 0: unknown.
   std::optional<StagedUpdate> staged;
   DeviceCounters counters;
 

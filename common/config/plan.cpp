@@ -80,6 +80,7 @@ Result<> ReadCompression(Table table, CompressionConfig& compression) {
   table.Read("gather_below", compression.gather_below, {0, kCountMax});
   table.Read("gathered", compression.gathered);
   table.Read("residual", compression.residual);
+  table.Read("residual_rounds_max", compression.residual_rounds_max, {0, kCountMax});
   for (Table& rule : table.Children("recipe")) {
     RecipeRule& entry = compression.rules.emplace_back();
     entry.tensors.text = "*";

@@ -89,6 +89,8 @@ struct CompressionConfig {
   LocatedText gathered = {"quantize 8",
                           {}};  // Recipe of the gathered ones (only where a rule is not raw).
   bool residual = true;         // Error feedback on lossy recipes.
+  std::uint32_t residual_rounds_max =
+      0;  // A residual is dropped when this many rounds have passed since it changed; 0: never.
 };
 
 // [[stream]]: more than the two streams that each update has (delta, metrics).

@@ -30,6 +30,8 @@ class FakeServer {
   explicit FakeServer(std::string plan_text);
 
   net::Response Handle(const net::Request& request);
+  // Publishes a round that others took part in: the model as it was.
+  void PublishUnchanged() { versions_.push_back(versions_.back()); }
 
   // How a version travels: by seed (0), as a change where the client holds the one before, or
   // whole.

@@ -31,6 +31,7 @@ DeviceState FullState() {
   state.model = HeldModel{12, crypto::Sha256(AsBytes("model"))};
   state.residual = SomeTensors(0.5F);
   state.residual_graph = LayoutDigest(state.residual->layout);
+  state.residual_round = 11;
   StagedUpdate staged;
   staged.task = 0x1234567890ABCDEF;
   staged.round = 13;
@@ -55,6 +56,7 @@ TEST_CASE("DeviceState: a full one survives saving and loading bit by bit") {
   CHECK(loaded.model == state.model);
   CHECK(*loaded.residual == *state.residual);
   CHECK(loaded.residual_graph == state.residual_graph);
+  CHECK(loaded.residual_round == state.residual_round);
   REQUIRE(loaded.staged);
   CHECK(loaded.staged->task == state.staged->task);
   CHECK(loaded.staged->update == state.staged->update);
@@ -88,10 +90,24 @@ Bytes WithChecksum(Bytes body) {
   return std::move(out).Take();
 }
 
+TEST_CASE("DeviceState: schema 1 is read and its residual has no known round") {
+  DeviceState state;
+  state.client = "device-7";
+  Bytes bytes = state.Encode();
+  // magic schema "device-7" "" plan model graph residual, then the round.
+  const std::size_t round_at = 4 + 2 + 9 + 1 + 1 + 1 + 32 + 1;
+  bytes[4] = std::byte{1};
+  bytes.erase(bytes.begin() + static_cast<std::ptrdiff_t>(round_at));
+  bytes.resize(bytes.size() - 4);
+  const DeviceState loaded = Get(DeviceState::Decode(WithChecksum(bytes)));
+  CHECK(loaded.client == "device-7");
+  CHECK(loaded.residual_round == 0);
+}
+
 TEST_CASE("DeviceState: a newer schema is refused by its own code") {
   Bytes bytes = DeviceState().Encode();
   bytes.resize(bytes.size() - 4);
-  bytes[4] = std::byte{2};
+  bytes[4] = std::byte{3};
   CHECK(CodeOf(DeviceState::Decode(WithChecksum(bytes))) == ErrorCode::kWrongVersion);
 }
 
