@@ -18,6 +18,8 @@ struct CodecTraits {
   bool deterministic = true;  // Does not draw from its random stream.
   bool linear = false;        // Sums of integers before Finish, given the round's parameters.
   bool needs_round_parameters = false;
+  std::size_t granularity = 1;  // Finish takes blocks that begin at multiples of it, and end there
+                                // or with the segment.
 };
 
 // What all of a round's clients share: a blob whose digest travels in the task; empty where the

@@ -4,11 +4,16 @@
 #include <array>
 
 #include "fl/common/base/check.h"
+#include "fl/compression/codecs/bf16.h"
 #include "fl/compression/codecs/dense.h"
+#include "fl/compression/codecs/eden.h"
 #include "fl/compression/codecs/fp16.h"
+#include "fl/compression/codecs/lloyd.h"
 #include "fl/compression/codecs/low_rank.h"
+#include "fl/compression/codecs/natural.h"
 #include "fl/compression/codecs/quantize.h"
 #include "fl/compression/codecs/raw.h"
+#include "fl/compression/codecs/rotated.h"
 #include "fl/compression/codecs/top_k.h"
 
 namespace fl {
@@ -22,12 +27,18 @@ struct StageKind {
   std::string_view name;
   Role role;
 };
-constexpr std::array<StageKind, 6> kStages = {{{StageId::kRaw, "raw", Role::kValues},
-                                               {StageId::kFp16, "fp16", Role::kValues},
-                                               {StageId::kQuantize, "quantize", Role::kValues},
-                                               {StageId::kTopK, "top_k", Role::kShape},
-                                               {StageId::kLowRank, "low_rank", Role::kShape},
-                                               {StageId::kPack, "pack", Role::kEntropy}}};
+constexpr auto kStages = std::to_array<StageKind>({{StageId::kRaw, "raw", Role::kValues},
+                                                   {StageId::kFp16, "fp16", Role::kValues},
+                                                   {StageId::kQuantize, "quantize", Role::kValues},
+                                                   {StageId::kTopK, "top_k", Role::kShape},
+                                                   {StageId::kLowRank, "low_rank", Role::kShape},
+                                                   {StageId::kPack, "pack", Role::kEntropy},
+                                                   {StageId::kBf16, "bf16", Role::kValues},
+                                                   {StageId::kNatural, "natural", Role::kValues},
+                                                   {StageId::kSign, "sign", Role::kValues},
+                                                   {StageId::kLloyd, "lloyd", Role::kValues},
+                                                   {StageId::kEden, "eden", Role::kValues},
+                                                   {StageId::kHadamard, "hadamard", Role::kShape}});
 
 const StageKind* FindKind(std::string_view name) {
   const auto found = std::ranges::find(kStages, name, &StageKind::name);
@@ -83,6 +94,7 @@ std::vector<std::uint8_t> KnownStages() {
   std::vector<std::uint8_t> ids;
   ids.reserve(kStages.size());
   for (const StageKind& kind : kStages) ids.push_back(static_cast<std::uint8_t>(kind.id));
+  std::ranges::sort(ids);
   return ids;
 }
 
@@ -98,6 +110,19 @@ Result<std::unique_ptr<ValueCoder>> BuildValueCoder(const Stage* stage, const Sh
     case StageId::kFp16:
       FL_TRY_OK(TakesNothing(*stage));
       return std::unique_ptr<ValueCoder>(std::make_unique<Fp16>());
+    case StageId::kBf16:
+      FL_TRY_OK(TakesNothing(*stage));
+      return std::unique_ptr<ValueCoder>(std::make_unique<Bf16>());
+    case StageId::kNatural:
+      FL_TRY_OK(TakesNothing(*stage));
+      return std::unique_ptr<ValueCoder>(std::make_unique<Natural>());
+    case StageId::kSign:  // The sign times the mean magnitude is what one level bit means.
+      FL_TRY_OK(TakesNothing(*stage));
+      return std::unique_ptr<ValueCoder>(std::make_unique<Quantize>(QuantizeConfig{.bits = 1}));
+    case StageId::kLloyd:
+      return BuildLloyd(*stage);
+    case StageId::kEden:
+      return BuildEden(*stage, after_shape);
     default:
       CheckFailed(stage->name, "a stage of another kind is not a value coder");
   }
@@ -113,9 +138,16 @@ Result<std::unique_ptr<Codec>> BuildCodec(const Recipe& recipe, const Shape& sha
       return BuildTopK(chain, shape);
     case StageId::kLowRank:
       return BuildLowRank(chain, shape);
+    case StageId::kHadamard:
+      return BuildRotated(chain, shape, parameters_offset);
     case StageId::kRaw:
     case StageId::kFp16:
     case StageId::kQuantize:
+    case StageId::kBf16:
+    case StageId::kNatural:
+    case StageId::kSign:
+    case StageId::kLloyd:
+    case StageId::kEden:
       return BuildDense(chain, shape, parameters_offset);
     default:
       CheckFailed(head.name, "a chain begins with what is sent or how it is written");

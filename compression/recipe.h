@@ -21,6 +21,12 @@ enum class StageId : std::uint8_t {
   kTopK = 4,
   kLowRank = 5,
   kPack = 6,
+  kBf16 = 20,
+  kNatural = 21,
+  kSign = 22,
+  kLloyd = 23,
+  kEden = 24,
+  kHadamard = 25,
 };
 // Ids of all stages that this program has, ascending: what a check-in lists.
 std::vector<std::uint8_t> KnownStages();

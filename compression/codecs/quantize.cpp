@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "fl/common/tensor/half.h"
+#include "fl/compression/codecs/grouped.h"
 #include "fl/compression/entropy/pack.h"
 
 namespace fl {
@@ -247,13 +248,33 @@ void Quantize::DecodeAddChannels(ByteSpan payload, std::size_t first, float scal
 
 namespace {
 
+// tensor, channel or group:N.
+Result<> ReadPer(const Stage& stage, std::string_view per, QuantizeStage& quantize) {
+  constexpr std::string_view kGroup = "group:";
+  constexpr std::size_t kGroupMin = 8;
+  constexpr std::size_t kGroupMax = 65536;
+  if (per.starts_with(kGroup)) {
+    const auto size = ParseNumber<std::size_t>(per.substr(kGroup.size()));
+    if (!size || *size < kGroupMin || *size > kGroupMax) {
+      return RefuseStage(
+          stage, "per: expected group:8 to group:65536, found \"" + std::string(per) + "\"");
+    }
+    quantize.group = *size;
+    return {};
+  }
+  if (per != "tensor" && per != "channel") {
+    return RefuseStage(
+        stage, "per: expected tensor, channel or group:N, found \"" + std::string(per) + "\"");
+  }
+  quantize.per_channel = per == "channel";
+  return {};
+}
+
 Result<> ReadQuantizeOptions(const Stage& stage, QuantizeStage& quantize) {
   constexpr std::array<std::string_view, 3> kKnown = {"per", "scale", "range"};
   FL_TRY(const StageOptions options, StageOptions::Read(stage, kKnown));
   if (const std::string* per = options.Find("per")) {
-    if (*per != "tensor" && *per != "channel")
-      return RefuseStage(stage, "per: expected tensor or channel, found \"" + *per + "\"");
-    quantize.per_channel = *per == "channel";
+    FL_TRY_OK(ReadPer(stage, *per, quantize));
   }
   if (const std::string* scale = options.Find("scale")) {
     if (*scale != "own" && *scale != "shared")
@@ -291,10 +312,11 @@ Result<QuantizeStage> ReadQuantize(const Stage& stage) {
     (word == "stochastic" ? quantize.config.stochastic : quantize.config.asymmetric) = true;
   }
   FL_TRY_OK(ReadQuantizeOptions(stage, quantize));
-  if (quantize.shared && (quantize.per_channel || quantize.config.asymmetric)) {
-    return RefuseStage(
-        stage,
-        "scale=shared has one symmetric grid, so it goes with neither per=channel nor asymmetric");
+  if (quantize.shared &&
+      (quantize.per_channel || quantize.group > 0 || quantize.config.asymmetric)) {
+    return RefuseStage(stage,
+                       "scale=shared has one symmetric grid, so it goes with neither per=channel "
+                       "nor per=group nor asymmetric");
   }
   if (quantize.shared && *bits == 1)
     return RefuseStage(stage, "scale=shared needs at least 2 bits: one bit has no level for zero");
@@ -314,7 +336,11 @@ Result<std::unique_ptr<ValueCoder>> BuildQuantize(const Stage& stage, const Shap
     }
     quantize.config.channels = shape[shape.rank() - 1];
   }
-  return std::unique_ptr<ValueCoder>(std::make_unique<Quantize>(quantize.config));
+  auto values = std::make_unique<Quantize>(quantize.config);
+  if (quantize.group > 0)
+    return std::unique_ptr<ValueCoder>(
+        std::make_unique<Grouped>(std::move(values), quantize.group));
+  return std::unique_ptr<ValueCoder>(std::move(values));
 }
 
 }  // namespace fl

@@ -18,8 +18,8 @@ struct QuantizeConfig {
       1;  // Grids: 1, or the extent of the last axis, value i being of channel i % channels.
 };
 
-// `quantize B [stochastic] [asymmetric] [per=tensor|channel]`: levels of a uniform grid, packed in
-// B bits each. (QSGD with the largest magnitude for a scale: Alistarh et al. 2017,
+// `quantize B [stochastic] [asymmetric] [per=tensor|channel|group:N]`: levels of a uniform grid,
+// packed in B bits each. (QSGD with the largest magnitude for a scale: Alistarh et al. 2017,
 // arXiv:1610.02132.)
 //
 //   quantize  = { grid } codes                        one grid a channel; codes: count * B bits,
@@ -60,6 +60,7 @@ class Quantize final : public ValueCoder {
 struct QuantizeStage {
   QuantizeConfig config;
   bool per_channel = false;
+  std::size_t group = 0;  // Values of a grid of their own (codecs/grouped.h); 0: no groups.
   bool shared = false;
   float range = 1.0F;
 };

@@ -46,6 +46,24 @@ const std::vector<Case>& Cases() {
       {"low_rank 2 | quantize 4", {101, 37}},
       {"low_rank 64 iterations=1 | quantize 8", {6, 5}},
       {"low_rank 4 | quantize 2", {3, 3, 8, 16}},
+      {"quantize 3 per=group:9", {100}},
+      {"quantize 8 asymmetric stochastic per=group:64", {13, 50}},
+      {"top_k 10% | quantize 4 per=group:16", {3000}},
+      {"bf16", {77}},
+      {"natural", {1001}},
+      {"sign", {77}},
+      {"lloyd 1", {3, 3}},
+      {"lloyd 3", {1003}},
+      {"lloyd 8", {600}},
+      {"top_k 10% | lloyd 4", {3000}},
+      {"eden 1", {9000}},
+      {"eden 4 block=64", {517}},
+      {"eden 0.3 block=256", {1111}},
+      {"eden 2.7 block=64 scale=nearest", {100, 3}},
+      {"eden 8", {1}},
+      {"hadamard 64 | quantize 4", {5, 41}},
+      {"hadamard 1024 | bf16", {1500}},
+      {"hadamard 256 seed=shared | quantize 6 stochastic scale=shared range=8", {999}},
   };
   return cases;
 }
@@ -183,7 +201,9 @@ TEST_CASE("Codec: what a corrupted payload decodes to is finite or it is refused
 TEST_CASE("Codec: stochastic rounding is unbiased") {
   for (const char* recipe :
        {"quantize 1 stochastic", "quantize 2 stochastic", "quantize 3 stochastic asymmetric",
-        "quantize 4 stochastic per=channel", "quantize 4 scale=shared stochastic range=6"}) {
+        "quantize 4 stochastic per=channel", "quantize 4 scale=shared stochastic range=6",
+        "quantize 2 stochastic per=group:24", "hadamard 64 | quantize 3 stochastic",
+        "hadamard 64 seed=shared | quantize 4 scale=shared stochastic range=6"}) {
     CAPTURE(recipe);
     const Shape shape{16, 8};
     const auto codec = MakeCodec(recipe, shape);

@@ -40,10 +40,31 @@ TEST_CASE("ParseRecipe: malformed text is refused with its place") {
 
 TEST_CASE("BuildCodec: every chain of known stages is built") {
   for (const char* text :
-       {"raw", "raw | pack", "fp16", "quantize 8", "quantize 1 stochastic asymmetric per=channel",
-        "top_k 1%", "top_k 0.1% | raw", "top_k 100% | quantize 4 | pack", "low_rank 4",
-        "low_rank 2 basis=own | quantize 4", "low_rank 2 | fp16 | pack", "quantize 2 scale=shared",
-        "quantize 4 scale=shared range=0.01 stochastic", "quantize 4 scale=own per=tensor"}) {
+       {"raw",
+        "raw | pack",
+        "fp16",
+        "quantize 8",
+        "quantize 1 stochastic asymmetric per=channel",
+        "top_k 1%",
+        "top_k 0.1% | raw",
+        "top_k 100% | quantize 4 | pack",
+        "low_rank 4",
+        "low_rank 2 basis=own | quantize 4",
+        "low_rank 2 | fp16 | pack",
+        "quantize 2 scale=shared",
+        "quantize 4 scale=shared range=0.01 stochastic",
+        "quantize 4 scale=own per=tensor",
+        "quantize 4 per=group:8 stochastic",
+        "bf16",
+        "natural | pack",
+        "sign",
+        "lloyd 8",
+        "top_k 10% | lloyd 3",
+        "eden 0.05",
+        "eden 8 block=64 scale=nearest",
+        "hadamard 64 | quantize 4",
+        "hadamard 4096 seed=own | lloyd 2",
+        "hadamard 1024 seed=shared | quantize 4 scale=shared stochastic | pack"}) {
     CAPTURE(text);
     CHECK(testing::Get(Build(text, {8, 4}))->count() == 32);
   }
@@ -56,7 +77,8 @@ struct Refused {
 
 TEST_CASE("BuildCodec: an impossible chain is refused with its reason") {
   const std::vector<Refused> cases = {
-      {"sketch 5", "unknown stage; this version has raw, fp16, quantize, top_k, low_rank, pack"},
+      {"sketch 5",
+       "unknown stage; this version has raw, fp16, quantize, top_k, low_rank, pack, bf16"},
       {"quantize 8 | top_k 1%", "must come before quantize"},
       {"fp16 | low_rank 2", "must come before fp16"},
       {"top_k 1% | low_rank 2", "at most one stage of their kind"},
@@ -71,15 +93,15 @@ TEST_CASE("BuildCodec: an impossible chain is refused with its reason") {
       {"quantize 9", "1 to 8"},
       {"quantize x", "1 to 8"},
       {"quantize 4 random", "expected stochastic or asymmetric"},
-      {"quantize 4 per=row", "expected tensor or channel"},
+      {"quantize 4 per=row", "expected tensor, channel or group:N"},
       {"quantize 4 scale=mine", "expected own or shared"},
       {"quantize 4 step=1", "unknown option"},
       {"quantize 4 per=tensor per=channel", "given twice"},
       {"quantize 4 range=1", "range is for scale=shared"},
       {"quantize 4 scale=shared range=-1", "above 0"},
       {"quantize 4 scale=shared range=inf", "above 0"},
-      {"quantize 4 scale=shared per=channel", "neither per=channel nor asymmetric"},
-      {"quantize 4 scale=shared asymmetric", "neither per=channel nor asymmetric"},
+      {"quantize 4 scale=shared per=channel", "neither per=channel nor per=group nor asymmetric"},
+      {"quantize 4 scale=shared asymmetric", "neither per=channel nor per=group nor asymmetric"},
       {"quantize 1 scale=shared", "at least 2 bits"},
       {"top_k", "expected the share"},
       {"top_k 1", "expected the share"},
@@ -98,6 +120,29 @@ TEST_CASE("BuildCodec: an impossible chain is refused with its reason") {
       {"low_rank 2 | quantize 4 stochastic", "2 to 8 bits and no options"},
       {"low_rank 2 | quantize 1", "2 to 8 bits and no options"},
       {"low_rank 2 | quantize 4 scale=shared", "cannot be summed"},
+      {"quantize 4 per=group:7", "group:8 to group:65536"},
+      {"quantize 4 per=group:65537", "group:8 to group:65536"},
+      {"quantize 4 per=group:", "group:8 to group:65536"},
+      {"quantize 4 scale=shared per=group:8", "per=group"},
+      {"sign 1", "takes no arguments"},
+      {"bf16 | natural", "at most one stage of their kind"},
+      {"lloyd", "expected the bits of a level"},
+      {"lloyd 9", "expected the bits of a level"},
+      {"lloyd 2.5", "expected the bits of a level"},
+      {"eden", "expected the bits of a value"},
+      {"eden 0.04", "expected the bits of a value"},
+      {"eden 8.1", "expected the bits of a value"},
+      {"eden nan", "expected the bits of a value"},
+      {"eden 1 block=1000", "a power of two from 64 to 4096"},
+      {"eden 1 scale=shared", "expected unbiased or nearest"},
+      {"top_k 1% | eden 1", "not of a list of kept values"},
+      {"hadamard | quantize 4", "expected the block"},
+      {"hadamard 32 | quantize 4", "expected the block"},
+      {"hadamard 8192 | quantize 4", "expected the block"},
+      {"hadamard 1024", "a rotation alone saves nothing"},
+      {"hadamard 1024 seed=mine | quantize 4", "expected own or shared"},
+      {"hadamard 1024 | quantize 4 scale=shared", "use hadamard 1024 seed=shared"},
+      {"hadamard 1024 | quantize 4 per=channel", "at least two axes"},
   };
   for (const Refused& each : cases) {
     CAPTURE(each.text);
@@ -121,7 +166,7 @@ TEST_CASE("BuildCodec: vectors have neither rank nor channels") {
 }
 
 TEST_CASE("KnownStages: ids are ascending and stay as they are") {
-  CHECK(KnownStages() == std::vector<std::uint8_t>{1, 2, 3, 4, 5, 6});
+  CHECK(KnownStages() == std::vector<std::uint8_t>{1, 2, 3, 4, 5, 6, 20, 21, 22, 23, 24, 25});
 }
 
 TEST_CASE("IsLossless: only raw keeps every bit") {

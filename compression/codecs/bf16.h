@@ -1,0 +1,20 @@
+#pragma once
+
+#include "fl/compression/codecs/value_coder.h"
+
+namespace fl {
+
+// `bf16`: the upper half of an fp32, little-endian, rounded to nearest even; values beyond the
+// largest bf16 become it (the residual keeps the rest).
+//   bf16 = { value:bf16 }
+class Bf16 final : public ValueCoder {
+ public:
+  CodecTraits traits() const override { return {}; }
+  std::size_t EncodedBytes(std::size_t count) const override { return count * 2; }
+  void Encode(std::span<const float> values, RngStream& rng, ByteWriter& out) const override;
+  Result<> Check(ByteSpan payload, std::size_t count, const PayloadLimits& limits) const override;
+  void DecodeAdd(ByteSpan payload, std::size_t count, std::size_t first, float scale,
+                 std::span<float> out) const override;
+};
+
+}  // namespace fl
