@@ -20,8 +20,9 @@ namespace fl {
 // of the way to that bit (about the mean of what was seen), from the thousandth on by 1 / 1024.
 class AdaptiveBit {
  public:
-  // chance: of 65536, in [1, 65535].
-  explicit AdaptiveBit(std::uint32_t chance = 32768) : state_(chance << 16) {}
+  // chance: of 65536, in [1, 65535]; it counts as much as `seen` bits, at most 1023.
+  explicit AdaptiveBit(std::uint32_t chance = 32768, std::uint32_t seen = 0)
+      : state_((chance << 16) | seen) {}
 
   // Of 65536, in [1, 65535].
   std::uint32_t chance() const { return std::max(state_ >> 16, 1U); }

@@ -1,0 +1,339 @@
+#include "fl/compression/entropy/context_levels.h"
+
+#include <algorithm>
+#include <bit>
+
+#include "fl/common/base/check.h"
+
+namespace fl {
+namespace {
+
+constexpr unsigned kOne = 20;  // Activities are in units of 2^-20.
+constexpr std::uint32_t kActivityMax = 15;
+constexpr std::size_t kGroup = 8;
+constexpr int kBuckets = 11;
+constexpr int kPlaceBuckets = 9;
+constexpr int kBucketWidth = 6;
+constexpr std::uint32_t kPriorBits = 8;  // What the first chance of a context counts.
+
+// About 8 log2(x), x >= 1.
+int Log(std::uint64_t x) {
+  const int top = static_cast<int>(std::bit_width(x)) - 1;
+  return 8 * top + static_cast<int>((top >= 3 ? x >> (top - 3) : x << (3 - top)) & 7U);
+}
+
+// The mean activity of a kind, rounded, at least 1 unit.
+std::uint64_t MeanOf(std::uint8_t kind) {
+  constexpr std::array<std::uint64_t, 4> kQuarter = {1097253, 1304878, 1551792, 1845427};
+  const std::uint64_t scaled = kQuarter[kind % 4] << (kind / 4);
+  return std::max<std::uint64_t>(scaled >> 24, 1);
+}
+
+std::uint32_t Activity(std::int32_t level) {
+  return std::min(static_cast<std::uint32_t>(level < 0 ? -level : level), kActivityMax);
+}
+
+// The chance, of 65536, that a level is not zero where the mean activity is `mean`, as if the
+// levels were geometric.
+std::uint32_t NonzeroChance(std::uint64_t mean) {
+  const std::uint64_t chance = (mean << 16) / ((1U << kOne) + mean);
+  return static_cast<std::uint32_t>(std::clamp<std::uint64_t>(chance, 1, 65535));
+}
+
+// The middle of a bucket: mean * 2^((6 bucket - 32) / 8).
+std::uint64_t ScaledToBucket(std::uint64_t mean, int bucket) {
+  constexpr std::array<std::uint64_t, 8> kEighth = {256, 279, 304, 332, 362, 395, 431, 470};
+  const int eighths = kBucketWidth * bucket - 32 + 64;
+  return (mean * kEighth[static_cast<std::size_t>(eighths % 8)] >> 8 << (eighths / 8)) >> 8;
+}
+
+int BucketOf(int log_ratio) {
+  return std::clamp((log_ratio + 35) / kBucketWidth, 0, kBuckets - 1);
+}
+
+// All that is learnt while a part is read or written.
+class Model {
+ public:
+  Model(const LevelArray& array, std::size_t first)
+      : array_(array),
+        column_(first % array.columns),
+        mean_(MeanOf(array.kind)),
+        mean_log_(Log(mean_)),
+        grouped_(mean_ < (1U << 16) && array.columns > 1),
+        columns_(array.columns, Sum{0, static_cast<std::int16_t>(Log(4 * mean_))}),
+        rho_(mean_) {
+    for (int a = 0; a < kBuckets; ++a) {
+      for (int b = 0; b < kBuckets; ++b) {
+        const std::uint64_t mean = ScaledToBucket(ScaledToBucket(mean_, a), b);
+        nonzero_[Cell(a, b)] = AdaptiveBit(NonzeroChance(mean), kPriorBits);
+        group_[Cell(a, b)] = AdaptiveBit(NonzeroChance(mean * kGroup), kPriorBits);
+      }
+    }
+    if (grouped_) {
+      groups_.resize((array.columns + kGroup - 1) / kGroup);
+      for (std::size_t g = 0; g < groups_.size(); ++g)
+        groups_[g].log = static_cast<std::int16_t>(Log(4 * mean_ * GroupSize(g)));
+      for (std::size_t place = 0; place + 1 < kGroup; ++place) {
+        place_[place].fill(
+            AdaptiveBit(static_cast<std::uint32_t>(65536 / (kGroup - place + 1)), 2));
+      }
+    }
+    BeginRow();
+  }
+
+  // Codes `count` levels. Coder: bool Bit(AdaptiveBit&, std::size_t first, std::size_t size): is
+  // one of these nonzero; std::int32_t Level(AdaptiveNumber&, std::size_t at): a nonzero level.
+  template <typename Coder>
+  void Run(Coder& coder, std::size_t count) {
+    for (std::size_t at = 0; at < count;) {
+      const std::size_t end = std::min(count, at + array_.columns - column_);
+      grouped_ ? RunGroups(coder, at, end) : RunRow(coder, at, end);
+      at = end;
+      if (column_ == array_.columns) EndRow();
+    }
+  }
+
+  std::uint64_t activity() const { return activity_; }
+
+ private:
+  struct Sum {
+    std::uint32_t sum = 0;
+    std::int16_t log = 0;  // Of the sum with what the mean adds.
+  };
+
+  static std::size_t Cell(int a, int b) {
+    return static_cast<std::size_t>(a) * kBuckets + static_cast<std::size_t>(b);
+  }
+  std::size_t GroupSize(std::size_t group) const {
+    return std::min(kGroup, array_.columns - group * kGroup);
+  }
+
+  void BeginRow() {
+    rows_log_ = Log(row_ + 4) + mean_log_;
+    row_sum_ = 0;
+    RowChanged();
+  }
+  void RowChanged() { row_log_ = Log((std::uint64_t{row_sum_} << kOne) + 8 * rho_) - mean_log_; }
+  void EndRow() {
+    const std::uint64_t row_mean = (std::uint64_t{row_sum_} << kOne) / array_.columns;
+    rho_ = std::max<std::uint64_t>((rho_ + row_mean) / 2, 1);
+    column_ = 0;
+    ++row_;
+    BeginRow();
+  }
+
+  int RowBucket() const { return BucketOf(row_log_ - Log(column_ + 8)); }
+
+  template <typename Coder>
+  void RunRow(Coder& coder, std::size_t at, std::size_t end) {
+    for (; at < end; ++at, ++column_) {
+      const int a = BucketOf(columns_[column_].log - rows_log_);
+      const int b = RowBucket();
+      if (coder.Bit(nonzero_[Cell(a, b)], at, 1)) AddLevel(coder, a, b, at);
+    }
+  }
+
+  template <typename Coder>
+  void RunGroups(Coder& coder, std::size_t at, std::size_t end) {
+    while (at < end) {
+      const std::size_t group = column_ / kGroup;
+      const std::size_t size = std::min(group * kGroup + GroupSize(group) - column_, end - at);
+      const int width_log = Log(GroupSize(group));
+      const int a = BucketOf(groups_[group].log - rows_log_ - width_log);
+      if (coder.Bit(group_[Cell(a, RowBucket())], at, size)) {
+        RunGroup(coder, groups_[group].log - width_log, at, at + size);
+      } else {
+        column_ += size;
+      }
+      at += size;
+    }
+  }
+
+  // A group of which some level is not zero.
+  template <typename Coder>
+  void RunGroup(Coder& coder, int group_log, std::size_t at, std::size_t end) {
+    bool found = false;
+    for (; at < end; ++at, ++column_) {
+      const int column_log = columns_[column_].log;
+      const int a = BucketOf(column_log - rows_log_);
+      const int b = RowBucket();
+      bool nonzero = !found && at + 1 == end;
+      if (found) {
+        nonzero = coder.Bit(nonzero_[Cell(a, b)], at, 1);
+      } else if (!nonzero) {
+        const int c =
+            std::clamp((column_log - group_log + 27) / kBucketWidth, 0, kPlaceBuckets - 1);
+        nonzero = coder.Bit(place_[kGroup - (end - at)][static_cast<std::size_t>(c)], at, 1);
+      }
+      if (!nonzero) continue;
+      found = true;
+      AddLevel(coder, a, b, at);
+    }
+  }
+
+  template <typename Coder>
+  void AddLevel(Coder& coder, int a, int b, std::size_t at) {
+    const std::int32_t level =
+        coder.Level(magnitude_[static_cast<std::size_t>((a + b) / 4)], at, array_.max);
+    const std::uint32_t activity = Activity(level);
+    activity_ += activity;
+    row_sum_ += activity;
+    RowChanged();
+    AddTo(columns_[column_], activity, 4 * mean_);
+    if (grouped_) {
+      const std::size_t group = column_ / kGroup;
+      AddTo(groups_[group], activity, 4 * mean_ * GroupSize(group));
+    }
+  }
+  static void AddTo(Sum& sum, std::uint32_t activity, std::uint64_t prior) {
+    sum.sum += activity;
+    sum.log = static_cast<std::int16_t>(Log((std::uint64_t{sum.sum} << kOne) + prior));
+  }
+
+  const LevelArray array_;
+  std::size_t column_;
+  std::size_t row_ = 0;
+  const std::uint64_t mean_;
+  const int mean_log_;
+  const bool grouped_;
+  std::vector<Sum> columns_;
+  std::vector<Sum> groups_;
+  std::uint64_t rho_;
+  std::uint32_t row_sum_ = 0;
+  int row_log_ = 0;
+  int rows_log_ = 0;
+  std::uint64_t activity_ = 0;
+  std::array<AdaptiveBit, kBuckets * kBuckets> nonzero_;
+  std::array<AdaptiveBit, kBuckets * kBuckets> group_;
+  std::array<std::array<AdaptiveBit, kPlaceBuckets>, kGroup> place_;
+  std::array<AdaptiveNumber, 6> magnitude_;
+};
+
+class Writer {
+ public:
+  Writer(std::span<const std::int32_t> levels, ByteWriter& out) : levels_(levels), encoder_(out) {}
+  bool Bit(AdaptiveBit& model, std::size_t first, std::size_t size) {
+    const auto part = levels_.subspan(first, size);
+    const bool bit = std::ranges::any_of(part, [](std::int32_t level) { return level != 0; });
+    encoder_.Encode(model, bit);
+    return bit;
+  }
+  std::int32_t Level(AdaptiveNumber& model, std::size_t at, std::uint32_t max) {
+    const std::int32_t level = levels_[at];
+    FL_CHECK(static_cast<std::uint32_t>(level < 0 ? -level : level) <= max, "a level in its range");
+    encoder_.EncodeUniform(level < 0 ? 1 : 0, 1);
+    model.Encode(encoder_, static_cast<std::uint32_t>(level < 0 ? -level : level) - 1, max - 1);
+    return level;
+  }
+  void Finish() { encoder_.Finish(); }
+
+ private:
+  std::span<const std::int32_t> levels_;
+  RangeEncoder encoder_;
+};
+
+class Reader {
+ public:
+  Reader(ByteSpan bytes, std::size_t first, LevelSink& sink)
+      : decoder_(bytes), first_(first), sink_(sink) {}
+  bool Bit(AdaptiveBit& model, std::size_t /*first*/, std::size_t /*size*/) {
+    return decoder_.Decode(model);
+  }
+  std::int32_t Level(AdaptiveNumber& model, std::size_t at, std::uint32_t max) {
+    const bool negative = decoder_.DecodeUniform(1) != 0;
+    const auto magnitude = static_cast<std::int32_t>(model.Decode(decoder_, max - 1) + 1);
+    const std::int32_t level = negative ? -magnitude : magnitude;
+    sink_.Put(first_ + at, level);
+    return level;
+  }
+  Result<> Finish() const { return decoder_.Finish(); }
+
+ private:
+  RangeDecoder decoder_;
+  std::size_t first_;
+  LevelSink& sink_;
+};
+
+class SpanSink final : public LevelSink {
+ public:
+  explicit SpanSink(std::span<std::int32_t> out) : out_(out) {}
+  void Put(std::size_t index, std::int32_t level) override { out_[index] = level; }
+
+ private:
+  std::span<std::int32_t> out_;
+};
+
+}  // namespace
+
+std::uint64_t ActivityOf(std::span<const std::int32_t> levels) {
+  std::uint64_t activity = 0;
+  for (const std::int32_t level : levels) activity += Activity(level);
+  return activity;
+}
+
+std::uint8_t LevelKind(std::uint64_t activity, std::size_t count) {
+  const int log = Log(std::max<std::uint64_t>((activity << 24) / count, 1));
+  return static_cast<std::uint8_t>(std::clamp(log / 2, 0, 127));
+}
+
+std::size_t PartCoordinates(std::uint8_t kind) {
+  constexpr std::uint64_t kLeast = 65536;
+  // About log2(1 / mean) + 2 bits for each unit of activity.
+  const std::uint64_t bits = kind < 96 ? 26 - kind / 4 : 2;
+  const std::uint64_t bytes =
+      std::max<std::uint64_t>((kLeast * MeanOf(kind) * bits) >> (kOne + 3), 1);
+  return kLeast * ((700 + bytes - 1) / bytes);
+}
+
+void EncodePart(std::span<const std::int32_t> levels, std::size_t first, const LevelArray& array,
+                ByteWriter& out) {
+  Model model(array, first);
+  Writer writer(levels, out);
+  model.Run(writer, levels.size());
+  writer.Finish();
+}
+
+Result<std::uint64_t> DecodePart(ByteSpan bytes, std::size_t first, std::size_t count,
+                                 const LevelArray& array, LevelSink& sink) {
+  Model model(array, first);
+  Reader reader(bytes, first, sink);
+  model.Run(reader, count);
+  FL_TRY_OK(reader.Finish());
+  return model.activity();
+}
+
+void DecodeAcceptedPart(ByteSpan bytes, std::size_t first, std::size_t count,
+                        const LevelArray& array, LevelSink& sink) {
+  Model model(array, first);
+  Reader reader(bytes, first, sink);
+  model.Run(reader, count);
+}
+
+void EncodeLevels(std::span<const std::int32_t> levels, std::size_t columns, std::uint32_t max,
+                  ByteWriter& out) {
+  FL_CHECK(columns > 0, "levels lie in columns");
+  const std::uint64_t activity = ActivityOf(levels);
+  if (activity == 0) return;
+  const LevelArray array{columns, max, LevelKind(activity, levels.size())};
+  out.Write(array.kind);
+  EncodePart(levels, 0, array, out);
+}
+
+Result<> DecodeLevels(ByteSpan bytes, std::size_t columns, std::uint32_t max,
+                      std::span<std::int32_t> out) {
+  FL_CHECK(columns > 0, "levels lie in columns");
+  std::ranges::fill(out, 0);
+  if (bytes.empty()) return {};
+  const LevelArray array{columns, max, std::to_integer<std::uint8_t>(bytes[0])};
+  if (array.kind > 127 || out.empty() || max == 0) {
+    return Error{ErrorCode::kMalformed,
+                 "expected a kind of levels up to 127, found " + std::to_string(array.kind)};
+  }
+  SpanSink sink(out);
+  FL_TRY(const std::uint64_t activity, DecodePart(bytes.subspan(1), 0, out.size(), array, sink));
+  if (activity != 0 && LevelKind(activity, out.size()) == array.kind) return {};
+  return Error{ErrorCode::kMalformed,
+               "expected the kind of the levels, found " + std::to_string(array.kind)};
+}
+
+}  // namespace fl
