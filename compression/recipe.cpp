@@ -8,6 +8,7 @@
 #include "fl/compression/codecs/dense.h"
 #include "fl/compression/codecs/eden.h"
 #include "fl/compression/codecs/fp16.h"
+#include "fl/compression/codecs/level_codec.h"
 #include "fl/compression/codecs/lloyd.h"
 #include "fl/compression/codecs/low_rank.h"
 #include "fl/compression/codecs/natural.h"
@@ -38,7 +39,11 @@ constexpr auto kStages = std::to_array<StageKind>({{StageId::kRaw, "raw", Role::
                                                    {StageId::kSign, "sign", Role::kValues},
                                                    {StageId::kLloyd, "lloyd", Role::kValues},
                                                    {StageId::kEden, "eden", Role::kValues},
-                                                   {StageId::kHadamard, "hadamard", Role::kShape}});
+                                                   {StageId::kHadamard, "hadamard", Role::kShape},
+                                                   {StageId::kRice, "rice", Role::kEntropy},
+                                                   {StageId::kContext, "context", Role::kEntropy},
+                                                   {StageId::kDeadZone, "dead_zone", Role::kValues},
+                                                   {StageId::kTernary, "ternary", Role::kValues}});
 
 const StageKind* FindKind(std::string_view name) {
   const auto found = std::ranges::find(kStages, name, &StageKind::name);
@@ -88,6 +93,20 @@ Result<Chain> CheckOrder(const Recipe& recipe) {
   return chain;
 }
 
+// An entropy code is for integer levels, but for the places that top_k keeps and the factors of
+// low_rank, which have their own.
+Result<> CheckEntropy(const Chain& chain) {
+  if (chain.entropy == nullptr) return {};
+  FL_TRY_OK(TakesNothing(*chain.entropy));
+  const std::string& name = chain.entropy->name;
+  const bool own =
+      chain.shape != nullptr && ((chain.shape->name == "top_k" && name == "rice") ||
+                                 (chain.shape->name == "low_rank" && name == "context"));
+  if (name == "pack" || own || HasLevels(chain)) return {};
+  return RefuseStage(*chain.entropy,
+                     "it codes integer levels: expected ternary, dead_zone or quantize before it");
+}
+
 }  // namespace
 
 std::vector<std::uint8_t> KnownStages() {
@@ -95,6 +114,15 @@ std::vector<std::uint8_t> KnownStages() {
   ids.reserve(kStages.size());
   for (const StageKind& kind : kStages) ids.push_back(static_cast<std::uint8_t>(kind.id));
   std::ranges::sort(ids);
+  return ids;
+}
+
+std::vector<std::uint8_t> StagesOf(const Recipe& recipe) {
+  std::vector<std::uint8_t> ids;
+  for (const Stage& stage : recipe.stages) {
+    if (const StageKind* kind = FindKind(stage.name))
+      ids.push_back(static_cast<std::uint8_t>(kind->id));
+  }
   return ids;
 }
 
@@ -123,6 +151,9 @@ Result<std::unique_ptr<ValueCoder>> BuildValueCoder(const Stage* stage, const Sh
       return BuildLloyd(*stage);
     case StageId::kEden:
       return BuildEden(*stage, after_shape);
+    case StageId::kDeadZone:
+    case StageId::kTernary:
+      return RefuseStage(*stage, "its levels are for whole segments or for what top_k keeps");
     default:
       CheckFailed(stage->name, "a stage of another kind is not a value coder");
   }
@@ -131,7 +162,9 @@ Result<std::unique_ptr<ValueCoder>> BuildValueCoder(const Stage* stage, const Sh
 Result<std::unique_ptr<Codec>> BuildCodec(const Recipe& recipe, const Shape& shape,
                                           std::size_t parameters_offset) {
   FL_TRY(const Chain chain, CheckOrder(recipe));
-  if (chain.entropy != nullptr) FL_TRY_OK(TakesNothing(*chain.entropy));
+  FL_TRY_OK(CheckEntropy(chain));
+  const bool kept = chain.shape == nullptr || chain.shape->name == "top_k";
+  if (HasLevels(chain) && kept) return BuildLevels(chain, shape);
   const Stage& head = chain.shape != nullptr ? *chain.shape : *chain.values;
   switch (FindKind(head.name)->id) {
     case StageId::kTopK:

@@ -21,6 +21,10 @@ enum class StageId : std::uint8_t {
   kTopK = 4,
   kLowRank = 5,
   kPack = 6,
+  kRice = 7,
+  kContext = 9,
+  kDeadZone = 10,
+  kTernary = 11,
   kBf16 = 20,
   kNatural = 21,
   kSign = 22,
@@ -34,6 +38,8 @@ std::vector<std::uint8_t> KnownStages();
 struct Recipe {
   std::vector<Stage> stages;
 };
+// The ids of a recipe's stages, of those that this program has: what a client must know.
+std::vector<std::uint8_t> StagesOf(const Recipe& recipe);
 
 // Reads the recipe language's syntax: `low_rank 2 | quantize 4 stochastic per=channel`.
 // kInvalidArgument with the offset.

@@ -1,9 +1,6 @@
 #include "fl/server/core/federation_plan.h"
 
-#include <array>
 #include <set>
-#include <string_view>
-#include <utility>
 
 #include "fl/common/nn/initialize.h"
 #include "fl/common/random/rng_stream.h"
@@ -12,23 +9,11 @@
 namespace fl::server {
 namespace {
 
-constexpr std::array<std::pair<std::string_view, StageId>, 6> kStages = {{
-    {"raw", StageId::kRaw},
-    {"fp16", StageId::kFp16},
-    {"quantize", StageId::kQuantize},
-    {"top_k", StageId::kTopK},
-    {"low_rank", StageId::kLowRank},
-    {"pack", StageId::kPack},
-}};
-
 void AddStages(const LocatedText& text, std::set<std::uint8_t>& stages) {
   const Result<Recipe> recipe = ParseRecipe(text.text);
   FL_CHECK(recipe.has_value(), "a plan's recipes are checked");
-  for (const Stage& stage : recipe->stages) {
-    for (const auto& [name, id] : kStages) {
-      if (stage.name == name) stages.insert(static_cast<std::uint8_t>(id));
-    }
-  }
+  const std::vector<std::uint8_t> ids = StagesOf(*recipe);
+  stages.insert(ids.begin(), ids.end());
 }
 
 std::vector<std::uint8_t> NeededStages(const Plan& plan) {

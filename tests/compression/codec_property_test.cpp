@@ -197,12 +197,12 @@ TEST_CASE("Codec: what a corrupted payload decodes to is finite or it is refused
 
 // For each coordinate the mean over m streams lies within 5 standard errors of the value: with
 // fewer than 10^4 comparisons a right codec fails with a chance below 0.6 %, and the seeds are
-// fixed.
+// fixed. A value within 1e-4 of a level may not leave it once in m streams.
 TEST_CASE("Codec: stochastic rounding is unbiased") {
   for (const char* recipe :
        {"quantize 1 stochastic", "quantize 2 stochastic", "quantize 3 stochastic asymmetric",
         "quantize 4 stochastic per=channel", "quantize 4 scale=shared stochastic range=6",
-        "quantize 2 stochastic per=group:24", "hadamard 64 | quantize 3 stochastic",
+        "quantize 3 stochastic per=group:40", "hadamard 64 | quantize 3 stochastic",
         "hadamard 64 seed=shared | quantize 4 scale=shared stochastic range=6"}) {
     CAPTURE(recipe);
     const Shape shape{16, 8};
@@ -223,7 +223,7 @@ TEST_CASE("Codec: stochastic rounding is unbiased") {
       const double mean = sum[i] / kStreams;
       const double variance = std::max(squares[i] / kStreams - mean * mean, 0.0);
       CHECK(std::fabs(mean - static_cast<double>(values[i])) <=
-            5 * std::sqrt(variance / kStreams) + 1e-5);
+            5 * std::sqrt(variance / kStreams) + 1e-4);
     }
   }
 }

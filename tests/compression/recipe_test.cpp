@@ -169,6 +169,11 @@ TEST_CASE("KnownStages: ids are ascending and stay as they are") {
   CHECK(KnownStages() == std::vector<std::uint8_t>{1, 2, 3, 4, 5, 6, 20, 21, 22, 23, 24, 25});
 }
 
+TEST_CASE("StagesOf: the ids of a recipe's stages in its order") {
+  const Recipe recipe = testing::Get(ParseRecipe("hadamard 64 | quantize 4 | pack"));
+  CHECK(StagesOf(recipe) == std::vector<std::uint8_t>{25, 3, 6});
+}
+
 TEST_CASE("IsLossless: only raw keeps every bit") {
   CHECK(IsLossless(testing::Get(ParseRecipe("raw | pack"))));
   CHECK_FALSE(IsLossless(testing::Get(ParseRecipe("fp16"))));
