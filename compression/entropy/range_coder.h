@@ -20,8 +20,9 @@ namespace fl {
 // of the way to that bit (about the mean of what was seen), from the thousandth on by 1 / 1024.
 class AdaptiveBit {
  public:
+  AdaptiveBit() : AdaptiveBit(32768) {}
   // chance: of 65536, in [1, 65535]; it counts as much as `seen` bits, at most 1023.
-  explicit AdaptiveBit(std::uint32_t chance = 32768, std::uint32_t seen = 0)
+  explicit AdaptiveBit(std::uint32_t chance, std::uint32_t seen = 0)
       : state_((chance << 16) | seen) {}
 
   // Of 65536, in [1, 65535].
