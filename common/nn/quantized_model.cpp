@@ -86,7 +86,7 @@ void QuantizeProduct(const Graph& graph, const Node& node, std::span<const float
     for (std::size_t k = 0; k < size.depth; ++k)
       largest = std::max(largest, std::abs(weight[k * size.channels + c]));
     // A bias that dwarfs its channel's weights must still fit; a channel of zeros takes any scale.
-    const float for_bias = std::abs(bias[c]) / input_scale / static_cast<float>(kBiasMax / 2);
+    const float for_bias = std::abs(bias[c]) / input_scale / (static_cast<float>(kBiasMax) / 2);
     const float scale = std::max({largest / 127.0F, for_bias, 1e-20F});
     for (std::size_t k = 0; k < size.depth; ++k) {
       const float value = std::nearbyint(weight[k * size.channels + c] / scale);
