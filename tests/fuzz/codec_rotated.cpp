@@ -1,0 +1,14 @@
+#include "fl/tests/fuzz/codec_fuzz.h"
+
+// Rotations: two whole blocks and a shorter unit.
+extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+  static constexpr std::string_view kRecipes[] = {
+      "eden 1 block=64",
+      "eden 4 block=64",
+      "eden 0.3 block=64",
+      "eden 1.5 block=64 scale=nearest",
+      "hadamard 64 | quantize 4",
+      "hadamard 64 | lloyd 2",
+      "hadamard 64 seed=shared | quantize 4 scale=shared range=4 stochastic"};
+  return fl::testing::FuzzCodecs(kRecipes, fl::Shape{10, 17}, data, size);
+}
