@@ -96,7 +96,10 @@ class GraphBuilder {
   }
 
   Result<> AddDense(Node node, std::span<const std::string_view> words) {
-    if (words.size() != 1) return Invalid("expected \"dense UNITS\"");
+    FL_TRY(words, TakeFactoring(words, node.factoring));
+    if (words.size() != 1) {
+      return Invalid("expected \"dense UNITS [lora=RANK [alpha=N] [both] | fedpara=RANK]\"");
+    }
     FL_TRY(const std::size_t units, ReadCount("UNITS", words[0]));
     if (last_shape().rank() != 1) {
       return Invalid("expected one extent as input of dense, found " + last_shape().ToText() +
@@ -108,6 +111,7 @@ class GraphBuilder {
   }
 
   Result<> AddConvolution(Node node, std::span<const std::string_view> words) {
+    FL_TRY(words, TakeFactoring(words, node.factoring));
     if (words.size() < 2) return Invalid("expected \"conv CHANNELS HxW [stride=N] [same|valid]\"");
     FL_TRY(const std::size_t channels, ReadCount("CHANNELS", words[0]));
     FL_TRY_OK(ReadKernel(words[1], node));
@@ -137,6 +141,32 @@ class GraphBuilder {
                      std::to_string(limits_.extent_max) + "], found \"" + std::string(word) + "\"");
     }
     return *value;
+  }
+
+  // Reads the words about factors, which come last, and returns those before them.
+  Result<std::span<const std::string_view>> TakeFactoring(std::span<const std::string_view> words,
+                                                          Factoring& factoring) const {
+    const auto first = std::ranges::find_if(words, [](std::string_view word) {
+      return word.starts_with("lora=") || word.starts_with("fedpara=");
+    });
+    if (first == words.end()) return words;
+    const auto before = static_cast<std::size_t>(first - words.begin());
+    const bool lora = first->starts_with("lora=");
+    factoring.kind = lora ? FactorKind::kLora : FactorKind::kFedPara;
+    FL_TRY(factoring.rank, ReadCount("the rank", first->substr(first->find('=') + 1)));
+    for (const std::string_view word : words.subspan(before + 1)) {
+      if (lora && word == "both" && !factoring.both) {
+        factoring.both = true;
+      } else if (lora && word.starts_with("alpha=") && factoring.alpha == 0) {
+        FL_TRY(factoring.alpha, ReadCount("alpha", word.substr(6)));
+      } else {
+        return Invalid(std::string("expected ") +
+                       (lora ? "[alpha=N] [both] after lora=RANK" : "nothing after fedpara=RANK") +
+                       ", found \"" + std::string(word) + "\"");
+      }
+    }
+    if (lora && factoring.alpha == 0) factoring.alpha = 2 * factoring.rank;
+    return words.first(before);
   }
 
   // "5x3"; or "2", the same in both directions.
@@ -197,22 +227,55 @@ class GraphBuilder {
   }
 
   Result<> AddParameters(Node& node, const Shape& weight, std::size_t outputs) {
-    // Each extent is at most 2^20, so a product is checked after each factor.
-    std::uint64_t count = 1;
-    for (const std::size_t extent : weight.extents()) {
-      count *= extent;
-      if (count > limits_.parameters_max) break;
+    FL_TRY_OK(CheckCount(weight));
+    const Factoring& factoring = node.factoring;
+    const std::size_t rank = factoring.rank;
+    const std::size_t rows = weight.count() / outputs;
+    if (factoring.kind != FactorKind::kNone && rank > std::min(rows, outputs)) {
+      return Invalid("expected a rank of at most " + std::to_string(std::min(rows, outputs)) +
+                     " for a weight of " + weight.ToText() + ", found " + std::to_string(rank));
     }
-    parameter_count_ += count + outputs;
-    if (count > limits_.parameters_max || parameter_count_ > limits_.parameters_max) {
-      return Error{ErrorCode::kLimitExceeded,
-                   "expected at most " + std::to_string(limits_.parameters_max) +
-                       " parameters in all, found a weight of " + weight.ToText() + " more"};
+    if (factoring.kind == FactorKind::kFedPara) {
+      for (const char* factor : {"1", "2"}) {
+        FL_TRY_OK(AddTensor(node, std::string(".x") + factor, Shape{rows, rank}, false));
+        FL_TRY_OK(AddTensor(node, std::string(".y") + factor, Shape{rank, outputs}, false));
+      }
+    } else {
+      const bool lora = factoring.kind == FactorKind::kLora;
+      FL_TRY_OK(AddTensor(node, ".weight", weight, lora));
+      if (lora) {
+        FL_TRY_OK(AddTensor(node, ".lora_a", Shape{rows, rank}, !factoring.both));
+        FL_TRY_OK(AddTensor(node, ".lora_b", Shape{rank, outputs}, false));
+      }
     }
-    node.parameters = {specs_.size(), specs_.size() + 1};
-    specs_.push_back({node.name + ".weight", weight});
-    specs_.push_back({node.name + ".bias", Shape{outputs}});
+    return AddTensor(node, ".bias", Shape{outputs}, false);
+  }
+
+  Result<> AddTensor(Node& node, const std::string& suffix, Shape shape, bool frozen) {
+    FL_TRY_OK(CheckCount(shape));
+    parameter_count_ += shape.count();
+    if (parameter_count_ > limits_.parameters_max) return TooMany(shape);
+    if (frozen) graph_.frozen.push_back(specs_.size());
+    node.parameters.push_back(specs_.size());
+    specs_.push_back({node.name + suffix, std::move(shape)});
     return {};
+  }
+
+  // Each extent is at most 2^20 (of a weight's rows 2^31), so a product is checked after each
+  // factor.
+  Result<> CheckCount(const Shape& shape) const {
+    std::uint64_t count = 1;
+    for (const std::size_t extent : shape.extents()) {
+      count *= extent;
+      if (count > limits_.parameters_max) return TooMany(shape);
+    }
+    return {};
+  }
+
+  Error TooMany(const Shape& shape) const {
+    return Error{ErrorCode::kLimitExceeded,
+                 "expected at most " + std::to_string(limits_.parameters_max) +
+                     " parameters in all, found a tensor of " + shape.ToText() + " more"};
   }
 
   Result<> Append(Node node) {
@@ -264,6 +327,13 @@ std::string DescribeKernel(const Node& node) {
   return text + (node.same_padding ? " same" : " valid");
 }
 
+std::string DescribeFactoring(const Factoring& factoring) {
+  const std::string rank = std::to_string(factoring.rank);
+  if (factoring.kind == FactorKind::kFedPara) return " fedpara=" + rank;
+  return " lora=" + rank + " alpha=" + std::to_string(factoring.alpha) +
+         (factoring.both ? " both" : "");
+}
+
 }  // namespace
 
 Result<Graph> BuildGraph(const Shape& input, std::span<const std::string> layers,
@@ -305,6 +375,7 @@ std::vector<std::string> DescribeLayers(const Graph& graph) {
     if (node.kind == OpKind::kDense) line += " " + std::to_string(node.shape[0]);
     if (node.kind == OpKind::kConv2d) line += " " + std::to_string(node.shape[2]);
     if (node.kernel_height > 0) line += " " + DescribeKernel(node);
+    if (node.factoring.kind != FactorKind::kNone) line += DescribeFactoring(node.factoring);
     lines.push_back(std::move(line));
   }
   return lines;

@@ -24,6 +24,10 @@ struct GraphLimits {
 //   conv CHANNELS HxW [stride=N] [same|valid]      maxpool N|HxW [stride=N] [same|valid]      relu
 //   dense UNITS      global_avgpool                avgpool N|HxW [stride=N] [same|valid] flatten
 //
+// After a conv's or a dense layer's own words, a weight made of factors (see Factoring; the plain
+// weight is neither trained nor sent): lora=RANK [alpha=N] [both], or fedpara=RANK. alpha is
+// 2 x RANK unless given.
+//
 // Padding is `valid` unless said otherwise; `same` pads as TensorFlow does (output = ceil(input /
 // stride)). A pool's stride is its kernel's height unless given. Average pooling divides by the
 // pixels inside the image. Layers are named conv1, relu1, dense1, ... and a layer's parameters

@@ -1,25 +1,32 @@
 #include "fl/common/nn/gradient.h"
 
+#include <algorithm>
+
 #include "fl/common/nn/internal/backward_pass.h"
+#include "fl/common/nn/internal/factor_pass.h"
 
 namespace fl::nn {
 
 using internal::BackwardPass;
+using internal::FactorPass;
 
-TrainingStep::TrainingStep(std::unique_ptr<BackwardPass> pass) : pass_(std::move(pass)) {}
+TrainingStep::TrainingStep(std::unique_ptr<FactorPass> factors, std::unique_ptr<BackwardPass> pass)
+    : factors_(std::move(factors)), pass_(std::move(pass)) {}
 TrainingStep::TrainingStep(TrainingStep&&) noexcept = default;
 TrainingStep& TrainingStep::operator=(TrainingStep&&) noexcept = default;
 TrainingStep::~TrainingStep() = default;
 
 Result<TrainingStep> TrainingStep::Create(const Graph& graph, std::size_t batch_max,
                                           InstructionSet instruction_set) {
+  FL_TRY(std::unique_ptr<FactorPass> factors, FactorPass::Create(graph, instruction_set));
+  const Graph& plain = factors != nullptr ? factors->plain() : graph;
   FL_TRY(std::unique_ptr<BackwardPass> pass,
-         BackwardPass::Create(graph, batch_max, instruction_set));
-  return TrainingStep(std::move(pass));
+         BackwardPass::Create(plain, batch_max, instruction_set));
+  return TrainingStep(std::move(factors), std::move(pass));
 }
 
 const Graph& TrainingStep::graph() const {
-  return pass_->forward().graph();
+  return factors_ != nullptr ? factors_->graph() : pass_->forward().graph();
 }
 std::size_t TrainingStep::batch_max() const {
   return pass_->forward().batch_max();
@@ -35,7 +42,19 @@ double TrainingStep::Compute(std::span<const float> parameters, const TrainingBa
   FL_CHECK(gradient.size() == parameters.size(), "a gradient for each parameter");
   FL_CHECK(batch.input.size() == batch.count * graph().input_shape().count(),
            "input is count x input shape");
-  return pass_->Compute(parameters.data(), batch, gradient.data());
+  double loss = 0;
+  if (factors_ == nullptr) {
+    loss = pass_->Compute(parameters.data(), batch, gradient.data());
+  } else {
+    const float* plain = factors_->Materialize(parameters.data());
+    loss = pass_->Compute(plain, batch, factors_->plain_gradient());
+    factors_->Backward(parameters.data(), gradient.data());
+  }
+  const TensorLayout& layout = graph().parameters;
+  for (const std::size_t tensor : graph().frozen) {
+    std::ranges::fill(gradient.subspan(layout.offset(tensor), layout[tensor].shape.count()), 0.0F);
+  }
+  return loss;
 }
 
 std::span<const float> TrainingStep::outputs() const {

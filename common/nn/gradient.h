@@ -12,7 +12,8 @@ namespace fl::nn {
 
 namespace internal {
 class BackwardPass;
-}
+class FactorPass;
+}  // namespace internal
 
 // What a step learns from. `labels` or `targets` as the graph's loss asks; with teacher logits the
 // loss is DistillationLoss (labels may then be empty).
@@ -25,7 +26,8 @@ struct TrainingBatch {
   Distillation distillation;              // Used with teacher logits.
 };
 
-// Forward and backward pass of one batch. All memory is allocated by Create; Compute allocates
+// Forward and backward pass of one batch. Weights made of factors are put together once and their
+// gradient flows back to the factors. All memory is allocated by Create; Compute allocates
 // nothing. Deterministic for one instruction set. Thread safety: distinct objects safe, shared
 // objects unsafe.
 class TrainingStep {
@@ -42,7 +44,7 @@ class TrainingStep {
   InstructionSet instruction_set() const;
 
   // The mean loss, and its gradient with respect to each parameter (graph.parameters.total()
-  // values, all overwritten).
+  // values, all overwritten); zero for frozen ones.
   double Compute(std::span<const float> parameters, const TrainingBatch& batch,
                  std::span<float> gradient);
 
@@ -50,8 +52,10 @@ class TrainingStep {
   std::span<const float> outputs() const;
 
  private:
-  explicit TrainingStep(std::unique_ptr<internal::BackwardPass> pass);
-  std::unique_ptr<internal::BackwardPass> pass_;
+  TrainingStep(std::unique_ptr<internal::FactorPass> factors,
+               std::unique_ptr<internal::BackwardPass> pass);
+  std::unique_ptr<internal::FactorPass> factors_;  // Null where the graph is plain.
+  std::unique_ptr<internal::BackwardPass> pass_;   // Of the plain graph.
 };
 
 }  // namespace fl::nn

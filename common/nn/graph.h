@@ -21,6 +21,26 @@ enum class OpKind : std::uint8_t {
   kFlatten,
 };
 
+// A weight that is made of smaller tensors, which are trained and sent in its place. Every weight
+// is taken as a matrix: all extents but the last are its rows, the last one (the outputs) its
+// columns.
+//
+//   kLora: W0 + scale * A B, with W0 ("NAME.weight") and A ("NAME.lora_a", rows x rank) as the
+//     seed made them and B ("NAME.lora_b", rank x columns) trained from zero: a mean of updates is
+//     then the update of the mean (Sun et al. 2024, arXiv:2403.12313). With `both` A is trained
+//     too (Hu et al. 2021, arXiv:2106.09685), and the mean of products is no longer the product
+//     of the means.
+//   kFedPara: (X1 Y1) o (X2 Y2), elementwise product, all four trained ("NAME.x1", rows x rank;
+//     "NAME.y1", rank x columns; ...): the rank is up to rank^2 (Hyeon-Woo et al. 2022,
+//     arXiv:2108.06098).
+enum class FactorKind : std::uint8_t { kNone, kLora, kFedPara };
+struct Factoring {
+  FactorKind kind = FactorKind::kNone;
+  std::size_t rank = 0;
+  std::size_t alpha = 0;  // LoRA's scale is alpha / rank.
+  bool both = false;      // LoRA: A is trained too.
+};
+
 // One operation of the graph. Shapes are of one sample, channels last (a batch dimension comes
 // first at run time).
 struct Node {
@@ -31,8 +51,11 @@ struct Node {
   std::size_t kernel_height = 0;    // Conv2d and pools.
   std::size_t kernel_width = 0;
   std::size_t stride = 1;
-  bool same_padding = false;            // Else valid.
-  std::vector<std::size_t> parameters;  // Indices of tensors in the layout: weight, then bias.
+  bool same_padding = false;  // Else valid.
+  // Indices of tensors in the layout: weight, then bias. With factors: weight, lora_a, lora_b,
+  // bias; or x1, y1, x2, y2, bias.
+  std::vector<std::size_t> parameters;
+  Factoring factoring;
 };
 
 enum class LossKind : std::uint8_t { kSoftmaxCrossEntropy, kMeanSquaredError };
@@ -43,7 +66,8 @@ enum class LossKind : std::uint8_t { kSoftmaxCrossEntropy, kMeanSquaredError };
 // all read and rewrite this.
 struct Graph {
   std::vector<Node> nodes;
-  TensorLayout parameters;  // "dense1.weight", "dense1.bias", ...
+  TensorLayout parameters;          // "dense1.weight", "dense1.bias", ...
+  std::vector<std::size_t> frozen;  // Tensors that training leaves as they are, ascending.
   LossKind loss = LossKind::kSoftmaxCrossEntropy;
 
   const Shape& input_shape() const { return nodes.front().shape; }

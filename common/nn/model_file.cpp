@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <charconv>
 
+#include "fl/common/nn/plain_graph.h"
 #include "fl/common/tensor/safetensors.h"
 
 namespace fl::nn {
@@ -95,6 +96,7 @@ Shape StoredWeightShape(const Shape& weight) {
 }
 
 Result<QuantizedModel> ReadQuantized(const SafetensorsFile& file, const Graph& graph) {
+  FL_TRY_OK(ExpectPlain(graph, "model file: int8"));
   QuantizedModel model{graph, {}, std::vector<QuantizedNode>(graph.nodes.size())};
   const std::size_t count = graph.nodes.size();
   FL_TRY(const std::vector<float> scales,

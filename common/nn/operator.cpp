@@ -18,13 +18,26 @@ OperatorCost InputCost(const Graph& /*graph*/, const Node& /*node*/) {
   return {};
 }
 
-// A multiplication and an addition for each weight and output pixel, and the bias.
+// Of the weight as a matrix, whether or not it is made of factors.
+double WeightCount(const Graph& graph, const Node& node) {
+  const Shape& input = graph.nodes[node.inputs[0]].shape;
+  const std::size_t rows = node.kind == OpKind::kDense
+                               ? input.count()
+                               : node.kernel_height * node.kernel_width * input[2];
+  return static_cast<double>(rows) * static_cast<double>(node.shape[node.shape.rank() - 1]);
+}
+
+// A multiplication and an addition for each weight and output pixel, and the bias. Factors are read
+// and put together once for a batch, which is no sample's cost.
 OperatorCost ProductCost(const Graph& graph, const Node& node) {
-  const double weights = static_cast<double>(graph.parameters[node.parameters[0]].shape.count());
+  const double weights = WeightCount(graph, node);
   const double outputs = static_cast<double>(node.shape.count());
   const double channels = static_cast<double>(node.shape[node.shape.rank() - 1]);
   OperatorCost cost = CostOfValues(graph, node, 2 * weights * (outputs / channels) + outputs);
-  cost.parameter_bytes = (weights + channels) * kFloatBytes;
+  for (const std::size_t tensor : node.parameters) {
+    cost.parameter_bytes += static_cast<double>(graph.parameters[tensor].shape.count());
+  }
+  cost.parameter_bytes *= kFloatBytes;
   return cost;
 }
 

@@ -33,8 +33,14 @@ double RoundLearningRate(double base, double decay, std::uint64_t round) {
 Sgd::Sgd(const SgdConfig& config, std::size_t parameter_count, InstructionSet instruction_set)
     : config_(config),
       instruction_set_(instruction_set),
+      trained_{{0, parameter_count}},
       velocity_(config.momentum > 0 ? parameter_count : 0) {
   FL_CHECK(config.Validate().has_value(), "a validated config");
+}
+
+Sgd::Sgd(const SgdConfig& config, const Graph& graph, InstructionSet instruction_set)
+    : Sgd(config, graph.parameters.total(), instruction_set) {
+  trained_ = TrainedRanges(graph);
 }
 
 void Sgd::Step(std::span<float> gradient, std::span<const float> anchor,
@@ -58,14 +64,16 @@ void Sgd::Step(std::span<float> gradient, std::span<const float> anchor,
   }
   FL_CHECK(velocity_.empty() || velocity_.size() == parameters.size(),
            "the parameters of the constructor");
-  kernels.sgd({.parameters = parameters.data(),
-               .gradient = gradient.data(),
-               .velocity = velocity_.empty() ? nullptr : velocity_.data(),
-               .count = parameters.size(),
-               .scale = static_cast<float>(scale),
-               .decay = static_cast<float>(config_.weight_decay),
-               .momentum = static_cast<float>(config_.momentum),
-               .rate = static_cast<float>(rate)});
+  for (const CoordinateRange& range : trained_) {
+    kernels.sgd({.parameters = parameters.data() + range.first,
+                 .gradient = gradient.data() + range.first,
+                 .velocity = velocity_.empty() ? nullptr : velocity_.data() + range.first,
+                 .count = range.count,
+                 .scale = static_cast<float>(scale),
+                 .decay = static_cast<float>(config_.weight_decay),
+                 .momentum = static_cast<float>(config_.momentum),
+                 .rate = static_cast<float>(rate)});
+  }
 }
 
 }  // namespace fl::nn

@@ -6,6 +6,7 @@
 
 #include "fl/common/base/result.h"
 #include "fl/common/nn/instruction_set.h"
+#include "fl/common/nn/plain_graph.h"
 
 namespace fl::nn {
 
@@ -35,6 +36,9 @@ class Sgd {
   // The config must be valid.
   Sgd(const SgdConfig& config, std::size_t parameter_count,
       InstructionSet instruction_set = BestInstructionSet());
+  // Frozen parameters stay as they are, whatever their gradient and the weight decay.
+  Sgd(const SgdConfig& config, const Graph& graph,
+      InstructionSet instruction_set = BestInstructionSet());
 
   // One step. `gradient` is used as scratch. `anchor` holds the global parameters; it is read only
   // where proximal > 0 and may be empty otherwise.
@@ -45,6 +49,7 @@ class Sgd {
  private:
   SgdConfig config_;
   InstructionSet instruction_set_;
+  std::vector<CoordinateRange> trained_;
   std::uint64_t steps_ = 0;
   std::vector<float> velocity_;
 };

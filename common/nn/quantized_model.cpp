@@ -5,6 +5,7 @@
 #include <string>
 
 #include "fl/common/nn/operator.h"
+#include "fl/common/nn/plain_graph.h"
 
 namespace fl::nn {
 namespace {
@@ -123,6 +124,7 @@ ActivationScale ScaleOf(const ActivationRange& range) {
 
 Result<QuantizedModel> Quantize(const Graph& graph, std::span<const float> parameters,
                                 std::span<const ActivationRange> ranges) {
+  FL_TRY_OK(ExpectPlain(graph, "quantize"));
   if (parameters.size() != graph.parameters.total() || ranges.size() != graph.nodes.size()) {
     return Error{ErrorCode::kInvalidArgument,
                  "quantize: expected the graph's parameters and a range for each node"};

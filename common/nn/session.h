@@ -9,12 +9,14 @@
 namespace fl::nn {
 
 namespace internal {
+class FactorPass;
 class ForwardPass;
-}
+}  // namespace internal
 
-// Runs a graph in fp32. All memory is allocated by Create; Run allocates nothing. Rows of a batch
-// do not influence each other, and the results of one instruction set are the same from run to run.
-// Thread safety: distinct objects safe, shared objects unsafe.
+// Runs a graph in fp32; weights made of factors are put together at the begin of each Run. All
+// memory is allocated by Create; Run allocates nothing. Rows of a batch do not influence each
+// other, and the results of one instruction set are the same from run to run. Thread safety:
+// distinct objects safe, shared objects unsafe.
 class Session {
  public:
   // batch_max >= 1: the most samples in one Run. kInvalidArgument when the instruction set is not a
@@ -34,8 +36,10 @@ class Session {
            std::span<float> output);
 
  private:
-  explicit Session(std::unique_ptr<internal::ForwardPass> pass);
-  std::unique_ptr<internal::ForwardPass> pass_;
+  Session(std::unique_ptr<internal::FactorPass> factors,
+          std::unique_ptr<internal::ForwardPass> pass);
+  std::unique_ptr<internal::FactorPass> factors_;  // Null where the graph is plain.
+  std::unique_ptr<internal::ForwardPass> pass_;    // Of the plain graph.
 };
 
 }  // namespace fl::nn

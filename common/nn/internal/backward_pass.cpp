@@ -25,7 +25,10 @@ Result<> BackwardPass::Allocate() {
   first_trained_ = graph.nodes.size();
   for (std::size_t i = graph.nodes.size(); i-- > 1;) {
     const Node& node = graph.nodes[i];
-    if (!node.parameters.empty()) first_trained_ = i;
+    const bool trained = !std::ranges::all_of(node.parameters, [&graph](std::size_t tensor) {
+      return std::ranges::binary_search(graph.frozen, tensor);
+    });
+    if (trained) first_trained_ = i;
     largest = std::max(largest, node.shape.count() * batch_max);
     const BackwardRules* rules = FindBackward(node.kind);
     if (rules->scratch_floats != nullptr) {

@@ -25,7 +25,7 @@ class BackwardPass {
 
   std::unique_ptr<ForwardPass> forward_;
   std::size_t first_trained_ =
-      0;  // The first node with parameters; nobody needs gradients before it.
+      0;  // The first node with a trained parameter; nobody needs gradients before it.
   std::size_t last_batch_ = 0;
   AlignedBuffer<float> gradients_[2];
   AlignedBuffer<float> scratch_;

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "fl/common/nn/kernels/select.h"
+#include "fl/common/nn/plain_graph.h"
 
 namespace fl::nn::internal {
 namespace {
@@ -37,6 +38,7 @@ Result<std::unique_ptr<ForwardPass>> ForwardPass::Create(const Graph& graph, std
                                                          InstructionSet instruction_set,
                                                          Keep keep) {
   FL_TRY_OK(CheckArguments(batch_max, instruction_set));
+  FL_TRY_OK(ExpectPlain(graph, "a pass"));
   std::unique_ptr<ForwardPass> pass(new ForwardPass(graph, batch_max, instruction_set));
   FL_TRY_OK(pass->Allocate(keep));
   return pass;

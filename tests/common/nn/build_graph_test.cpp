@@ -64,6 +64,33 @@ TEST_CASE("DescribeLayers: its lines build the same graph") {
   }
 }
 
+TEST_CASE("BuildGraph: factors stand in the place of the weight") {
+  const Graph graph = Build({28, 28, 1}, {"conv 32 5x5 same lora=4", "relu", "flatten",
+                                          "dense 200 fedpara=8", "relu", "dense 10 lora=2 both"});
+  const TensorLayout expected({{"conv1.weight", {5, 5, 1, 32}},
+                               {"conv1.lora_a", {25, 4}},
+                               {"conv1.lora_b", {4, 32}},
+                               {"conv1.bias", {32}},
+                               {"dense1.x1", {25088, 8}},
+                               {"dense1.y1", {8, 200}},
+                               {"dense1.x2", {25088, 8}},
+                               {"dense1.y2", {8, 200}},
+                               {"dense1.bias", {200}},
+                               {"dense2.weight", {200, 10}},
+                               {"dense2.lora_a", {200, 2}},
+                               {"dense2.lora_b", {2, 10}},
+                               {"dense2.bias", {10}}});
+  CHECK(graph.parameters == expected);
+  CHECK(graph.frozen == std::vector<std::size_t>{0, 1, 9});
+}
+
+TEST_CASE("DescribeLayers: factors are described so that they build the same graph") {
+  const std::vector<std::string> lines = {"conv 4 3x2 stride=2 same lora=2 alpha=4", "flatten",
+                                          "dense 5 fedpara=3", "dense 4 lora=2 alpha=7 both"};
+  CHECK(DescribeLayers(Build({12, 12, 2}, lines)) == lines);
+  CHECK(DescribeLayers(Build({9}, {"dense 5 lora=3"})).front() == "dense 5 lora=3 alpha=6");
+}
+
 TEST_CASE("BuildGraph: an error names the layer and its line and its input") {
   const Refusal refusal = Refused({28, 28, 1}, {"relu", "dense 10"});
   CHECK(refusal.code == ErrorCode::kInvalidArgument);
@@ -93,7 +120,22 @@ TEST_CASE("BuildGraph: each wrong line is an invalid argument of its layer") {
                            "maxpool 2 full",
                            "conv 8 9x9",
                            "maxpool 9",
-                           "conv 8 99x1 same"}) {
+                           "conv 8 99x1 same",
+                           "relu lora=2",
+                           "dense lora=2",
+                           "conv 8 3x3 lora=0",
+                           "conv 8 3x3 lora=9",
+                           "conv 8 3x3 lora=two",
+                           "conv 8 3x3 lora=2 lora=2",
+                           "conv 8 3x3 lora=2 fedpara=2",
+                           "conv 8 3x3 lora=2 both both",
+                           "conv 8 3x3 lora=2 alpha=0",
+                           "conv 8 3x3 lora=2 alpha=1 alpha=1",
+                           "conv 8 3x3 lora=2 same",
+                           "conv 8 3x3 alpha=2",
+                           "conv 8 3x3 fedpara=",
+                           "conv 8 3x3 fedpara=9",
+                           "conv 8 3x3 fedpara=2 both"}) {
     CAPTURE(line);
     const bool square = std::string_view(line) == "conv 8 3";
     const Refusal refusal = Refused({8, 8, 1}, {"relu", line, "flatten", "dense 2"});
@@ -118,6 +160,12 @@ TEST_CASE("BuildGraph: limits hold at their edge and one beyond") {
   CHECK(Refused({8}, {"dense 4"}, "softmax_cross_entropy", limits).code == ErrorCode::kOk);
   limits.parameters_max = 8 * 4 + 3;
   CHECK(Refused({8}, {"dense 4"}, "softmax_cross_entropy", limits).code ==
+        ErrorCode::kLimitExceeded);
+  limits.parameters_max = 2 * (8 * 2 + 2 * 4) + 4;
+  CHECK(Refused({8}, {"dense 4 fedpara=2"}, "softmax_cross_entropy", limits).code ==
+        ErrorCode::kOk);
+  limits.parameters_max -= 1;
+  CHECK(Refused({8}, {"dense 4 fedpara=2"}, "softmax_cross_entropy", limits).code ==
         ErrorCode::kLimitExceeded);
   limits = {};
   limits.layers_max = 2;

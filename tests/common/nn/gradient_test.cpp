@@ -1,10 +1,12 @@
 #include "fl/common/nn/gradient.h"
 
+#include <algorithm>
 #include <cmath>
 
 #include <doctest/doctest.h>
 
 #include "fl/common/nn/initialize.h"
+#include "fl/common/nn/plain_graph.h"
 #include "fl/tests/common/nn/small_models.h"
 
 namespace fl::nn {
@@ -19,11 +21,24 @@ using namespace testing;  // NOLINT(google-build-using-namespace): builders of t
 void CheckGradient(const Graph& graph, const TrainingBatch& batch, InstructionSet set) {
   TrainingStep step = Get(TrainingStep::Create(graph, batch.count, set));
   std::vector<float> parameters = InitializeParameters(graph, RngStream(3)).values;
+  // A factor of zero would hide the other one's gradient.
+  const std::vector<float> anything = Normals(parameters.size(), 5);
+  for (std::size_t i = 0; i < parameters.size(); ++i) {
+    if (parameters[i] == 0) parameters[i] = 0.3F * anything[i];
+  }
   std::vector<float> gradient(parameters.size());
   std::vector<float> ignored(parameters.size());
   step.Compute(parameters, batch, gradient);
+  std::vector<bool> trained(parameters.size());
+  for (const CoordinateRange& range : TrainedRanges(graph)) {
+    std::fill_n(trained.begin() + static_cast<std::ptrdiff_t>(range.first), range.count, true);
+  }
   std::size_t wrong = 0;
   for (std::size_t i = 0; i < parameters.size(); ++i) {
+    if (!trained[i]) {
+      CHECK(gradient[i] == 0.0F);
+      continue;
+    }
     const float kept = parameters[i];
     parameters[i] = kept + 5e-4F;
     const double above = step.Compute(parameters, batch, ignored);
@@ -82,6 +97,56 @@ TEST_CASE("TrainingStep: gradients of pools are the slopes of the loss") {
   CheckLayers({6, 7, 2}, {"conv 3 3x3 same", "avgpool 3x2 stride=2 same", "flatten", "dense 3"});
   CheckLayers({6, 7, 2},
               {"conv 3 3x3 same", "relu", "avgpool 2 stride=1", "global_avgpool", "dense 3"});
+}
+
+TEST_CASE(
+    "TrainingStep: gradients of LoRA are the slopes of the loss and zero for what is frozen") {
+  CheckLayers({7}, {"dense 37 lora=3 alpha=5", "relu", "dense 5 lora=5", "relu", "dense 3"});
+  CheckLayers({6, 5, 2}, {"conv 5 3x2 same lora=2", "relu", "flatten", "dense 3 lora=1"});
+}
+
+TEST_CASE("TrainingStep: gradients of both factors of LoRA are the slopes of the loss") {
+  CheckLayers({7}, {"dense 37 lora=3 both", "relu", "dense 5 lora=2 alpha=3 both"});
+  CheckLayers({6, 5, 2}, {"conv 5 3x2 same lora=2 both", "relu", "flatten", "dense 3"});
+}
+
+TEST_CASE("TrainingStep: gradients of FedPara are the slopes of the loss") {
+  CheckLayers({7}, {"dense 37 fedpara=3", "relu", "dense 5 fedpara=2", "relu", "dense 3"});
+  CheckLayers({6, 5, 2}, {"conv 3 3x3 same", "conv 5 3x2 same stride=2 fedpara=3", "flatten",
+                          "dense 3 fedpara=1"});
+}
+
+TEST_CASE("TrainingStep: frozen tensors have no gradient and the others the same as before") {
+  Graph graph = Build({6}, {"dense 8", "relu", "dense 7", "relu", "dense 4"});
+  const NamedTensors parameters = InitializeParameters(graph, RngStream(5));
+  const std::vector<float> samples = Normals(5 * 6, 1);
+  const std::vector<std::int32_t> labels = Labels(5, 4, 2);
+  TrainingBatch batch;
+  batch.count = 5;
+  batch.input = samples;
+  batch.labels = labels;
+  NamedTensors all(graph.parameters);
+  Get(TrainingStep::Create(graph, 5)).Compute(parameters.values, batch, all.values);
+  SUBCASE("in front") {
+    graph.frozen = {0, 1};
+  }
+  SUBCASE("in the middle") {
+    graph.frozen = {2, 3, 4};
+  }
+  SUBCASE("everything") {
+    graph.frozen = {0, 1, 2, 3, 4, 5};
+  }
+  NamedTensors gradient(graph.parameters);
+  gradient.values.assign(gradient.values.size(), 9.0F);
+  Get(TrainingStep::Create(graph, 5)).Compute(parameters.values, batch, gradient.values);
+  for (std::size_t i = 0; i < graph.parameters.size(); ++i) {
+    const std::span<const float> found = gradient.tensor(i);
+    if (std::ranges::binary_search(graph.frozen, i)) {
+      CHECK(std::ranges::all_of(found, [](float value) { return value == 0; }));
+    } else {
+      CHECK(std::ranges::equal(found, all.tensor(i)));
+    }
+  }
 }
 
 TEST_CASE("TrainingStep: gradients of distillation are the slopes of its loss") {

@@ -42,6 +42,14 @@ TEST_CASE("CostOf: a dense layer costs two operations a weight and one a bias") 
   CHECK(cost.activation_bytes == 60);
 }
 
+TEST_CASE("CostOf: factors change the parameters that are read and not the operations") {
+  const OperatorCost cost = CostOf(testing::Build({10}, {"dense 5 fedpara=2"}));
+  CHECK(cost.flops == 105);
+  CHECK(cost.parameter_bytes == (2 * (10 * 2 + 2 * 5) + 5) * 4);
+  CHECK(CostOf(testing::Build({4, 4, 2}, {"conv 3 3x3 same lora=2"}, "mean_squared_error")).flops ==
+        16 * (2 * 54 + 3));
+}
+
 TEST_CASE("CostOf: a convolution costs its weights once a pixel") {
   const OperatorCost cost =
       CostOf(testing::Build({4, 4, 2}, {"conv 3 3x3 same"}, "mean_squared_error"));

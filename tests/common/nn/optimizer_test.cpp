@@ -32,6 +32,19 @@ TEST_CASE("Sgd: momentum and weight decay follow the formula over two steps") {
   CHECK(parameters[0] == 1.625F);
 }
 
+TEST_CASE("Sgd: frozen parameters stay whatever their gradient and the weight decay") {
+  Graph graph;
+  graph.parameters = TensorLayout({{"a", {1}}, {"b", {2}}, {"c", {1}}});
+  graph.frozen = {1};
+  Sgd sgd({.learning_rate = 0.5, .momentum = 0.5, .weight_decay = 0.25}, graph);
+  std::vector<float> parameters = {4, 4, 4, 8};
+  for (int step = 0; step < 2; ++step) {
+    std::vector<float> gradient = {1, 1, 1, 0};
+    sgd.Step(gradient, {}, parameters);
+  }
+  CHECK(parameters == std::vector<float>{1.625F, 4, 4, 5.625F});
+}
+
 TEST_CASE("Sgd: the proximal term pulls to the anchor") {
   Sgd sgd({.learning_rate = 1, .proximal = 0.5}, 2);
   std::vector<float> parameters = {4, 0};
