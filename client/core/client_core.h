@@ -145,6 +145,7 @@ class ClientCore {
   Result<> TakeBlob(Bytes blob);
   Result<> FindModel();
   Result<> TakeModel(Result<NamedTensors> model);
+  void NoteHeld(const wire::ModelSource& source);
   void StartTask();
   std::shared_ptr<const NamedTensors> ResidualFor(const TensorLayout& layout);
 

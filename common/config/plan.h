@@ -108,7 +108,10 @@ struct AggregationConfig {
   double server_step = 1.0;  // Factor on the aggregate, in (0, 10].
   std::uint32_t change_versions_max =
       1;  // How many versions back a change is offered instead of the model; 0: never.
-  bool keep_updates = false;  // Keep a round's updates after it is published.
+  std::string released =
+      "published";              // "published", or "average": a running average of the versions.
+  double average_decay = 0.85;  // With "average": most weight of the earlier versions, in [0, 1).
+  bool keep_updates = false;    // Keep a round's updates after it is published.
 };
 
 // [privacy]

@@ -1,7 +1,5 @@
 #include "fl/server/app/evaluator.h"
 
-#include <cstring>
-
 #include "fl/compression/samples/evaluate_model.h"
 #include "fl/compression/samples/plan_samples.h"
 
@@ -26,24 +24,19 @@ Result<std::shared_ptr<const data::Dataset>> OpenUnder(
 
 }  // namespace
 
-Result<Evaluator> MakeEvaluator(std::shared_ptr<const FederationPlan> plan,
-                                const std::vector<std::filesystem::path>& roots) {
+Result<Measure> MakeMeasure(std::shared_ptr<const FederationPlan> plan,
+                            const std::vector<std::filesystem::path>& roots) {
   const std::string& source = plan->plan().evaluation.data;
-  if (source.empty()) return Evaluator();
+  if (source.empty()) return Measure();
   FL_TRY(data::SourceOptions options, SourceOptionsOf(plan->checked()));
   FL_TRY(std::shared_ptr<const data::Dataset> dataset,
          OpenUnder(source, std::move(options), roots));
   FL_TRY_OK(CheckFits(*dataset, plan->graph()));
-  return Evaluator([plan = std::move(plan), dataset = std::move(dataset)](
-                       std::uint64_t version, const Bytes& model) -> Result<Evaluated> {
-    std::vector<float> parameters(plan->layout().total());
-    if (model.size() != parameters.size() * sizeof(float)) {
-      return Error{ErrorCode::kInternal, "the stored model has another size than the plan's"};
-    }
-    std::memcpy(parameters.data(), model.data(), model.size());
+  return Measure([plan = std::move(plan),
+                  dataset = std::move(dataset)](std::span<const float> model) -> Result<Quality> {
     FL_TRY(const nn::Evaluation evaluation,
-           EvaluateModel(plan->graph(), parameters, data::Subset(dataset)));
-    return Evaluated{version, evaluation.loss, evaluation.accuracy};
+           EvaluateModel(plan->graph(), model, data::Subset(dataset)));
+    return Quality{evaluation.loss, evaluation.accuracy};
   });
 }
 

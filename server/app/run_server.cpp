@@ -54,7 +54,7 @@ Result<std::vector<ServedFederation>> LoadFederations(const RunOptions& options)
       return Error{ErrorCode::kInvalidArgument,
                    path.string() + ": two plans have the name " + served.plan->name()};
     }
-    FL_TRY(served.evaluator, MakeEvaluator(served.plan, options.data_roots));
+    FL_TRY(served.measure, MakeMeasure(served.plan, options.data_roots));
     federations.push_back(std::move(served));
   }
   return federations;

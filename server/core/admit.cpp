@@ -133,7 +133,9 @@ Result<> Admit(const CheckedUpdate& update, const TaskRow& task, const ModelRow&
   if (update.task.value != task.id) {
     return Error{ErrorCode::kUnknownTask, "expected an update of the task that it is sent for"};
   }
-  if (update.base != base.digest.prefix()) {
+  const bool deploy = task.kind == wire::TaskKind::kDeploy;
+  const Digest& given = deploy ? base.released : base.digest;
+  if (update.base != given.prefix()) {
     return Error{ErrorCode::kWrongBase, "expected an update of version " +
                                             std::to_string(task.base_version) +
                                             ", found one of another model"};

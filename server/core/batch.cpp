@@ -143,6 +143,8 @@ Result<> Batch::TakeEvaluation(const Evaluated& evaluated) {
   if (!model) return Ok{};
   model->loss = evaluated.loss;
   model->accuracy = evaluated.accuracy;
+  model->loss_published = evaluated.loss_published.value_or(evaluated.loss);
+  model->accuracy_published = evaluated.accuracy_published.value_or(evaluated.accuracy);
   return transaction_.Put(*model);
 }
 

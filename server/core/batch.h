@@ -78,8 +78,10 @@ class Batch {
   Result<> OfferDeployTask(const wire::CheckInRequest& request, const std::string& client,
                            wire::CheckInAnswer& answer);
   Result<wire::Task> BuildTask(const TaskRow& row, const wire::CheckInRequest& request);
-  Result<wire::ModelSource> SourceOf(std::uint64_t version,
+  Result<wire::ModelSource> SourceOf(std::uint64_t version, Edition edition,
                                      std::optional<std::uint64_t> version_held);
+  Result<std::optional<ChangeRow>> ChangeTo(const ModelRow& model, Edition edition,
+                                            std::uint64_t from);
 
   // batch_upload.cpp: steps 7 and 8.
   Result<net::Response> AnswerUpload(const RequestArrived& event, const DecodedRequest& request);

@@ -1,8 +1,10 @@
 #include <algorithm>
 
 #include "fl/common/crypto/sha256.h"
+#include "fl/common/wire/model_change.h"
 #include "fl/server/core/batch.h"
 #include "fl/server/core/round_policy.h"
+#include "fl/server/core/version_models.h"
 
 namespace fl::server {
 namespace {
@@ -130,7 +132,7 @@ Result<> Batch::OfferTrainTask(const wire::CheckInRequest& request, const std::s
   return Ok{};
 }
 
-// Each client gets one deploy task, and is done once it has answered it.
+// Each client gets one deploy task, for the newest version, and is done once it has answered it.
 Result<> Batch::OfferDeployTask(const wire::CheckInRequest& request, const std::string& client,
                                 wire::CheckInAnswer& answer) {
   if (!plan_.deploys()) {
@@ -148,6 +150,8 @@ Result<> Batch::OfferDeployTask(const wire::CheckInRequest& request, const std::
     task->federation = plan_.name();
     task->kind = wire::TaskKind::kDeploy;
     task->client = client;
+  }
+  if (task->base_version != federation_.version) {
     task->base_version = federation_.version;
     FL_TRY_OK(transaction_.Put(*task));
   }
@@ -165,7 +169,9 @@ Result<wire::Task> Batch::BuildTask(const TaskRow& row, const wire::CheckInReque
   const double deadline_s = train ? ToSeconds(left) : plan_.plan().rounds.deadline_s;
   task.deadline_s = static_cast<std::uint32_t>(std::clamp(deadline_s + 0.999999, 1.0, 4e9));
   task.asked = static_cast<std::uint32_t>(train ? round_->cohort : federation_.clients);
-  FL_TRY(task.model, SourceOf(row.base_version, request.version_held));
+  const bool deploy = row.kind == wire::TaskKind::kDeploy;
+  FL_TRY(task.model, SourceOf(row.base_version, deploy ? Edition::kReleased : Edition::kPublished,
+                              request.version_held));
   task.recipe = plan_.recipe();
   if (!plan_.round_parameters().bytes.empty()) {
     task.round_parameters = crypto::Sha256(plan_.round_parameters().bytes);
@@ -175,19 +181,21 @@ Result<wire::Task> Batch::BuildTask(const TaskRow& row, const wire::CheckInReque
 
 // Nothing for version 0, which the seed makes, nor for what the client holds; a change where there
 // is one; else the whole model.
-Result<wire::ModelSource> Batch::SourceOf(std::uint64_t version,
+Result<wire::ModelSource> Batch::SourceOf(std::uint64_t version, Edition edition,
                                           std::optional<std::uint64_t> version_held) {
   FL_TRY(const auto model, transaction_.FindModel(plan_.name(), version));
   if (!model) {
     return Error{ErrorCode::kInternal,
                  plan_.name() + ": version " + std::to_string(version) + " is not stored"};
   }
+  if (model->released == model->digest) edition = Edition::kPublished;
   wire::ModelSource source;
   source.version = version;
-  source.digest = model->digest;
-  if (version == 0 || version_held == version) return source;
+  source.digest = edition == Edition::kReleased ? model->released : model->digest;
+  const bool held = edition == Edition::kPublished && version_held == version;
+  if (version == 0 || held) return source;
   if (version_held) {
-    FL_TRY(const auto change, transaction_.FindChange(plan_.name(), *version_held, version));
+    FL_TRY(const auto change, ChangeTo(*model, edition, *version_held));
     if (change) {
       source.change_from = change->from;
       source.blob = change->blob;
@@ -195,9 +203,29 @@ Result<wire::ModelSource> Batch::SourceOf(std::uint64_t version,
       return source;
     }
   }
-  source.blob = model->digest;
+  source.blob = source.digest;
   source.blob_bytes = model->bytes;
   return source;
+}
+
+// The change from a published version, where it is smaller than the model. The one to a released
+// model is made when the first client asks for it.
+Result<std::optional<ChangeRow>> Batch::ChangeTo(const ModelRow& model, Edition edition,
+                                                 std::uint64_t from) {
+  const std::string& name = plan_.name();
+  FL_TRY(auto stored, transaction_.FindChange(name, from, model.version, edition));
+  if (stored || edition == Edition::kPublished) return stored;
+  FL_TRY(const auto base_row, transaction_.FindModel(name, from));
+  if (!base_row) return stored;
+  FL_TRY(const auto base, transaction_.ReadBlob(base_row->digest));
+  FL_TRY(const auto next, transaction_.ReadBlob(model.released));
+  if (!base || !next || base->size() != next->size()) return stored;
+  const Bytes change = wire::EncodeModelChange(ToFloats(*base), ToFloats(*next));
+  if (change.size() >= next->size()) return stored;
+  stored = ChangeRow{name, from, model.version, crypto::Sha256(change), change.size(), edition};
+  FL_TRY_OK(transaction_.PutBlob(name, stored->blob, change));
+  FL_TRY_OK(transaction_.Put(*stored));
+  return stored;
 }
 
 }  // namespace fl::server

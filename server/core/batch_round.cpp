@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <set>
 
 #include "fl/common/crypto/sha256.h"
 #include "fl/server/core/batch.h"
@@ -208,6 +209,11 @@ Result<> Batch::StoreModel(const RoundResult& result) {
   model.federation = name;
   model.version = federation_.version;
   model.digest = result.digest;
+  model.released = result.digest;
+  if (result.released) {
+    model.released = crypto::Sha256(*result.released);
+    FL_TRY_OK(transaction_.PutBlob(name, model.released, *result.released));
+  }
   model.bytes = result.model.size();
   model.round = round_->number;
   FL_TRY_OK(transaction_.Put(model));
@@ -223,23 +229,29 @@ Result<> Batch::StoreModel(const RoundResult& result) {
   return Ok{};
 }
 
-// Models are kept while a client may be sent to them or a change may start from them: the current
-// one, and as far back as changes reach and as stale tasks do.
+// Published models are kept while a client may be sent to them or a change may start from them: the
+// current one, and as far back as changes reach and as stale tasks do. Released ones are kept until
+// the next one comes. A version that is still to be measured keeps both.
 Result<> Batch::DropOldBlobs() {
   const Plan& plan = plan_.plan();
   const std::uint64_t back =
       1 + std::max<std::uint64_t>(plan.aggregation.change_versions_max, plan.rounds.max_staleness);
-  if (federation_.version <= back) return Ok{};
-  const std::uint64_t oldest = federation_.version - back;
+  const std::uint64_t oldest = federation_.version > back ? federation_.version - back : 0;
   FL_TRY(const std::vector<ModelRow> models, transaction_.Models(plan_.name()));
+  std::set<Digest> kept;
   for (const ModelRow& model : models) {
-    const bool kept_again = std::ranges::any_of(models, [&](const ModelRow& other) {
-      return other.version >= oldest && other.digest == model.digest;
-    });
     const bool awaits_evaluation = options_.evaluates && !model.loss &&
                                    model.version + kEvaluationsBehindMax > federation_.version;
-    if (model.version < oldest && !kept_again && !awaits_evaluation) {
-      FL_TRY_OK(transaction_.DropBlob(model.digest));
+    if (model.version >= oldest || awaits_evaluation) kept.insert(model.digest);
+    if (model.version == federation_.version || awaits_evaluation) kept.insert(model.released);
+  }
+  // What lies further back was dropped when an earlier version came.
+  const std::uint64_t seen = back + kEvaluationsBehindMax + 1;
+  for (const ModelRow& model : models) {
+    if (model.version + seen < federation_.version) continue;
+    for (const Digest& digest : {model.digest, model.released}) {
+      if (kept.contains(digest)) continue;
+      FL_TRY_OK(transaction_.DropBlob(digest));
     }
   }
   FL_TRY(const std::vector<ChangeRow> changes, transaction_.Changes(plan_.name()));

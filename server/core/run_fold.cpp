@@ -1,11 +1,11 @@
 #include "fl/server/core/run_fold.h"
 
-#include <cstring>
-
 #include "fl/common/crypto/sha256.h"
 #include "fl/common/wire/model_change.h"
 #include "fl/common/wire/update.h"
+#include "fl/server/core/version_models.h"
 #include "fl/server/publish/publisher.h"
+#include "fl/server/publish/released_model.h"
 #include "fl/server/strategy/strategy.h"
 
 namespace fl::server {
@@ -14,38 +14,35 @@ namespace {
 constexpr const char* kResidualName = "publisher/residual";
 constexpr const char* kStrategyPrefix = "strategy/";
 
-std::vector<float> ToFloats(ByteSpan bytes) {
-  std::vector<float> values(bytes.size() / sizeof(float));
-  std::memcpy(values.data(), bytes.data(), values.size() * sizeof(float));
-  return values;
-}
-
-Bytes FromFloats(std::span<const float> values) {
-  const ByteSpan bytes = std::as_bytes(values);
-  return {bytes.begin(), bytes.end()};
-}
-
 // All that the round's computation needs, as read in one transaction.
 struct RoundInput {
   RoundRow round;
   std::vector<JournalEntry> entries;
   std::map<std::string, Bytes> tensors;
-  std::vector<float> current;                                       // The published model.
+  std::uint64_t version = 0;                                        // Of the current models.
+  std::vector<float> current;                                       // The published one.
+  std::vector<float> released;                                      // The released one.
   std::vector<std::pair<std::uint64_t, std::vector<float>>> bases;  // For changes, by version.
 };
 
-Result<std::vector<float>> ReadModel(Transaction& transaction, const std::string& federation,
-                                     std::uint64_t version) {
-  FL_TRY(const auto row, transaction.FindModel(federation, version));
-  std::optional<Bytes> bytes;
-  if (row) {
-    FL_TRY(bytes, transaction.ReadBlob(row->digest));
+Result<ModelRow> FindVersion(Transaction& transaction, const FederationPlan& plan,
+                             std::uint64_t version) {
+  FL_TRY(const auto row, transaction.FindModel(plan.name(), version));
+  if (row) return *row;
+  return Error{ErrorCode::kInternal,
+               plan.name() + ": version " + std::to_string(version) + " is not stored"};
+}
+
+Result<> ReadBases(Transaction& transaction, const FederationPlan& plan, RoundInput& input) {
+  const std::uint64_t back = plan.plan().aggregation.change_versions_max;
+  const std::uint64_t oldest = input.version + 1 > back ? input.version + 1 - back : 0;
+  for (std::uint64_t from = oldest; from < input.version; ++from) {
+    FL_TRY(const ModelRow row, FindVersion(transaction, plan, from));
+    FL_TRY(std::vector<float> base, ReadModelValues(transaction, plan, row.digest));
+    input.bases.emplace_back(from, std::move(base));
   }
-  if (!bytes) {
-    return Error{ErrorCode::kInternal,
-                 federation + ": version " + std::to_string(version) + " is not stored"};
-  }
-  return ToFloats(*bytes);
+  if (back > 0) input.bases.emplace_back(input.version, input.current);
+  return Ok{};
 }
 
 Result<RoundInput> ReadInput(Storage& storage, const FederationPlan& plan, std::uint64_t number) {
@@ -60,15 +57,13 @@ Result<RoundInput> ReadInput(Storage& storage, const FederationPlan& plan, std::
   input.round = *round;
   FL_TRY(input.entries, Journal(*transaction).Read(plan.name(), number));
   FL_TRY(input.tensors, transaction->Tensors(plan.name()));
-  const std::uint64_t version = federation->version;
-  FL_TRY(input.current, ReadModel(*transaction, plan.name(), version));
-  const std::uint64_t back = plan.plan().aggregation.change_versions_max;
-  const std::uint64_t oldest = version + 1 > back ? version + 1 - back : 0;
-  for (std::uint64_t from = oldest; from < version; ++from) {
-    FL_TRY(std::vector<float> base, ReadModel(*transaction, plan.name(), from));
-    input.bases.emplace_back(from, std::move(base));
+  input.version = federation->version;
+  FL_TRY(const ModelRow row, FindVersion(*transaction, plan, input.version));
+  FL_TRY(input.current, ReadModelValues(*transaction, plan, row.digest));
+  if (plan.plan().aggregation.released == "average") {
+    FL_TRY(input.released, ReadModelValues(*transaction, plan, row.released));
   }
-  if (back > 0) input.bases.emplace_back(version, input.current);
+  FL_TRY_OK(ReadBases(*transaction, plan, input));
   return input;
 }
 
@@ -116,10 +111,13 @@ Result<RoundResult> RunFold(Storage& storage, const FederationPlan& plan, std::u
   StateTensors state = StrategyState(input.tensors);
   std::vector<float> wanted =
       MakeStrategy(aggregation)->Step(input.current, folded.streams.front().values, state);
+  RoundResult result;
+  if (aggregation.released == "average") {
+    const double decay = AverageDecay(input.version + 1, aggregation.average_decay);
+    result.released = FromFloats(AverageModel(input.released, wanted, decay));
+  }
   const Publication publication =
       Publisher().Publish(std::move(wanted), PublisherResidual(input.tensors));
-
-  RoundResult result;
   result.model = FromFloats(publication.model);
   result.digest = crypto::Sha256(result.model);
   result.changes = EncodeChanges(input, publication.model, pool);

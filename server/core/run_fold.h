@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -22,6 +23,7 @@ struct EncodedChange {
 struct RoundResult {
   Bytes model;                         // fp32 values of the next version, in layout order.
   Digest digest;                       // Of them.
+  std::optional<Bytes> released;       // Values of the released model; absent: the published one's.
   std::vector<EncodedChange> changes;  // From earlier versions; only those smaller than the model.
   std::map<std::string, Bytes> tensors;  // The strategy's state and the publisher's residual.
   RoundMetrics metrics;

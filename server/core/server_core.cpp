@@ -25,6 +25,7 @@ Result<> CreateFederation(Transaction& transaction, const FederationPlan& plan, 
   ModelRow row;
   row.federation = plan.name();
   row.digest = crypto::Sha256(bytes);
+  row.released = row.digest;
   row.bytes = bytes.size();
   FL_TRY_OK(transaction.PutBlob(plan.name(), row.digest, bytes));
   return transaction.Put(row);

@@ -33,11 +33,14 @@ struct FoldDone {
   std::uint64_t round = 0;
   std::shared_ptr<const Result<RoundResult>> result;  // Shared for the same reason.
 };
-// The server's own measurement of a version.
+// The server's own measurement of a version: of the released model, and of the published one where
+// that is another.
 struct Evaluated {
   std::uint64_t version = 0;
   double loss = 0;
   double accuracy = 0;  // In [0, 1].
+  std::optional<double> loss_published = std::nullopt;
+  std::optional<double> accuracy_published = std::nullopt;
 };
 using ServerEvent = std::variant<RequestArrived, TimerFired, FoldDone, Evaluated>;
 
@@ -54,7 +57,8 @@ struct ServerReply {
 struct StartFold {
   std::uint64_t round = 0;
 };
-// Measure that version on the plan's evaluation data and hand the result back as Evaluated.
+// Measure that version (EvaluateVersion) on the plan's evaluation data and hand the result back as
+// Evaluated.
 struct Evaluate {
   std::uint64_t version = 0;
 };

@@ -16,11 +16,11 @@ constexpr Duration kFoldPause = std::chrono::seconds(1);
 }  // namespace
 
 FederationStrand::FederationStrand(std::unique_ptr<ServerCore> core, Storage& storage,
-                                   ThreadPool& pool, Evaluator evaluator, const Logger& logger)
+                                   ThreadPool& pool, Measure measure, const Logger& logger)
     : core_(std::move(core)),
       storage_(storage),
       pool_(pool),
-      evaluator_(std::move(evaluator)),
+      measure_(std::move(measure)),
       logger_(logger),
       wake_at_us_(0),  // The first tick finds out what a restart has to go on with.
       oldest_held_us_(ToMicroseconds(kNever)) {}
@@ -175,17 +175,9 @@ void FederationStrand::Run(const ServerCommand& command) {
 }
 
 void FederationStrand::RunEvaluation(std::uint64_t version) {
-  std::optional<Bytes> model;
-  {
-    const auto transaction = storage_.Begin(plan().name(), TransactionMode::kOptimistic);
-    if (!transaction) return;
-    const auto row = (*transaction)->FindModel(plan().name(), version);
-    if (!row || !*row) return;
-    const auto blob = (*transaction)->ReadBlob((*row)->digest);
-    if (blob) model = *blob;
-  }
-  if (!model || !evaluator_) return;
-  const Result<Evaluated> evaluated = evaluator_(version, *model);
+  const Result<VersionModels> models = ReadVersionModels(storage_, plan(), version);
+  if (!models || !measure_) return;
+  const Result<Evaluated> evaluated = EvaluateVersion(*models, measure_);
   if (!evaluated) {
     logger_.Error({plan().name(), std::nullopt, {}}, "evaluation: " + evaluated.error().message);
     return;

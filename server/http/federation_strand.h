@@ -12,11 +12,9 @@
 #include "fl/common/base/thread_pool.h"
 #include "fl/common/net/http.h"
 #include "fl/server/core/server_core.h"
+#include "fl/server/core/version_models.h"
 
 namespace fl::server {
-
-// Measures a model on the plan's evaluation data; runs on the pool.
-using Evaluator = std::function<Result<Evaluated>(std::uint64_t version, const Bytes& model)>;
 
 // What waits in front of one core: events in, one batch at a time, replies out. At most one thread
 // of the pool handles a batch at any moment; what arrives meanwhile is the next batch, so that many
@@ -24,8 +22,9 @@ using Evaluator = std::function<Result<Evaluated>(std::uint64_t version, const B
 // outlive it, and the pool must be empty before it ends.
 class FederationStrand {
  public:
+  // `measure` runs on the pool; empty where the server has no data to measure on.
   FederationStrand(std::unique_ptr<ServerCore> core, Storage& storage, ThreadPool& pool,
-                   Evaluator evaluator, const Logger& logger);
+                   Measure measure, const Logger& logger);
 
   // A request that was routed here. `checked` may be null.
   void Post(net::Peer peer, net::Request request,
@@ -72,7 +71,7 @@ class FederationStrand {
   std::unique_ptr<ServerCore> core_;
   Storage& storage_;
   ThreadPool& pool_;
-  Evaluator evaluator_;
+  Measure measure_;
   const Logger& logger_;
   SystemClock clock_;
   Guarded<Queue> queue_;

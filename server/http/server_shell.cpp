@@ -28,10 +28,10 @@ Result<std::unique_ptr<ServerShell>> ServerShell::Create(Storage& storage,
   std::unique_ptr<ServerShell> shell(new ServerShell(storage, threads, logger));
   for (ServedFederation& served : federations) {
     ServerOptions options;
-    options.evaluates = static_cast<bool>(served.evaluator);
+    options.evaluates = static_cast<bool>(served.measure);
     FL_TRY(auto core, ServerCore::Create(storage, served.plan, SystemClock().Now(), options));
     shell->strands_.push_back(std::make_unique<FederationStrand>(
-        std::move(core), storage, *shell->pool_, std::move(served.evaluator), logger));
+        std::move(core), storage, *shell->pool_, std::move(served.measure), logger));
     storage.Watch(served.plan->name(), [flag = &shell->changed_elsewhere_] { *flag = true; });
   }
   shell->clock_thread_ = std::thread([raw = shell.get()] { raw->KeepTime(); });

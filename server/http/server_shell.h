@@ -14,10 +14,10 @@
 
 namespace fl::server {
 
-// One federation to serve; the evaluator may be empty.
+// One federation to serve; `measure` may be empty.
 struct ServedFederation {
   std::shared_ptr<const FederationPlan> plan;  // Shared with its core and jobs.
-  Evaluator evaluator;
+  Measure measure;
 };
 
 // Drives cores with real requests and the real clock: routes each request to its federation's

@@ -1,11 +1,10 @@
 #include "fl/server/report/report.h"
 
-#include <cstring>
-
 #include <nlohmann/json.hpp>
 
 #include "fl/common/nn/model_file.h"
 #include "fl/server/core/admin.h"
+#include "fl/server/core/version_models.h"
 
 namespace fl::server {
 namespace {
@@ -22,17 +21,24 @@ Json OrNull(const std::optional<T>& value) {
 void AddQuality(const std::vector<RoundRow>& rows, const std::vector<ModelRow>& models,
                 RoundReport& round) {
   if (round.version == 0) return;
+  bool same = true;
   for (const ModelRow& model : models) {
     if (model.version != round.version) continue;
     round.loss = model.loss;
     round.accuracy = model.accuracy;
+    round.loss_published = model.loss_published;
+    round.accuracy_published = model.accuracy_published;
+    same = model.released == model.digest;
   }
   if (round.accuracy || round.loss) return;
   for (const RoundRow& row : rows) {
     if (row.base_version != round.version || row.state != RoundState::kPublished) continue;
-    round.loss = row.loss_before;
-    round.accuracy = row.accuracy_before;
+    round.loss_published = row.loss_before;
+    round.accuracy_published = row.accuracy_before;
   }
+  if (!same) return;
+  round.loss = round.loss_published;
+  round.accuracy = round.accuracy_published;
 }
 
 RoundReport ReportOf(const RoundRow& row) {
@@ -64,6 +70,8 @@ Json RoundJson(const RoundReport& round) {
   json["virtual_seconds"] = round.virtual_seconds;
   json["loss"] = OrNull(round.loss);
   json["accuracy"] = OrNull(round.accuracy);
+  json["loss_published"] = OrNull(round.loss_published);
+  json["accuracy_published"] = OrNull(round.accuracy_published);
   return json;
 }
 
@@ -119,11 +127,13 @@ Result<Report> BuildReport(Transaction& transaction, const FederationPlan& plan)
   }
   for (const auto& [round, bytes] : traffic) report.totals.traffic += bytes;
   AddTotals(rows, plan, report);
-  if (!models.empty()) report.model_sha256 = models.back().digest.ToHex();
+  if (!models.empty()) report.model_sha256 = models.back().released.ToHex();
   for (const RoundReport& round : report.rounds) {
     if (round.version != federation->version || round.version == 0) continue;
     report.final_loss = round.loss;
     report.final_accuracy = round.accuracy;
+    report.final_loss_published = round.loss_published;
+    report.final_accuracy_published = round.accuracy_published;
   }
   FL_TRY(report.deployment, transaction.Deployments(name));
   return report;
@@ -144,6 +154,8 @@ std::string ReportToJson(const Report& report) {
   json["totals"] = TotalsJson(report.totals);
   json["final"] = {{"loss", OrNull(report.final_loss)},
                    {"accuracy", OrNull(report.final_accuracy)},
+                   {"loss_published", OrNull(report.final_loss_published)},
+                   {"accuracy_published", OrNull(report.final_accuracy_published)},
                    {"model_sha256", report.model_sha256}};
   json["deployment"] = Json::array();
   for (const DeploymentRow& row : report.deployment) {
@@ -160,15 +172,9 @@ Result<Bytes> ExportModel(Transaction& transaction, const FederationPlan& plan) 
   FL_TRY(const auto federation, transaction.FindFederation(plan.name()));
   if (!federation) return Error{ErrorCode::kNotFound, plan.name() + ": no such federation"};
   FL_TRY(const auto model, transaction.FindModel(plan.name(), federation->version));
-  std::optional<Bytes> bytes;
-  if (model) {
-    FL_TRY(bytes, transaction.ReadBlob(model->digest));
-  }
-  if (!bytes || bytes->size() != plan.layout().total() * sizeof(float)) {
-    return Error{ErrorCode::kInternal, plan.name() + ": the published model is not stored whole"};
-  }
-  nn::FloatModel floats{plan.graph(), std::vector<float>(plan.layout().total())};
-  std::memcpy(floats.parameters.data(), bytes->data(), bytes->size());
+  if (!model) return Error{ErrorCode::kInternal, plan.name() + ": its newest version is missing"};
+  nn::FloatModel floats{plan.graph(), {}};
+  FL_TRY(floats.parameters, ReadModelValues(transaction, plan, model->released));
   nn::ModelFile file;
   file.model = std::move(floats);
   file.notes["federation"] = plan.name();

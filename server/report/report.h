@@ -22,9 +22,13 @@ struct RoundReport {
   double seconds =
       0;  // Wall time from opening to publishing; in fl-sim the simulator's own measurement.
   double virtual_seconds = 0;  // The same by the clock that drives the core.
-  std::optional<double>
-      loss;  // Of the version that the round published: the server's own evaluation, or
-  std::optional<double> accuracy;  // the next round's clients, weighted.
+  // Of the released and of the published model of the version that the round published: the
+  // server's own evaluation, or that of the next round's clients, weighted, who see only the
+  // latter.
+  std::optional<double> loss;
+  std::optional<double> accuracy;
+  std::optional<double> loss_published;
+  std::optional<double> accuracy_published;
 };
 struct ReportTotals {
   Traffic traffic;
@@ -42,9 +46,11 @@ struct Report {
   std::string plan_sha256;
   std::vector<RoundReport> rounds;
   ReportTotals totals;
-  std::optional<double> final_loss;
+  std::optional<double> final_loss;  // As the last round's.
   std::optional<double> final_accuracy;
-  std::string model_sha256;
+  std::optional<double> final_loss_published;
+  std::optional<double> final_accuracy_published;
+  std::string model_sha256;               // Of the released model.
   std::vector<DeploymentRow> deployment;  // By client.
 };
 
@@ -55,7 +61,7 @@ Result<Report> BuildReport(Transaction& transaction, const FederationPlan& plan)
 // report.json, indented, in the stable names of docs/; absent values are null.
 std::string ReportToJson(const Report& report);
 
-// The published model as a model file (safetensors).
+// The released model as a model file (safetensors).
 Result<Bytes> ExportModel(Transaction& transaction, const FederationPlan& plan);
 Result<Bytes> ExportModel(Storage& storage, const FederationPlan& plan);
 

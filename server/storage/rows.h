@@ -105,24 +105,32 @@ struct PhaseRow {
   Bytes body;
 };
 
-// A published model; its values are the blob of the same digest for as long as they are needed.
+// A version: the model that clients train from and the one that is released. The values of each are
+// the blob of the same digest for as long as they are needed.
 struct ModelRow {
   std::string federation;
   std::uint64_t version = 0;
-  Digest digest;
-  std::uint64_t bytes = 0;
+  Digest digest;            // Of the published model.
+  std::uint64_t bytes = 0;  // Of each of the two.
   std::uint64_t round = 0;
-  std::optional<double> loss;  // The server's own evaluation.
+  std::optional<double> loss;  // The server's own evaluation of the released model.
   std::optional<double> accuracy;
+  Digest released;  // Of the released model; the published one's where that is released.
+  std::optional<double> loss_published;  // The server's own evaluation of the published model.
+  std::optional<double> accuracy_published;
 };
 
-// A blob with the change from one version to another.
+// Which model of a version.
+enum class Edition : std::uint8_t { kPublished = 0, kReleased = 1 };
+
+// A blob with the change from one published model to another version's.
 struct ChangeRow {
   std::string federation;
   std::uint64_t from = 0;
   std::uint64_t to = 0;
   Digest blob;
   std::uint64_t bytes = 0;
+  Edition edition = Edition::kPublished;  // Of `to`.
 };
 
 // What a device said about its local model.

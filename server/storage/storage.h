@@ -77,7 +77,8 @@ class Transaction {
   virtual Result<> Put(const ModelRow& row) = 0;
 
   virtual Result<std::optional<ChangeRow>> FindChange(const std::string& federation,
-                                                      std::uint64_t from, std::uint64_t to) = 0;
+                                                      std::uint64_t from, std::uint64_t to,
+                                                      Edition edition) = 0;
   virtual Result<std::vector<ChangeRow>> Changes(const std::string& federation) = 0;
   virtual Result<> Put(const ChangeRow& row) = 0;
   virtual Result<> DropChange(const ChangeRow& row) = 0;

@@ -1,7 +1,6 @@
 #include "fl/simulations/federation/server_actor.h"
 
 #include <algorithm>
-#include <cstring>
 #include <string>
 #include <utility>
 
@@ -10,6 +9,7 @@
 #include "fl/server/core/admit.h"
 #include "fl/server/core/request.h"
 #include "fl/server/core/run_fold.h"
+#include "fl/server/core/version_models.h"
 #include "fl/server/storage/sqlite_storage.h"
 #include "fl/simulations/population/population.h"
 
@@ -29,33 +29,11 @@ bool IsCheckIn(const net::Request& request) {
   return request.target == "/v1/check-in";
 }
 
-// The values of a published version from its blob.
-Result<NamedTensors> ReadModel(server::Storage& storage, const server::FederationPlan& plan,
-                               std::uint64_t version) {
-  NamedTensors model(plan.layout());
-  if (version == 0) {
-    model.values = plan.InitialModel();
-    return model;
-  }
-  FL_TRY(const auto transaction, storage.Begin(plan.name(), server::TransactionMode::kOptimistic));
-  FL_TRY(const auto row, transaction->FindModel(plan.name(), version));
-  if (!row)
-    return Error{ErrorCode::kNotFound, "version " + std::to_string(version) + " is not stored"};
-  FL_TRY(const auto blob, transaction->ReadBlob(row->digest));
-  if (!blob || blob->size() != model.values.size() * sizeof(float)) {
-    return Error{ErrorCode::kInternal,
-                 "the values of version " + std::to_string(version) + " are not stored"};
-  }
-  std::memcpy(model.values.data(), blob->data(), blob->size());
-  return model;
-}
-
-Result<server::Evaluated> Measure(const server::FederationPlan& plan, const NamedTensors& model,
-                                  std::uint64_t version,
-                                  std::shared_ptr<const data::Dataset> dataset) {
+Result<server::Quality> Measure(const server::FederationPlan& plan, std::span<const float> model,
+                                std::shared_ptr<const data::Dataset> dataset) {
   FL_TRY(const nn::Evaluation evaluation,
-         EvaluateModel(plan.graph(), model.values, data::Subset(std::move(dataset))));
-  return server::Evaluated{version, evaluation.loss, evaluation.accuracy};
+         EvaluateModel(plan.graph(), model, data::Subset(std::move(dataset))));
+  return server::Quality{evaluation.loss, evaluation.accuracy};
 }
 
 }  // namespace
@@ -197,14 +175,17 @@ void ServerActor::Start(const server::StartFold& command) {
 void ServerActor::Start(const server::Evaluate& command) {
   auto promise = std::make_shared<std::promise<Result<server::Evaluated>>>();
   EvaluationFinished finished{command.version, promise->get_future()};
-  Result<NamedTensors> model = ReadModel(*storage_, *plan_, command.version);
-  if (!model) {
-    promise->set_value(std::move(model).error());
+  Result<server::VersionModels> models =
+      server::ReadVersionModels(*storage_, *plan_, command.version);
+  if (!models) {
+    promise->set_value(std::move(models).error());
   } else {
-    services_.pool.Post([promise, plan = plan_, dataset = evaluation_, version = command.version,
-                         values = std::make_shared<const NamedTensors>(std::move(model).value())] {
-      promise->set_value(Measure(*plan, *values, version, dataset));
-    });
+    services_.pool.Post(
+        [promise, plan = plan_, dataset = evaluation_,
+         read = std::make_shared<const server::VersionModels>(std::move(models).value())] {
+          promise->set_value(server::EvaluateVersion(
+              *read, [&](std::span<const float> model) { return Measure(*plan, model, dataset); }));
+        });
   }
   services_.queue.Push(services_.queue.now() + kResolution, Queue::kServer, std::move(finished));
 }

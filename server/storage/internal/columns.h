@@ -124,18 +124,22 @@ struct Table<ModelRow> {
     visit("round", row.round);
     visit("loss", row.loss);
     visit("accuracy", row.accuracy);
+    visit("released", row.released);
+    visit("loss_published", row.loss_published);
+    visit("accuracy_published", row.accuracy_published);
   }
 };
 
 template <>
 struct Table<ChangeRow> {
   static constexpr std::string_view kName = "changes";
-  static constexpr std::string_view kKey = "federation, base, target";
+  static constexpr std::string_view kKey = "federation, base, target, edition";
   template <typename Row, typename Visitor>
   static void Visit(Row& row, Visitor&& visit) {
     visit("federation", row.federation);
     visit("base", row.from);
     visit("target", row.to);
+    visit("edition", row.edition);
     visit("blob", row.blob);
     visit("bytes", row.bytes);
   }

@@ -69,6 +69,19 @@ CREATE TABLE events (
   number INTEGER PRIMARY KEY, federation TEXT NOT NULL, at INTEGER NOT NULL, round INTEGER NOT NULL,
   text TEXT NOT NULL);
 CREATE INDEX events_of_federation ON events (federation, number);
+)sql",
+    R"sql(
+ALTER TABLE models ADD COLUMN released BLOB;
+ALTER TABLE models ADD COLUMN loss_published REAL;
+ALTER TABLE models ADD COLUMN accuracy_published REAL;
+UPDATE models SET released = digest, loss_published = loss, accuracy_published = accuracy;
+CREATE TABLE changes_by_edition (
+  federation TEXT NOT NULL, base INTEGER NOT NULL, target INTEGER NOT NULL,
+  edition INTEGER NOT NULL, blob BLOB NOT NULL, bytes INTEGER NOT NULL,
+  PRIMARY KEY (federation, base, target, edition)) WITHOUT ROWID;
+INSERT INTO changes_by_edition SELECT federation, base, target, 0, blob, bytes FROM changes;
+DROP TABLE changes;
+ALTER TABLE changes_by_edition RENAME TO changes;
 )sql"};
 
 Result<std::uint64_t> VersionOf(SqliteConnection& connection) {

@@ -176,16 +176,18 @@ class SqliteTransaction final : public Transaction {
   Result<> Put(const ModelRow& row) override { return Upsert(row); }
 
   Result<std::optional<ChangeRow>> FindChange(const std::string& federation, std::uint64_t from,
-                                              std::uint64_t to) override {
-    return First<ChangeRow>("federation = ? AND base = ? AND target = ?", federation, from, to);
+                                              std::uint64_t to, Edition edition) override {
+    return First<ChangeRow>("federation = ? AND base = ? AND target = ? AND edition = ?",
+                            federation, from, to, edition);
   }
   Result<std::vector<ChangeRow>> Changes(const std::string& federation) override {
-    return Select<ChangeRow>("federation = ? ORDER BY base, target", federation);
+    return Select<ChangeRow>("federation = ? ORDER BY base, target, edition", federation);
   }
   Result<> Put(const ChangeRow& row) override { return Upsert(row); }
   Result<> DropChange(const ChangeRow& row) override {
-    return Run("DELETE FROM changes WHERE federation = ? AND base = ? AND target = ?",
-               row.federation, row.from, row.to);
+    return Run(
+        "DELETE FROM changes WHERE federation = ? AND base = ? AND target = ? AND edition = ?",
+        row.federation, row.from, row.to, row.edition);
   }
 
   Result<std::map<std::string, Bytes>> Tensors(const std::string& federation) override {

@@ -81,10 +81,23 @@ TEST_CASE("SqliteStorage: migrates a file of an older schema") {
   const TemporaryFolder folder;
   const std::string path = (folder.path() / "state.db").string();
   Get(OpenSqliteStorage(path));
-  ExecuteOn(path, "DROP TABLE events; PRAGMA user_version = 1");
+  ExecuteOn(path,
+            "DROP TABLE events; DROP TABLE changes; ALTER TABLE models DROP COLUMN released;"
+            "ALTER TABLE models DROP COLUMN loss_published;"
+            "ALTER TABLE models DROP COLUMN accuracy_published;"
+            "CREATE TABLE changes (federation TEXT NOT NULL, base INTEGER NOT NULL, target INTEGER "
+            "NOT NULL, blob BLOB NOT NULL, bytes INTEGER NOT NULL,"
+            "PRIMARY KEY (federation, base, target)) WITHOUT ROWID;"
+            "INSERT INTO changes VALUES ('fed', 1, 2, zeroblob(32), 5);"
+            "INSERT INTO models VALUES ('fed', 2, x'07', 24, 1, 0.5, 0.25);"
+            "PRAGMA user_version = 1");
   const auto storage = Get(OpenSqliteStorage(path));
   const auto transaction = Get(storage->Begin("fed", TransactionMode::kExclusive));
   CHECK(CodeOf(transaction->Add(EventRow{"fed", {}, 1, "text"})) == ErrorCode::kOk);
+  CHECK(Get(transaction->FindChange("fed", 1, 2, Edition::kPublished))->bytes == 5);
+  const ModelRow model = Get(transaction->FindModel("fed", 2)).value();
+  CHECK(model.released == model.digest);
+  CHECK(model.accuracy_published == 0.25);
 }
 
 TEST_CASE("SqliteStorage: reports a path that cannot be opened") {

@@ -94,7 +94,7 @@ void CheckRowsRoundTrip(const StorageFactory& make) {
   Get(transaction->Add(EventRow{"fed", FromMicroseconds(3), 1, "something"}));
   CHECK(Get(transaction->Events("fed"))[0].text == "something");
   Get(transaction->Put(ChangeRow{"fed", 1, 2, Digest{}, 5}));
-  CHECK(Get(transaction->FindChange("fed", 1, 2))->bytes == 5);
+  CHECK(Get(transaction->FindChange("fed", 1, 2, Edition::kPublished))->bytes == 5);
   Get(transaction->DropChange(ChangeRow{"fed", 1, 2, Digest{}, 5}));
   CHECK(Get(transaction->Changes("fed")).empty());
   Get(transaction->PutTensor("fed", "strategy/m", Bytes(4)));
