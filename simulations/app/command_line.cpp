@@ -31,6 +31,7 @@ constexpr std::string_view kDataRoot = "data.root=";
 constexpr const char* kExample =
     "Example:\n"
     "  fl-sim run configs/quickstart.toml --set rounds.count=5 --threads 2 --out out\n"
+    "  fl-sim run configs/quickstart.toml --record-updates rec --record-every 10 --out out\n"
     "  fl-sim split configs/quickstart.toml --out shares\n\n"
     "Relative sources of data are looked for under --set data.root=DIR, else under $FL_DATASETS, "
     "the current folder,\n"
@@ -46,6 +47,8 @@ struct Call {
   std::size_t threads = std::max(1U, std::thread::hardware_concurrency());
   std::optional<std::uint64_t> seed;
   std::string record_updates;
+  std::uint64_t record_every = RecordOptions().every;
+  std::uint64_t record_mb = RecordOptions().bytes_max / 1000000;
   std::string out;
   std::string log_level = "error";
   bool json = false;
@@ -131,9 +134,10 @@ int Play(const Call& call, std::shared_ptr<const CheckedPlan> plan, FederationDa
   SystemClock clock;
   const Logger log(ParseLogLevel(call.log_level).value_or(LogLevel::kError));
   const std::uint64_t rounds = plan->plan.rounds.count;
-  Result<std::unique_ptr<Simulation>> simulation =
-      Simulation::Create(std::move(plan), std::move(data), {call.threads, call.record_updates},
-                         {clock, stop_requested, log});
+  Result<std::unique_ptr<Simulation>> simulation = Simulation::Create(
+      std::move(plan), std::move(data),
+      {call.threads, {call.record_updates, call.record_every, call.record_mb * 1000000}},
+      {clock, stop_requested, log});
   if (!simulation) return Fail(simulation.error(), PreparationStatus(simulation.error()));
   Progress progress(std::cerr, isatty(STDERR_FILENO) == 1);
   const Result<> played = (*simulation)->Run([&](const RoundSeen& seen) {
@@ -156,6 +160,11 @@ int RunPlan(Call call) {
   if (!data) return Fail(data.error(), PreparationStatus(data.error()));
   const Result<> made = MakeFolder(call.out);
   if (!made) return Fail(made.error(), 1);
+  if (!call.record_updates.empty() && !(*plan)->plan.compression.residual &&
+      !(*plan)->delta.lossless()) {
+    std::cerr << "fl-sim: updates are recorded without deltas, which take a plan that keeps "
+                 "residuals (compression.residual = true) or sends raw updates\n";
+  }
   WatchSignals();
   return Play(call, std::move(plan).value(), std::move(data).value());
 }
@@ -184,6 +193,22 @@ void AddPlan(CLI::App& command, Call& call) {
   command.add_option("--seed", call.seed, "The run's seed, in place of the plan's");
 }
 
+void AddRecording(CLI::App& run, Call& call) {
+  CLI::Option* folder = run.add_option(
+      "--record-updates", call.record_updates,
+      "Keep accepted updates, and as safetensors what they encode, under this folder: "
+      "ROUND/DEVICE.update and .safetensors (local change plus residual), and plan.toml for "
+      "fl-codec");
+  run.add_option("--record-every", call.record_every, "Of rounds 1, 1 + N, 1 + 2 N, ...")
+      ->needs(folder)
+      ->check(CLI::Range(1, 1000000000))
+      ->capture_default_str();
+  run.add_option("--record-limit", call.record_mb, "Stop recording at this many MB")
+      ->needs(folder)
+      ->check(CLI::Range(1, 1000000000))
+      ->capture_default_str();
+}
+
 }  // namespace
 
 int RunCommandLine(int argc, const char* const* argv) {
@@ -200,8 +225,7 @@ int RunCommandLine(int argc, const char* const* argv) {
   AddPlan(run, call);
   run.add_option("--threads", call.threads, "Worker threads; the result does not depend on them")
       ->check(CLI::Range(1, 1024));
-  run.add_option("--record-updates", call.record_updates,
-                 "Keep each accepted update under this folder");
+  AddRecording(run, call);
   run.add_option("--out", call.out, "Folder for the results")->required();
   run.add_option("--log-level", call.log_level, "debug, info, warning, error or off")
       ->check(CLI::IsMember({"debug", "info", "warning", "error", "off"}));

@@ -1,11 +1,7 @@
 #include "fl/simulations/federation/device_actor.h"
 
 #include <algorithm>
-#include <array>
-#include <cstdio>
 #include <utility>
-
-#include "fl/common/base/file.h"
 
 namespace fl::sim {
 namespace {
@@ -19,13 +15,6 @@ client::ClientOptions OptionsOf(const std::string& name) {
       "127.0.0.1:8443";  // As long as a usual address, so that heads have their usual size.
   options.stop_when_done = true;
   return options;
-}
-
-std::string UpdateFile(std::uint64_t round, const std::string& device) {
-  std::array<char, 32> folder{};
-  std::snprintf(folder.data(), folder.size(), "round-%06llu",
-                static_cast<unsigned long long>(round));
-  return std::string(folder.data()) + "/" + device + ".update";
 }
 
 }  // namespace
@@ -92,8 +81,7 @@ std::optional<client::ClientEvent> DeviceActor::Translate(Event event) {
 
 Result<> DeviceActor::Do(client::SaveState) {
   if (setup_.profile.drop_out > 0) saved_ = core_->state();
-  if (!setup_.record_updates.empty() && core_->state().staged)
-    update_ = core_->state().staged->update;
+  if (services_.recorder != nullptr && core_->state().staged) staged_ = core_->state().staged;
   return {};
 }
 
@@ -164,11 +152,10 @@ Result<> DeviceActor::Do(client::WriteLog command) {
 Result<> DeviceActor::Do(client::RecordActivity command) {
   services_.log.Debug({.federation = {}, .round = command.round, .client = setup_.profile.name},
                       command.what + " " + command.detail);
-  if (setup_.record_updates.empty() || command.what != "accepted" || update_.empty()) return {};
-  const std::filesystem::path path =
-      setup_.record_updates / UpdateFile(command.round, setup_.profile.name);
-  FL_TRY_OK(MakePrivateFolder(path.parent_path()));
-  return WriteFileAtomically(path, update_);
+  if (services_.recorder == nullptr || command.what != "accepted" || !staged_) return {};
+  if (staged_->kind != wire::TaskKind::kTrain) return {};
+  return services_.recorder->Record(command.round, setup_.profile.name, staged_->update,
+                                    staged_->residual, {staged_->round_parameters});
 }
 
 Result<> DeviceActor::Do(client::Finished command) {

@@ -2,7 +2,6 @@
 
 #include <atomic>
 #include <cstdint>
-#include <filesystem>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -14,6 +13,7 @@
 #include "fl/common/base/thread_pool.h"
 #include "fl/simulations/federation/device_cache.h"
 #include "fl/simulations/federation/event.h"
+#include "fl/simulations/federation/update_recorder.h"
 #include "fl/simulations/net/virtual_link.h"
 #include "fl/simulations/population/population.h"
 
@@ -31,14 +31,13 @@ class DeviceActor {
     const std::atomic<bool>& stop;
     client::ContentCache& cache;
     const Logger& log;
+    UpdateRecorder* recorder = nullptr;  // Null: accepted updates are not recorded.
   };
   struct Setup {
     std::uint32_t index = 0;
     std::uint64_t seed = 0;  // The plan's.
     DeviceProfile profile;
     std::uint32_t epochs = 1;
-    std::filesystem::path
-        record_updates;  // A folder for its accepted updates; empty: none are kept.
   };
 
   // Enters DeviceStarted at the present time.
@@ -84,10 +83,10 @@ class DeviceActor {
   std::unique_ptr<client::ClientCore> core_;
   client::DeviceState saved_;  // Kept only where the device may vanish.
   Bytes installed_;
-  Bytes update_;  // The last one that was staged; kept only where updates are recorded.
-  std::uint64_t exchange_ = 0;   // The request that it waits for; 0: none.
-  std::uint64_t exchanges_ = 0;  // So far.
-  std::uint64_t attempts_ = 0;   // Tasks taken up so far.
+  std::optional<client::StagedUpdate> staged_;  // The last one; kept only for the recorder.
+  std::uint64_t exchange_ = 0;                  // The request that it waits for; 0: none.
+  std::uint64_t exchanges_ = 0;                 // So far.
+  std::uint64_t attempts_ = 0;                  // Tasks taken up so far.
   bool finished_ = false;
 };
 

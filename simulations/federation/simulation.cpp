@@ -33,16 +33,18 @@ Result<std::unique_ptr<Simulation>> Simulation::Create(std::shared_ptr<const Che
   Simulation& self = *simulation;
   FL_TRY(self.server_, ServerActor::Create(plan, self.data_.evaluation,
                                            {self.queue_, self.pool_, services.stop}));
+  if (!self.options_.record.folder.empty()) {
+    FL_TRY(self.recorder_, UpdateRecorder::Create(self.options_.record, plan));
+  }
   const std::vector<DeviceProfile> profiles =
       DrawPopulation(plan->plan.simulation, plan->plan.seed);
   for (std::uint32_t i = 0; i < profiles.size(); ++i) {
     client::LocalData local =
         client::SplitLocalData(self.data_.ShareOf(i), plan->plan, profiles[i].name);
-    DeviceActor::Setup setup{i, plan->plan.seed, profiles[i], plan->plan.training.epochs,
-                             self.options_.record_updates};
-    FL_TRY(auto device, DeviceActor::Create(
-                            std::move(setup), std::move(local),
-                            {self.queue_, self.pool_, services.stop, self.cache_, services.log}));
+    DeviceActor::Setup setup{i, plan->plan.seed, profiles[i], plan->plan.training.epochs};
+    FL_TRY(auto device, DeviceActor::Create(std::move(setup), std::move(local),
+                                            {self.queue_, self.pool_, services.stop, self.cache_,
+                                             services.log, self.recorder_.get()}));
     self.devices_.push_back(std::move(device));
   }
   return simulation;

@@ -2,7 +2,6 @@
 
 #include <atomic>
 #include <cstdint>
-#include <filesystem>
 #include <functional>
 #include <memory>
 #include <vector>
@@ -15,13 +14,13 @@
 #include "fl/simulations/federation/device_actor.h"
 #include "fl/simulations/federation/federation_data.h"
 #include "fl/simulations/federation/server_actor.h"
+#include "fl/simulations/federation/update_recorder.h"
 
 namespace fl::sim {
 
 struct SimulationOptions {
   std::size_t threads = 1;  // Workers for training, evaluation and folding, >= 1.
-  std::filesystem::path
-      record_updates;  // Each accepted update goes to ROUND/DEVICE.update here; empty: none.
+  RecordOptions record;     // Of accepted updates.
 };
 
 // What is known of a round once it is published and, where the server measures, measured.
@@ -83,6 +82,7 @@ class Simulation {
   Queue queue_;
   client::MemoryContentCache cache_;
   std::unique_ptr<ServerActor> server_;
+  std::unique_ptr<UpdateRecorder> recorder_;  // Null: none.
   std::vector<std::unique_ptr<DeviceActor>> devices_;
   std::function<void(const RoundSeen&)> on_round_;
   TimePoint started_;                             // Wall time.

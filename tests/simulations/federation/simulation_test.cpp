@@ -1,7 +1,6 @@
 #include "fl/simulations/federation/simulation.h"
 
 #include <algorithm>
-#include <filesystem>
 #include <string>
 
 #include <doctest/doctest.h>
@@ -9,7 +8,6 @@
 #include "fl/common/nn/model_file.h"
 #include "fl/tests/simulations/small_federation.h"
 #include "fl/tests/support/result.h"
-#include "fl/tests/support/temporary_folder.h"
 
 namespace fl::sim {
 namespace {
@@ -19,7 +17,6 @@ using testing::CornersData;
 using testing::CornersPlan;
 using testing::Get;
 using testing::SmallFederation;
-using testing::TemporaryFolder;
 
 TEST_CASE("Simulation: the devices learn together and each round is reported") {
   SmallFederation federation;
@@ -49,7 +46,7 @@ TEST_CASE("Simulation: the devices learn together and each round is reported") {
 TEST_CASE(
     "Simulation: the same seed gives the same model on 1 and 4 threads and another seed another") {
   const auto play = [](const std::vector<std::string>& settings, std::size_t threads) {
-    SmallFederation federation(settings, {.threads = threads, .record_updates = {}});
+    SmallFederation federation(settings, {.threads = threads, .record = {}});
     return federation.Play().model_sha256;
   };
   const std::vector<std::string> slow = {
@@ -105,7 +102,7 @@ TEST_CASE("Simulation: devices that vanish do not stop the federation") {
   CHECK(published == 12);
   CHECK(std::ranges::any_of(report.rounds,
                             [](const auto& round) { return round.accepted < round.cohort; }));
-  SmallFederation again(settings, {.threads = 4, .record_updates = {}});
+  SmallFederation again(settings, {.threads = 4, .record = {}});
   CHECK(again.Play().model_sha256 == report.model_sha256);
 }
 
@@ -132,22 +129,6 @@ TEST_CASE("Simulation: updates with a second stream are accepted") {
   CHECK(report.state == "done");
   CHECK(report.totals.accepted == 20);
   CHECK(report.final_accuracy.value_or(0) > 0.85);
-}
-
-TEST_CASE("Simulation: accepted updates are recorded byte for byte") {
-  const TemporaryFolder folder;
-  SmallFederation federation({}, {.threads = 1, .record_updates = folder.path()});
-  const server::Report report = federation.Play();
-  std::size_t files = 0;
-  std::uint64_t bytes = 0;
-  for (const auto& entry : std::filesystem::recursive_directory_iterator(folder.path())) {
-    if (!entry.is_regular_file()) continue;
-    ++files;
-    bytes += entry.file_size();
-  }
-  CHECK(files == report.totals.accepted);
-  CHECK(bytes < report.totals.traffic.body_bytes_up);
-  CHECK(bytes > report.totals.accepted * 116);
 }
 
 TEST_CASE("Simulation: the exported model is the reported one") {
