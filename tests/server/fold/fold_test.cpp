@@ -6,14 +6,23 @@
 namespace fl::server::testing {
 namespace {
 
-std::shared_ptr<const FederationPlan> QuantizedPlan() {
+std::shared_ptr<const FederationPlan> PlanWith(const std::string& recipe) {
   return MakePlan(
       "name = \"wide\"\nseed = 7\n[model]\ninput = [40]\nlayers = [\"dense 30\", \"relu\", \"dense "
       "5\"]\n"
       "[compression]\ngather_below = 50\n[[compression.recipe]]\ntensors = \"*\"\nrecipe = "
-      "\"quantize 4\"\n"
+      "\"" +
+      recipe +
+      "\"\n"
       "[[stream]]\nname = \"labels\"\nsource = \"label_counts\"\ncombiner = \"sum\"\n");
 }
+
+std::shared_ptr<const FederationPlan> QuantizedPlan() {
+  return PlanWith("quantize 4");
+}
+
+constexpr const char* kRotated =
+    "hadamard 64 seed=shared | quantize 6 scale=shared range=4 stochastic";
 
 // An update of a random client; now and then a slice without one of the segments.
 JournalEntry RandomEntry(const FederationPlan& plan, std::uint64_t position, RngStream& rng) {
@@ -40,8 +49,8 @@ std::vector<JournalEntry> RandomJournal(const FederationPlan& plan, RngStream& r
 }
 
 TEST_CASE("Fold: gives the same bits for any partition of the groups among processes") {
-  const auto plan = QuantizedPlan();
-  fl::testing::ForAll(5, [&](RngStream& rng) {
+  fl::testing::ForAll(6, [&](RngStream& rng) {
+    const auto plan = PlanWith(rng.UniformInteger(2) == 0 ? "quantize 4" : kRotated);
     const std::vector<JournalEntry> entries = RandomJournal(*plan, rng);
     const FoldOptions options;
     const ParsedJournal whole = Get(ParsedJournal::Parse(*plan, entries));
@@ -64,18 +73,43 @@ TEST_CASE("Fold: gives the same bits for any partition of the groups among proce
 }
 
 TEST_CASE("Fold: gives the same bits for any order and number of threads and size of blocks") {
-  const auto plan = QuantizedPlan();
-  RngStream rng(3);
-  std::vector<JournalEntry> entries = RandomJournal(*plan, rng);
-  FoldOptions options;
-  const FoldResult expected =
-      Fold(*plan, Get(ParsedJournal::Parse(*plan, entries)), options, nullptr);
   ThreadPool pool(3);
-  for (const std::size_t block : {1UL, 7UL, 64UL, 100000UL}) {
-    rng.Shuffle(std::span(entries));
-    options.block_coordinates = block;
-    CHECK(Fold(*plan, Get(ParsedJournal::Parse(*plan, entries)), options, &pool) == expected);
+  for (const char* recipe : {"quantize 4", kRotated}) {
+    CAPTURE(recipe);
+    const auto plan = PlanWith(recipe);
+    RngStream rng(3);
+    std::vector<JournalEntry> entries = RandomJournal(*plan, rng);
+    FoldOptions options;
+    const FoldResult expected =
+        Fold(*plan, Get(ParsedJournal::Parse(*plan, entries)), options, nullptr);
+    for (const std::size_t block : {1UL, 7UL, 64UL, 100000UL}) {
+      rng.Shuffle(std::span(entries));
+      options.block_coordinates = block;
+      CHECK(Fold(*plan, Get(ParsedJournal::Parse(*plan, entries)), options, &pool) == expected);
+    }
   }
+}
+
+// One update of weight 3: the mean is what its decoder sees, up to the rounding of fp32.
+TEST_CASE("Fold: levels of a shared rotation are summed and turned back once") {
+  const auto plan = PlanWith(kRotated);
+  RngStream rng(5);
+  wire::Task task;
+  task.recipe = plan->recipe();
+  std::vector<float> delta(plan->layout().total());
+  rng.FillNormal(delta);
+  const wire::Update update = UpdateFor(*plan, task, delta, 3);
+  const ParsedJournal journal =
+      Get(ParsedJournal::Parse(*plan, {{0, 3, wire::EncodeUpdate(update)}}));
+  const FoldResult result = Fold(*plan, journal, {}, nullptr);
+  double error = 0;
+  for (std::size_t i = 0; i < delta.size(); ++i) {
+    const double difference =
+        static_cast<double>(result.streams[0].values[i]) - static_cast<double>(delta[i]);
+    error += difference * difference;
+  }
+  // Stochastic rounding to a step of 4 / 31: a sixth of its square a value, and little clipped.
+  CHECK(error / static_cast<double>(delta.size()) < 2 * (4.0 / 31) * (4.0 / 31) / 6);
 }
 
 TEST_CASE("Fold: weighs by examples or uniformly and sums where the stream says so") {
