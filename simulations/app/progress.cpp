@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cmath>
 #include <cstdio>
 
 namespace fl::sim {
@@ -32,7 +33,7 @@ std::string FormatBytes(std::uint64_t bytes) {
 }
 
 std::string FormatSeconds(double seconds) {
-  const long long all = std::max(0LL, static_cast<long long>(seconds + 0.5));
+  const long long all = std::max(0LL, std::llround(seconds));
   if (all < 3600) return Print("%lld:%02lld", all / 60, all % 60);
   return Print("%lld:%02lld:%02lld", all / 3600, all / 60 % 60, all % 60);
 }

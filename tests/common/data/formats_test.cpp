@@ -131,7 +131,7 @@ TEST_CASE("Sample file: a share has the bits of the samples that it was taken fr
 }
 
 TEST_CASE("Sample file: labels and shapes that do not fit are refused") {
-  const auto parse = [](StoredTensor x, StoredTensor y, std::string classes,
+  const auto parse = [](StoredTensor x, StoredTensor y, const std::string& classes,
                         const DataLimits& limits) {
     SafetensorsFile file;
     if (!classes.empty()) file.metadata["classes"] = classes;

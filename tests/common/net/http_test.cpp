@@ -32,7 +32,7 @@ std::unique_ptr<HttpClient> Connect(const HttpServer& server, const net::TlsFile
   return Get(HttpClient::Create(host, server.port(), files, limits));
 }
 
-Request Post(std::string body) {
+Request Post(const std::string& body) {
   return {.method = "POST",
           .target = "/v1/check-in",
           .host = "localhost",
@@ -322,6 +322,7 @@ TEST_CASE("HttpServer: forty clients at once get their own answers") {
   const auto server = StartServer(pki.Server(), handler);
   std::atomic<int> right = 0;
   std::vector<std::thread> threads;
+  threads.reserve(40);
   for (int i = 0; i < 40; ++i) {
     threads.emplace_back([&, i] {
       const auto client = HttpClient::Create("127.0.0.1", server->port(),

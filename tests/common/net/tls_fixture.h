@@ -46,6 +46,7 @@ class TestPki {
   // The signed list of the certificates of these files.
   std::string Revoke(const std::vector<std::string>& certificates) const {
     std::vector<std::string> serials;
+    serials.reserve(certificates.size());
     for (const std::string& pem : certificates) {
       serials.push_back(Get(crypto::ReadCertificate(pem)).serial);
     }

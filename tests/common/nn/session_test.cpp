@@ -113,12 +113,13 @@ TEST_CASE("Session: convolutions and pools equal their definition for each paddi
 }
 
 TEST_CASE("Session: dense layers equal their definition for each number of rows and columns") {
-  for (const std::size_t units : {1, 3, 8, 15, 16, 17, 31, 32, 33, 63, 64, 65, 130, 260}) {
+  for (const std::size_t units :
+       {1U, 3U, 8U, 15U, 16U, 17U, 31U, 32U, 33U, 63U, 64U, 65U, 130U, 260U}) {
     const Graph graph = Build({29}, {"dense " + std::to_string(units)}, "mean_squared_error");
     const NamedTensors parameters = InitializeParameters(graph, RngStream(7));
     const std::vector<float> samples = Normals(50 * 29, 9);
     for (const InstructionSet set : SupportedInstructionSets()) {
-      for (const std::size_t batch : {1, 2, 5, 13, 14, 15, 29, 50}) {
+      for (const std::size_t batch : {1U, 2U, 5U, 13U, 14U, 15U, 29U, 50U}) {
         Session session = Get(Session::Create(graph, batch, set));
         std::vector<float> output(batch * units);
         session.Run(parameters.values, std::span(samples).first(batch * 29), batch, output);
