@@ -191,9 +191,6 @@ void TopK::DecodeAdd(const ParsedPayload& payload, std::size_t first, float scal
   }
 }
 
-namespace {
-
-// F of `top_k F%`, as a share.
 Result<double> ReadTopK(const Stage& stage) {
   FL_TRY_OK(StageOptions::Read(stage, {}));
   const std::string_view text =
@@ -208,8 +205,6 @@ Result<double> ReadTopK(const Stage& stage) {
   }
   return *percent / 100;
 }
-
-}  // namespace
 
 Result<std::unique_ptr<Codec>> BuildTopK(const Chain& chain, const Shape& shape) {
   FL_TRY(const double share, ReadTopK(*chain.shape));

@@ -53,6 +53,9 @@ namespace internal {
 std::vector<std::uint32_t> LargestMagnitudes(std::span<const float> values, std::size_t keep);
 
 }  // namespace internal
+// F of `top_k F%`, as a share in (0, 1].
+Result<double> ReadTopK(const Stage& stage);
+
 // The codec that a chain asks for, its head being top_k.
 Result<std::unique_ptr<Codec>> BuildTopK(const Chain& chain, const Shape& shape);
 

@@ -1,20 +1,22 @@
 #include "fl/compression/entropy/context_levels.h"
 
 #include <algorithm>
+#include <array>
 #include <bit>
+#include <string>
+#include <vector>
 
 #include "fl/common/base/check.h"
+#include "fl/compression/entropy/range_coder.h"
 
 namespace fl {
 namespace {
 
-constexpr unsigned kOne = 20;  // Activities are in units of 2^-20.
-constexpr std::uint32_t kActivityMax = 15;
-constexpr std::size_t kGroup = 8;
-constexpr int kBuckets = 11;
-constexpr int kPlaceBuckets = 9;
+constexpr unsigned kOne = 20;          // Activities are in units of 2^-20.
+constexpr std::size_t kWidthMax = 32;  // Of a group of columns.
+constexpr std::size_t kBuckets = 11;
+constexpr std::size_t kPlaceBuckets = 9;
 constexpr int kBucketWidth = 6;
-constexpr std::uint32_t kPriorBits = 8;  // What the first chance of a context counts.
 
 // About 8 log2(x), x >= 1.
 int Log(std::uint64_t x) {
@@ -40,15 +42,36 @@ std::uint32_t NonzeroChance(std::uint64_t mean) {
   return static_cast<std::uint32_t>(std::clamp<std::uint64_t>(chance, 1, 65535));
 }
 
-// The middle of a bucket: mean * 2^((6 bucket - 32) / 8).
+// A bit whose first chance counts as two ones and at least eight bits.
+AdaptiveBit FirstBit(std::uint32_t chance) {
+  return AdaptiveBit(chance, std::clamp(131072 / chance, 8U, 1000U));
+}
+
+// What a bucket makes of the mean at first: three quarters of the way, in logarithms, to its
+// middle.
 std::uint64_t ScaledToBucket(std::uint64_t mean, int bucket) {
   constexpr std::array<std::uint64_t, 8> kEighth = {256, 279, 304, 332, 362, 395, 431, 470};
-  const int eighths = kBucketWidth * bucket - 32 + 64;
+  const int eighths = (kBucketWidth * bucket - 32) * 3 / 4 + 64;
   return (mean * kEighth[static_cast<std::size_t>(eighths % 8)] >> 8 << (eighths / 8)) >> 8;
 }
 
 int BucketOf(int log_ratio) {
-  return std::clamp((log_ratio + 35) / kBucketWidth, 0, kBuckets - 1);
+  return std::clamp((log_ratio + 35) / kBucketWidth, 0, static_cast<int>(kBuckets) - 1);
+}
+
+// Whether a column whose share of its group is in a bucket is the first that is not zero, before
+// `rest` others.
+AdaptiveBit PlaceBit(std::size_t rest, std::size_t bucket) {
+  constexpr std::array<std::uint32_t, kPlaceBuckets> kShare = {8,  13, 22, 38, 64,
+                                                              108, 181, 304, 512};
+  const std::uint32_t share = kShare[bucket];
+  const auto chance = (share << 16) / (share + 64 * static_cast<std::uint32_t>(rest));
+  return AdaptiveBit(chance, 32);
+}
+
+// How many columns make a group where the mean activity is `mean`.
+std::size_t WidthFor(std::uint64_t mean) {
+  return mean >= (1U << 14) ? 8 : mean >= (1U << 12) ? 16 : kWidthMax;
 }
 
 // All that is learnt while a part is read or written.
@@ -59,35 +82,39 @@ class Model {
         column_(first % array.columns),
         mean_(MeanOf(array.kind)),
         mean_log_(Log(mean_)),
+        rows_prior_(4 + (std::uint64_t{3} << 18) / mean_),
+        columns_prior_(8 + (std::uint64_t{1} << 18) / mean_),
         grouped_(mean_ < (1U << 16) && array.columns > 1),
-        columns_(array.columns, Sum{0, static_cast<std::int16_t>(Log(4 * mean_))}),
+        width_(WidthFor(mean_)),
+        columns_(array.columns, Sum{0, static_cast<std::int16_t>(Log(rows_prior_ * mean_))}),
         rho_(mean_) {
-    for (int a = 0; a < kBuckets; ++a) {
-      for (int b = 0; b < kBuckets; ++b) {
+    for (int a = 0; a < static_cast<int>(kBuckets); ++a) {
+      for (int b = 0; b < static_cast<int>(kBuckets); ++b) {
         const std::uint64_t mean = ScaledToBucket(ScaledToBucket(mean_, a), b);
-        nonzero_[Cell(a, b)] = AdaptiveBit(NonzeroChance(mean), kPriorBits);
-        group_[Cell(a, b)] = AdaptiveBit(NonzeroChance(mean * kGroup), kPriorBits);
+        nonzero_[Cell(a, b)] = FirstBit(NonzeroChance(mean));
+        group_[Cell(a, b)] = FirstBit(NonzeroChance(mean * width_));
       }
     }
     if (grouped_) {
-      groups_.resize((array.columns + kGroup - 1) / kGroup);
+      groups_.resize((array.columns + width_ - 1) / width_);
       for (std::size_t g = 0; g < groups_.size(); ++g)
-        groups_[g].log = static_cast<std::int16_t>(Log(4 * mean_ * GroupSize(g)));
-      for (std::size_t place = 0; place + 1 < kGroup; ++place) {
-        place_[place].fill(
-            AdaptiveBit(static_cast<std::uint32_t>(65536 / (kGroup - place + 1)), 2));
+        groups_[g].log = static_cast<std::int16_t>(Log(rows_prior_ * mean_ * GroupSize(g)));
+      for (std::size_t place = 0; place + 1 < width_; ++place) {
+        for (std::size_t c = 0; c < kPlaceBuckets; ++c)
+          place_[place][c] = PlaceBit(width_ - place - 1, c);
       }
     }
     BeginRow();
   }
 
-  // Codes `count` levels. Coder: bool Bit(AdaptiveBit&, std::size_t first, std::size_t size): is
-  // one of these nonzero; std::int32_t Level(AdaptiveNumber&, std::size_t at): a nonzero level.
+  // Codes `count` levels, or of those the first `stop` at least. Coder: bool Bit(AdaptiveBit&,
+  // std::size_t first, std::size_t size): is one of these nonzero; std::int32_t
+  // Level(AdaptiveNumber&, std::size_t at): a nonzero level.
   template <typename Coder>
-  void Run(Coder& coder, std::size_t count) {
-    for (std::size_t at = 0; at < count;) {
+  void Run(Coder& coder, std::size_t count, std::size_t stop) {
+    for (std::size_t at = 0; at < stop;) {
       const std::size_t end = std::min(count, at + array_.columns - column_);
-      grouped_ ? RunGroups(coder, at, end) : RunRow(coder, at, end);
+      grouped_ ? RunGroups(coder, at, end, stop) : RunRow(coder, at, std::min(end, stop));
       at = end;
       if (column_ == array_.columns) EndRow();
     }
@@ -105,15 +132,17 @@ class Model {
     return static_cast<std::size_t>(a) * kBuckets + static_cast<std::size_t>(b);
   }
   std::size_t GroupSize(std::size_t group) const {
-    return std::min(kGroup, array_.columns - group * kGroup);
+    return std::min(width_, array_.columns - group * width_);
   }
 
   void BeginRow() {
-    rows_log_ = Log(row_ + 4) + mean_log_;
+    rows_log_ = Log(row_ + rows_prior_) + mean_log_;
     row_sum_ = 0;
     RowChanged();
   }
-  void RowChanged() { row_log_ = Log((std::uint64_t{row_sum_} << kOne) + 8 * rho_) - mean_log_; }
+  void RowChanged() {
+    row_log_ = Log((std::uint64_t{row_sum_} << kOne) + columns_prior_ * rho_) - mean_log_;
+  }
   void EndRow() {
     const std::uint64_t row_mean = (std::uint64_t{row_sum_} << kOne) / array_.columns;
     rho_ = std::max<std::uint64_t>((rho_ + row_mean) / 2, 1);
@@ -122,7 +151,7 @@ class Model {
     BeginRow();
   }
 
-  int RowBucket() const { return BucketOf(row_log_ - Log(column_ + 8)); }
+  int RowBucket() const { return BucketOf(row_log_ - Log(column_ + columns_prior_)); }
 
   template <typename Coder>
   void RunRow(Coder& coder, std::size_t at, std::size_t end) {
@@ -134,10 +163,10 @@ class Model {
   }
 
   template <typename Coder>
-  void RunGroups(Coder& coder, std::size_t at, std::size_t end) {
-    while (at < end) {
-      const std::size_t group = column_ / kGroup;
-      const std::size_t size = std::min(group * kGroup + GroupSize(group) - column_, end - at);
+  void RunGroups(Coder& coder, std::size_t at, std::size_t end, std::size_t stop) {
+    while (at < std::min(end, stop)) {
+      const std::size_t group = column_ / width_;
+      const std::size_t size = std::min(group * width_ + GroupSize(group) - column_, end - at);
       const int width_log = Log(GroupSize(group));
       const int a = BucketOf(groups_[group].log - rows_log_ - width_log);
       if (coder.Bit(group_[Cell(a, RowBucket())], at, size)) {
@@ -161,9 +190,9 @@ class Model {
       if (found) {
         nonzero = coder.Bit(nonzero_[Cell(a, b)], at, 1);
       } else if (!nonzero) {
-        const int c =
-            std::clamp((column_log - group_log + 27) / kBucketWidth, 0, kPlaceBuckets - 1);
-        nonzero = coder.Bit(place_[kGroup - (end - at)][static_cast<std::size_t>(c)], at, 1);
+        const int c = std::clamp((column_log - group_log + 27) / kBucketWidth, 0,
+                                 static_cast<int>(kPlaceBuckets) - 1);
+        nonzero = coder.Bit(place_[width_ - (end - at)][static_cast<std::size_t>(c)], at, 1);
       }
       if (!nonzero) continue;
       found = true;
@@ -179,10 +208,10 @@ class Model {
     activity_ += activity;
     row_sum_ += activity;
     RowChanged();
-    AddTo(columns_[column_], activity, 4 * mean_);
+    AddTo(columns_[column_], activity, rows_prior_ * mean_);
     if (grouped_) {
-      const std::size_t group = column_ / kGroup;
-      AddTo(groups_[group], activity, 4 * mean_ * GroupSize(group));
+      const std::size_t group = column_ / width_;
+      AddTo(groups_[group], activity, rows_prior_ * mean_ * GroupSize(group));
     }
   }
   static void AddTo(Sum& sum, std::uint32_t activity, std::uint64_t prior) {
@@ -195,7 +224,10 @@ class Model {
   std::size_t row_ = 0;
   const std::uint64_t mean_;
   const int mean_log_;
+  const std::uint64_t rows_prior_;     // How many rows, and columns, of the mean are added to what
+  const std::uint64_t columns_prior_;  // was seen.
   const bool grouped_;
+  const std::size_t width_;  // Of a group.
   std::vector<Sum> columns_;
   std::vector<Sum> groups_;
   std::uint64_t rho_;
@@ -205,7 +237,7 @@ class Model {
   std::uint64_t activity_ = 0;
   std::array<AdaptiveBit, kBuckets * kBuckets> nonzero_;
   std::array<AdaptiveBit, kBuckets * kBuckets> group_;
-  std::array<std::array<AdaptiveBit, kPlaceBuckets>, kGroup> place_;
+  std::array<std::array<AdaptiveBit, kPlaceBuckets>, kWidthMax> place_;
   std::array<AdaptiveNumber, 6> magnitude_;
 };
 
@@ -289,7 +321,7 @@ void EncodePart(std::span<const std::int32_t> levels, std::size_t first, const L
                 ByteWriter& out) {
   Model model(array, first);
   Writer writer(levels, out);
-  model.Run(writer, levels.size());
+  model.Run(writer, levels.size(), levels.size());
   writer.Finish();
 }
 
@@ -297,16 +329,16 @@ Result<std::uint64_t> DecodePart(ByteSpan bytes, std::size_t first, std::size_t 
                                  const LevelArray& array, LevelSink& sink) {
   Model model(array, first);
   Reader reader(bytes, first, sink);
-  model.Run(reader, count);
+  model.Run(reader, count, count);
   FL_TRY_OK(reader.Finish());
   return model.activity();
 }
 
-void DecodeAcceptedPart(ByteSpan bytes, std::size_t first, std::size_t count,
+void DecodeAcceptedPart(ByteSpan bytes, std::size_t first, std::size_t count, std::size_t stop,
                         const LevelArray& array, LevelSink& sink) {
   Model model(array, first);
   Reader reader(bytes, first, sink);
-  model.Run(reader, count);
+  model.Run(reader, count, stop);
 }
 
 void EncodeLevels(std::span<const std::int32_t> levels, std::size_t columns, std::uint32_t max,

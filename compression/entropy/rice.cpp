@@ -4,33 +4,9 @@
 #include <cstring>
 #include <string>
 
+#include "fl/compression/entropy/bit_writer.h"
+
 namespace fl {
-namespace {
-
-// Appends bits, the lowest first.
-class BitWriter {
- public:
-  explicit BitWriter(ByteWriter& out) : out_(out) {}
-  void Write(std::uint32_t value, unsigned width) {  // width <= 32.
-    word_ |= std::uint64_t{value} << used_;
-    for (used_ += width; used_ >= 8; used_ -= 8, word_ >>= 8)
-      out_.Write(static_cast<std::uint8_t>(word_));
-  }
-  void WriteOnes(std::size_t count) {
-    for (; count >= 32; count -= 32) Write(0xFFFFFFFFU, 32);
-    Write((1U << count) - 1, static_cast<unsigned>(count));
-  }
-  void Finish() {
-    if (used_ > 0) out_.Write(static_cast<std::uint8_t>(word_));
-  }
-
- private:
-  ByteWriter& out_;
-  std::uint64_t word_ = 0;
-  unsigned used_ = 0;
-};
-
-}  // namespace
 
 unsigned RiceWidth(std::size_t count, std::size_t size) {
   if (count == 0) return 0;

@@ -1,0 +1,34 @@
+#pragma once
+
+#include <memory>
+
+#include "fl/compression/codecs/leveller.h"
+
+namespace fl {
+
+struct LevelQuantizeConfig {
+  float step = 0;           // In root mean squares of what is quantized; 0: the largest magnitude
+                            // becomes level_max.
+  bool stochastic = false;  // Rounds up with a chance equal to the fraction, so that the expected
+                            // value is the value.
+  std::uint32_t level_max = 32767;
+};
+
+// `quantize step=X [stochastic]`, and `quantize B` in front of an entropy code: levels of a uniform
+// grid through zero, to the nearest; magnitudes beyond level_max become that.
+class LevelQuantize final : public Leveller {
+ public:
+  explicit LevelQuantize(const LevelQuantizeConfig& config) : config_(config) {}
+
+  CodecTraits traits() const override {
+    return {.unbiased = config_.stochastic, .deterministic = !config_.stochastic};
+  }
+  std::uint32_t level_max() const override { return config_.level_max; }
+  LevelScale Quantize(std::span<const float> values, RngStream& rng,
+                      std::span<std::int32_t> levels) const override;
+
+ private:
+  LevelQuantizeConfig config_;
+};
+
+}  // namespace fl

@@ -1,0 +1,224 @@
+#include "fl/compression/entropy/level_code.h"
+
+#include <algorithm>
+#include <string>
+
+#include "fl/common/base/check.h"
+#include "fl/compression/entropy/context_levels.h"
+#include "fl/compression/entropy/plain_levels.h"
+#include "fl/compression/entropy/rice_levels.h"
+
+namespace fl {
+namespace {
+
+constexpr std::uint8_t kPlainFlag = 128;
+
+// How many parts an array of a kind has, and how many coordinates each but the last.
+struct PartSizes {
+  PartSizes(std::uint8_t kind, std::size_t count)
+      : each(PartCoordinates(kind)), parts(std::max<std::size_t>(count / each, 1)), total(count) {}
+  std::size_t First(std::size_t part) const { return part * each; }
+  std::size_t Count(std::size_t part) const {
+    return part + 1 < parts ? each : total - part * each;
+  }
+  std::size_t each;
+  std::size_t parts;
+  std::size_t total;
+};
+
+// Passes levels on, and counts.
+class CountingSink final : public LevelSink {
+ public:
+  void Put(std::size_t /*index*/, std::int32_t level) override {
+    const auto magnitude = static_cast<std::uint32_t>(level < 0 ? -level : level);
+    largest_ = std::max(largest_, magnitude);
+    activity_ += std::min(magnitude, kActivityMax);
+  }
+  std::uint32_t largest() const { return largest_; }
+  std::uint64_t activity() const { return activity_; }
+
+ private:
+  std::uint32_t largest_ = 0;
+  std::uint64_t activity_ = 0;
+};
+
+// Passes on the levels of a range.
+class RangeSink final : public LevelSink {
+ public:
+  RangeSink(std::size_t first, std::size_t count, LevelSink& sink)
+      : first_(first), count_(count), sink_(sink) {}
+  void Put(std::size_t index, std::int32_t level) override {
+    if (index - first_ < count_) sink_.Put(index, level);
+  }
+
+ private:
+  std::size_t first_;
+  std::size_t count_;
+  LevelSink& sink_;
+};
+
+LevelArray ArrayOf(const LevelSpace& space, std::uint8_t kind) {
+  return {space.columns, space.max, kind};
+}
+
+void WritePart(LevelCode code, std::span<const std::int32_t> levels, std::size_t first,
+               const LevelArray& array, ByteWriter& out) {
+  if (code == LevelCode::kRice) return WriteRiceLevels(levels, array.max, out);
+  EncodePart(levels, first, array, out);
+}
+
+// The coded parts of all levels, and how each was written.
+struct WrittenPart {
+  Bytes bytes;
+  bool plain = false;
+};
+std::vector<WrittenPart> WriteParts(LevelCode code, std::span<const std::int32_t> levels,
+                                    const LevelArray& array, const PartSizes& sizes) {
+  std::vector<WrittenPart> parts;
+  for (std::size_t i = 0; i < sizes.parts; ++i) {
+    const auto part = levels.subspan(sizes.First(i), sizes.Count(i));
+    ByteWriter coded;
+    WritePart(code, part, sizes.First(i), array, coded);
+    const bool plain = coded.size() >= PlainBytes(part.size(), array.max);
+    if (plain) {
+      coded = ByteWriter();
+      WritePlain(part, array.max, coded);
+    }
+    parts.push_back({std::move(coded).Take(), plain});
+  }
+  return parts;
+}
+
+Error Malformed(const std::string& what) {
+  return {ErrorCode::kMalformed, what};
+}
+
+}  // namespace
+
+std::size_t LevelBytesMax(const LevelSpace& space) {
+  const std::size_t parts = space.count / PartCoordinates(127) + 1;
+  const std::size_t plain = PlainBytes(space.count, space.max) + parts;
+  return 2 + plain + parts * VarintSize(2 * plain);
+}
+
+void WriteLevels(LevelCode code, std::span<const std::int32_t> levels, const LevelSpace& space,
+                 ByteWriter& out) {
+  FL_CHECK(levels.size() == space.count, "an array of levels is made for one number of levels");
+  const std::uint64_t activity = ActivityOf(levels);
+  if (activity == 0) return;
+  if (code == LevelCode::kPack) return WritePlain(levels, space.max, out);
+  const std::uint8_t kind = LevelKind(activity, space.count);
+  const PartSizes sizes(kind, space.count);
+  const auto parts = WriteParts(code, levels, ArrayOf(space, kind), sizes);
+  const bool flagged = parts.size() == 1 && parts[0].plain;
+  out.Write(static_cast<std::uint8_t>(kind + (flagged ? kPlainFlag : 0)));
+  if (parts.size() > 1) {
+    for (const WrittenPart& part : parts)
+      out.WriteVarint(2 * part.bytes.size() + (part.plain ? 1 : 0));
+  }
+  for (const WrittenPart& part : parts) out.WriteSpan(part.bytes);
+}
+
+void WriteSmallest(std::span<const std::int32_t> levels, const LevelSpace& space, ByteWriter& out) {
+  if (ActivityOf(levels) == 0) return;
+  ByteWriter best;
+  for (const LevelCode code : {LevelCode::kPack, LevelCode::kRice, LevelCode::kContext}) {
+    ByteWriter tried;
+    tried.Write(static_cast<std::uint8_t>(code));
+    WriteLevels(code, levels, space, tried);
+    if (best.size() == 0 || tried.size() < best.size()) best = std::move(tried);
+  }
+  out.WriteSpan(best.bytes());
+}
+
+Result<ParsedLevels> ParsedLevels::Parse(LevelCode code, ByteSpan bytes, const LevelSpace& space) {
+  ParsedLevels parsed;
+  parsed.code_ = code;
+  parsed.space_ = space;
+  if (bytes.empty()) return parsed;
+  if (code == LevelCode::kPack) {
+    parsed.parts_.push_back({0, space.count, bytes, true});
+  } else {
+    FL_TRY_OK(parsed.ReadParts(bytes));
+  }
+  CountingSink counts;
+  for (std::size_t i = 0; i < parsed.parts_.size(); ++i) {
+    const auto checked = parsed.CheckPart(parsed.parts_[i], counts);
+    if (!checked) return checked.error().At("part " + std::to_string(i));
+  }
+  parsed.largest_ = counts.largest();
+  const bool known = code == LevelCode::kPack || parsed.largest_ == 0 ||
+                     LevelKind(counts.activity(), space.count) == parsed.kind_;
+  if (known && parsed.largest_ != 0) return parsed;
+  return Malformed("expected levels of the kind that is declared and not zeros alone");
+}
+
+Result<ParsedLevels> ParsedLevels::ParseTagged(ByteSpan bytes, const LevelSpace& space) {
+  if (bytes.empty()) return Parse(LevelCode::kPack, bytes, space);
+  const auto code = static_cast<LevelCode>(bytes[0]);
+  if (code != LevelCode::kPack && code != LevelCode::kRice && code != LevelCode::kContext) {
+    return Malformed("expected a code of levels, found " +
+                     std::to_string(std::to_integer<unsigned>(bytes[0])));
+  }
+  if (bytes.size() == 1) return Malformed("expected levels after their code's number");
+  return Parse(code, bytes.subspan(1), space);
+}
+
+Result<> ParsedLevels::ReadParts(ByteSpan bytes) {
+  ByteReader reader(bytes);
+  FL_TRY(const auto head, reader.Read<std::uint8_t>());
+  kind_ = head % kPlainFlag;
+  const PartSizes sizes(kind_, space_.count);
+  if (sizes.parts == 1) {
+    FL_TRY(const ByteSpan part, reader.ReadSpan(reader.remaining()));
+    parts_.push_back({0, space_.count, part, head >= kPlainFlag});
+    return {};
+  }
+  if (head >= kPlainFlag) return Malformed("expected a kind below 128 where there are parts");
+  if (reader.remaining() < sizes.parts) return Malformed("expected the size of each part");
+  std::vector<std::uint64_t> lengths(sizes.parts);
+  for (std::uint64_t& length : lengths) {
+    FL_TRY(length, reader.ReadVarint());
+  }
+  for (std::size_t i = 0; i < sizes.parts; ++i) {
+    FL_TRY(const ByteSpan part, reader.ReadSpan(lengths[i] / 2));
+    parts_.push_back({sizes.First(i), sizes.Count(i), part, lengths[i] % 2 == 1});
+  }
+  return reader.ExpectEnd();
+}
+
+Result<> ParsedLevels::CheckPart(const Part& part, LevelSink& sink) const {
+  const std::size_t plain_bytes = PlainBytes(part.count, space_.max);
+  if (part.plain ? part.bytes.size() != plain_bytes : part.bytes.size() >= plain_bytes) {
+    return Malformed("expected " + std::string(part.plain ? "" : "fewer than ") +
+                     std::to_string(plain_bytes) + " bytes, found " +
+                     std::to_string(part.bytes.size()));
+  }
+  if (part.plain) {
+    FL_TRY_OK(CheckPlain(part.bytes, part.count, space_.max));
+    ReadPlain(part.bytes, space_.max, 0, part.count, part.first, sink);
+    return {};
+  }
+  if (code_ == LevelCode::kRice)
+    return DecodeRiceLevels(part.bytes, part.count, space_.max, part.first, sink);
+  FL_TRY_OK(DecodePart(part.bytes, part.first, part.count, ArrayOf(space_, kind_), sink));
+  return {};
+}
+
+void ParsedLevels::Read(std::size_t first, std::size_t count, LevelSink& sink) const {
+  RangeSink range(first, count, sink);
+  for (const Part& part : parts_) {
+    if (part.first >= first + count || part.first + part.count <= first) continue;
+    const std::size_t begin = std::max(first, part.first) - part.first;
+    const std::size_t end = std::min(first + count - part.first, part.count);
+    if (part.plain) {
+      ReadPlain(part.bytes, space_.max, begin, end - begin, part.first + begin, sink);
+    } else if (code_ == LevelCode::kRice) {
+      ReadRiceLevels(part.bytes, part.count, space_.max, part.first, range);
+    } else {
+      DecodeAcceptedPart(part.bytes, part.first, part.count, end, ArrayOf(space_, kind_), range);
+    }
+  }
+}
+
+}  // namespace fl

@@ -1,0 +1,108 @@
+#include "fl/compression/entropy/plain_levels.h"
+
+#include <algorithm>
+#include <array>
+#include <bit>
+#include <cstring>
+#include <string>
+
+namespace fl {
+namespace {
+
+constexpr std::size_t kFive = 5;
+constexpr unsigned kFives = 243;
+
+// The digits of 0 to 242 to base 3, the lowest first.
+constexpr auto kDigits = [] {
+  std::array<std::array<std::uint8_t, kFive>, kFives> digits{};
+  for (unsigned byte = 0; byte < kFives; ++byte) {
+    unsigned rest = byte;
+    for (std::uint8_t& digit : digits[byte]) {
+      digit = static_cast<std::uint8_t>(rest % 3);
+      rest /= 3;
+    }
+  }
+  return digits;
+}();
+
+unsigned WidthOf(std::uint32_t max) {
+  return static_cast<unsigned>(std::bit_width(2 * max));
+}
+
+std::uint32_t CodeAt(ByteSpan bytes, unsigned width, std::size_t index) {
+  const std::size_t bit = index * width;
+  std::uint32_t word = 0;
+  std::memcpy(&word, bytes.data() + bit / 8,
+              std::min<std::size_t>(sizeof(word), bytes.size() - bit / 8));
+  return (word >> (bit % 8)) & ((1U << width) - 1);
+}
+
+void WriteFives(std::span<const std::int32_t> levels, ByteWriter& out) {
+  for (std::size_t i = 0; i < levels.size(); i += kFive) {
+    unsigned byte = 0;
+    for (std::size_t j = std::min(kFive, levels.size() - i); j-- > 0;)
+      byte = byte * 3 + static_cast<unsigned>(levels[i + j] + 1);
+    out.Write(static_cast<std::uint8_t>(byte));
+  }
+}
+
+Error Unknown(std::size_t index) {
+  return {ErrorCode::kMalformed, "level " + std::to_string(index) + ": a code of no level"};
+}
+
+Result<> CheckFives(ByteSpan bytes, std::size_t count) {
+  for (std::size_t i = 0; i < bytes.size(); ++i) {
+    if (std::to_integer<unsigned>(bytes[i]) >= kFives) return Unknown(kFive * i);
+  }
+  if (count % kFive == 0) return {};
+  const auto& last = kDigits[std::to_integer<std::size_t>(bytes.back())];
+  for (std::size_t i = count % kFive; i < kFive; ++i) {
+    if (last[i] != 0) return Unknown(count);
+  }
+  return {};
+}
+
+}  // namespace
+
+std::size_t PlainBytes(std::size_t count, std::uint32_t max) {
+  return max == 1 ? (count + kFive - 1) / kFive : (count * WidthOf(max) + 7) / 8;
+}
+
+void WritePlain(std::span<const std::int32_t> levels, std::uint32_t max, ByteWriter& out) {
+  if (max == 1) return WriteFives(levels, out);
+  const unsigned width = WidthOf(max);
+  std::uint64_t word = 0;
+  unsigned used = 0;
+  for (const std::int32_t level : levels) {
+    word |= static_cast<std::uint64_t>(level + static_cast<std::int32_t>(max)) << used;
+    for (used += width; used >= 8; used -= 8, word >>= 8)
+      out.Write(static_cast<std::uint8_t>(word));
+  }
+  if (used > 0) out.Write(static_cast<std::uint8_t>(word));
+}
+
+Result<> CheckPlain(ByteSpan bytes, std::size_t count, std::uint32_t max) {
+  if (max == 1) return CheckFives(bytes, count);
+  const unsigned width = WidthOf(max);
+  for (std::size_t i = 0; i < count; ++i) {
+    if (CodeAt(bytes, width, i) > 2 * max) return Unknown(i);
+  }
+  const std::size_t used = count * width % 8;
+  if (used != 0 && (std::to_integer<unsigned>(bytes.back()) >> used) != 0) return Unknown(count);
+  return {};
+}
+
+void ReadPlain(ByteSpan bytes, std::uint32_t max, std::size_t first, std::size_t count,
+               std::size_t to, LevelSink& sink) {
+  const unsigned width = WidthOf(max);
+  for (std::size_t i = 0; i < count; ++i) {
+    const std::size_t at = first + i;
+    const std::uint32_t code =
+        max == 1 ? kDigits[std::to_integer<std::size_t>(bytes[at / kFive])][at % kFive]
+                 : CodeAt(bytes, width, at);
+    if (code != max)
+      sink.Put(to + i, static_cast<std::int32_t>(code) - static_cast<std::int32_t>(max));
+  }
+}
+
+}  // namespace fl

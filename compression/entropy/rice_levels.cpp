@@ -1,0 +1,147 @@
+#include "fl/compression/entropy/rice_levels.h"
+
+#include <bit>
+#include <string>
+#include <vector>
+
+#include "fl/common/base/check.h"
+#include "fl/compression/entropy/bit_writer.h"
+#include "fl/compression/entropy/rice.h"
+
+namespace fl {
+namespace {
+
+std::uint32_t Magnitude(std::int32_t level) {
+  return static_cast<std::uint32_t>(level < 0 ? -level : level);
+}
+
+// Reads the Elias gamma codes of magnitudes up to 32767.
+class GammaReader {
+ public:
+  explicit GammaReader(ByteSpan bytes) : bytes_(bytes) {}
+
+  // 0 where the bits end or none of the magnitudes is meant.
+  std::uint32_t Next() {
+    unsigned length = 0;
+    while (length < 15 && Bit()) ++length;
+    if (length == 15) return 0;
+    std::uint32_t magnitude = 1U << length;
+    for (unsigned i = 0; i < length; ++i) magnitude |= static_cast<std::uint32_t>(Bit()) << i;
+    return bit_ > bytes_.size() * 8 ? 0 : magnitude;
+  }
+  // Whether the rest is less than a byte, of zeros.
+  bool AtEnd() {
+    if ((bit_ + 7) / 8 != bytes_.size()) return false;
+    while (bit_ % 8 != 0) {
+      if (Bit()) return false;
+    }
+    return true;
+  }
+
+ private:
+  bool Bit() {
+    const std::size_t at = bit_++;
+    return at < bytes_.size() * 8 &&
+           ((std::to_integer<unsigned>(bytes_[at / 8]) >> (at % 8)) & 1U) != 0;
+  }
+
+  ByteSpan bytes_;
+  std::size_t bit_ = 0;
+};
+
+bool SignAt(ByteSpan signs, std::size_t index) {
+  return ((std::to_integer<unsigned>(signs[index / 8]) >> (index % 8)) & 1U) != 0;
+}
+
+// Where the pieces of a code lie.
+struct Pieces {
+  std::size_t nonzeros = 0;
+  ByteSpan signs;
+  ByteSpan gaps;
+  ByteSpan magnitudes;
+};
+
+Result<Pieces> Split(ByteSpan bytes, std::size_t count) {
+  Pieces pieces;
+  ByteReader reader(bytes);
+  FL_TRY(const std::uint64_t nonzeros, reader.ReadVarint());
+  if (nonzeros > count) {
+    return Error{ErrorCode::kMalformed, "expected at most " + std::to_string(count) +
+                                            " levels that are not zero, found " +
+                                            std::to_string(nonzeros)};
+  }
+  pieces.nonzeros = nonzeros;
+  FL_TRY(pieces.signs, reader.ReadSpan((nonzeros + 7) / 8));
+  if (nonzeros % 8 != 0 && (std::to_integer<unsigned>(pieces.signs.back()) >> (nonzeros % 8)) != 0)
+    return Error{ErrorCode::kMalformed, "expected zero bits after the last sign"};
+  pieces.gaps = bytes.subspan(reader.position());
+  IndexReader indices(pieces.gaps, nonzeros, count);
+  for (std::size_t i = 0; i < nonzeros; ++i) FL_TRY_OK(indices.Next());
+  if (!indices.PaddingIsZero())
+    return Error{ErrorCode::kMalformed, "expected zero bits after the last index"};
+  FL_TRY(pieces.gaps, reader.ReadSpan(indices.bytes_read()));
+  FL_TRY(pieces.magnitudes, reader.ReadSpan(reader.remaining()));
+  return pieces;
+}
+
+}  // namespace
+
+void WriteRiceLevels(std::span<const std::int32_t> levels, std::uint32_t max, ByteWriter& out) {
+  std::vector<std::uint32_t> indices;
+  ByteWriter signs;
+  BitWriter sign_bits(signs);
+  ByteWriter magnitudes;
+  BitWriter magnitude_bits(magnitudes);
+  for (std::size_t i = 0; i < levels.size(); ++i) {
+    if (levels[i] == 0) continue;
+    indices.push_back(static_cast<std::uint32_t>(i));
+    sign_bits.Write(levels[i] < 0 ? 1 : 0, 1);
+    if (max == 1) continue;
+    const std::uint32_t magnitude = Magnitude(levels[i]);
+    const auto length = static_cast<unsigned>(std::bit_width(magnitude)) - 1;
+    magnitude_bits.WriteOnes(length);
+    magnitude_bits.Write(0, 1);
+    magnitude_bits.Write(magnitude - (1U << length), length);
+  }
+  sign_bits.Finish();
+  magnitude_bits.Finish();
+  out.WriteVarint(indices.size());
+  out.WriteSpan(signs.bytes());
+  WriteIndices(indices, levels.size(), out);
+  out.WriteSpan(magnitudes.bytes());
+}
+
+Result<> DecodeRiceLevels(ByteSpan bytes, std::size_t count, std::uint32_t max, std::size_t to,
+                          LevelSink& sink) {
+  FL_TRY(const Pieces pieces, Split(bytes, count));
+  IndexReader indices(pieces.gaps, pieces.nonzeros, count);
+  GammaReader magnitudes(pieces.magnitudes);
+  for (std::size_t i = 0; i < pieces.nonzeros; ++i) {
+    const std::uint32_t magnitude = max == 1 ? 1 : magnitudes.Next();
+    if (magnitude == 0 || magnitude > max) {
+      return Error{ErrorCode::kMalformed,
+                   "magnitude " + std::to_string(i) + ": expected 1 to " + std::to_string(max)};
+    }
+    const auto level = static_cast<std::int32_t>(magnitude);
+    sink.Put(to + indices.NextChecked(), SignAt(pieces.signs, i) ? -level : level);
+  }
+  if (magnitudes.AtEnd()) return {};
+  return Error{ErrorCode::kMalformed, "expected the end of the levels after the last magnitude"};
+}
+
+void ReadRiceLevels(ByteSpan bytes, std::size_t count, std::uint32_t max, std::size_t to,
+                    LevelSink& sink) {
+  if (max > 1) {
+    const auto read = DecodeRiceLevels(bytes, count, max, to, sink);
+    FL_CHECK(read.has_value(), "these bytes were accepted");
+    return;
+  }
+  ByteReader reader(bytes);
+  const std::size_t nonzeros = reader.ReadVarint().value();
+  const ByteSpan signs = reader.ReadSpan((nonzeros + 7) / 8).value();
+  IndexReader indices(bytes.subspan(reader.position()), nonzeros, count);
+  for (std::size_t i = 0; i < nonzeros; ++i)
+    sink.Put(to + indices.NextChecked(), SignAt(signs, i) ? -1 : 1);
+}
+
+}  // namespace fl
