@@ -142,14 +142,14 @@ Result<> DeviceActor::Do(client::WaitUntil command) {
   return {};
 }
 
-Result<> DeviceActor::Do(client::WriteLog command) {
+Result<> DeviceActor::Do(const client::WriteLog& command) {
   services_.log.Write(command.level,
                       {.federation = {}, .round = command.round, .client = setup_.profile.name},
                       command.message);
   return {};
 }
 
-Result<> DeviceActor::Do(client::RecordActivity command) {
+Result<> DeviceActor::Do(const client::RecordActivity& command) {
   services_.log.Debug({.federation = {}, .round = command.round, .client = setup_.profile.name},
                       command.what + " " + command.detail);
   if (services_.recorder == nullptr || command.what != "accepted" || !staged_) return {};
@@ -158,7 +158,7 @@ Result<> DeviceActor::Do(client::RecordActivity command) {
                                     staged_->residual, {staged_->round_parameters});
 }
 
-Result<> DeviceActor::Do(client::Finished command) {
+Result<> DeviceActor::Do(const client::Finished& command) {
   finished_ = true;
   if (!command.outcome) return command.outcome.error().At(setup_.profile.name);
   return {};

@@ -70,9 +70,9 @@ class DeviceActor {
   Result<> Do(client::StartDeployment command);
   Result<> Do(client::InstallModel command);
   Result<> Do(client::WaitUntil command);
-  Result<> Do(client::WriteLog command);
-  Result<> Do(client::RecordActivity command);
-  Result<> Do(client::Finished command);
+  Result<> Do(const client::WriteLog& command);
+  Result<> Do(const client::RecordActivity& command);
+  Result<> Do(const client::Finished& command);
   void Run(Duration duration, std::function<client::ClientEvent()> job);
 
   Setup setup_;
