@@ -7,6 +7,8 @@
 
 #include "fl/common/base/check.h"
 #include "fl/common/tensor/half.h"
+#include "fl/compression/codecs/factor_levels.h"
+#include "fl/compression/codecs/factor_rounding.h"
 #include "fl/compression/codecs/factorize.h"
 #include "fl/compression/codecs/quantize.h"
 #include "fl/compression/entropy/pack.h"
@@ -106,6 +108,7 @@ LowRank::LowRank(LowRankConfig config, const Shape& shape) : config_(std::move(c
 }
 
 std::size_t LowRank::EncodedBytesMax() const {
+  if (config_.step > 0) return internal::FactorBytesMax(rows_, columns_, rank_);
   if (config_.factor_bits == 0)
     return config_.factors->EncodedBytes(rows_ * rank_) +
            config_.factors->EncodedBytes(rank_ * columns_);
@@ -121,7 +124,10 @@ void LowRank::Encode(std::span<const float> values, std::span<float> decoded,
   const internal::MatrixView matrix{values, rows_, columns_};
   const std::vector<float> left =
       internal::LeadingLeftVectors(matrix, rank_, config_.iterations, rng.Child("low_rank"));
-  if (config_.factor_bits > 0) {
+  if (config_.step > 0) {
+    internal::FactorLevels levels = internal::RoundFactors(matrix, left, config_.step);
+    internal::EncodeFactors(levels, out);
+  } else if (config_.factor_bits > 0) {
     WriteLevels(matrix, left, rank_, config_.factor_bits, out);
   } else {
     const std::vector<float> sent = Transpose<float>(left, rank_);
@@ -164,6 +170,22 @@ Result<> LowRank::ParseLevels(ByteSpan payload, Parsed& parsed) const {
   return reader.ExpectEnd();
 }
 
+Result<> LowRank::ParseCoded(ByteSpan payload, Parsed& parsed) const {
+  internal::FactorLevels levels(rows_, columns_, rank_);
+  FL_TRY_OK(internal::DecodeFactors(payload, levels));
+  parsed.left.resize(rows_ * rank_);
+  parsed.right.resize(rank_ * columns_);
+  for (std::size_t k = 0; k < rank_; ++k) {
+    const float scale = internal::FactorScale(levels.scales[k]);
+    for (std::size_t i = 0; i < rows_; ++i)
+      parsed.left[i * rank_ + k] = static_cast<float>(levels.left[k * rows_ + i]);
+    for (std::size_t j = 0; j < columns_; ++j) {
+      parsed.right[k * columns_ + j] = scale * static_cast<float>(levels.right[k * columns_ + j]);
+    }
+  }
+  return {};
+}
+
 Result<> LowRank::ParseNumbers(ByteSpan payload, const PayloadLimits& limits,
                                Parsed& parsed) const {
   ByteReader reader(payload);
@@ -180,12 +202,16 @@ Result<> LowRank::ParseNumbers(ByteSpan payload, const PayloadLimits& limits,
 Result<std::unique_ptr<ParsedPayload>> LowRank::Parse(ByteSpan payload,
                                                       const RoundParameters& /*parameters*/,
                                                       const PayloadLimits& limits) const {
-  if (payload.size() != EncodedBytesMax()) {
-    return Error{ErrorCode::kMalformed, "expected " + std::to_string(EncodedBytesMax()) +
-                                            " bytes, found " + std::to_string(payload.size())};
+  const std::size_t bytes_max = EncodedBytesMax();
+  if (payload.size() > bytes_max || (config_.step == 0 && payload.size() < bytes_max)) {
+    return Error{ErrorCode::kMalformed,
+                 std::string("expected ") + (config_.step > 0 ? "at most " : "") +
+                     std::to_string(bytes_max) + " bytes, found " + std::to_string(payload.size())};
   }
   auto parsed = std::make_unique<Parsed>();
-  if (config_.factor_bits > 0) {
+  if (config_.step > 0) {
+    FL_TRY_OK(ParseCoded(payload, *parsed));
+  } else if (config_.factor_bits > 0) {
     FL_TRY_OK(ParseLevels(payload, *parsed));
   } else {
     FL_TRY_OK(ParseNumbers(payload, limits, *parsed));
@@ -241,6 +267,18 @@ Result<LowRankConfig> ReadLowRank(const Stage& stage) {
   return config;
 }
 
+Result<float> ReadStep(const Stage& stage) {
+  constexpr std::array<std::string_view, 1> kKnown = {"step"};
+  FL_TRY(const StageOptions options, StageOptions::Read(stage, kKnown));
+  const auto step = ParseNumber<float>(*options.Find("step"));
+  if (!stage.arguments.empty() || !step || !(*step >= 0.1F && *step <= 8.0F)) {
+    return RefuseStage(stage,
+                       "after low_rank: expected quantize step=0.1 to step=8, in units of a "
+                       "factor's root mean square, and nothing else");
+  }
+  return *step;
+}
+
 }  // namespace
 
 Result<std::unique_ptr<Codec>> BuildLowRank(const Chain& chain, const Shape& shape) {
@@ -251,7 +289,10 @@ Result<std::unique_ptr<Codec>> BuildLowRank(const Chain& chain, const Shape& sha
                            std::to_string(shape.count()) +
                            " values; give vectors a rule of their own");
   }
-  if (chain.values != nullptr && chain.values->name == "quantize") {
+  if (chain.values != nullptr && chain.values->name == "quantize" &&
+      !chain.values->options.empty() && chain.values->options.front().first == "step") {
+    FL_TRY(config.step, ReadStep(*chain.values));
+  } else if (chain.values != nullptr && chain.values->name == "quantize") {
     FL_TRY(const QuantizeStage quantize, ReadQuantize(*chain.values));
     const QuantizeConfig& each = quantize.config;
     if (quantize.shared) {

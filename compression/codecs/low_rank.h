@@ -11,10 +11,12 @@ namespace fl {
 inline constexpr unsigned kLowRankMax = 64;
 
 struct LowRankConfig {
-  unsigned rank = 2;                    // 1 to kLowRankMax; less where the matrix has less.
-  unsigned iterations = 2;              // Of the power iteration, 1 to 8.
-  unsigned factor_bits = 0;             // 2 to 8: factors as levels; 0: as `factors` writes them.
-  std::unique_ptr<ValueCoder> factors;  // With factor_bits = 0.
+  unsigned rank = 2;         // 1 to kLowRankMax; less where the matrix has less.
+  unsigned iterations = 2;   // Of the power iteration, 1 to 8.
+  unsigned factor_bits = 0;  // 2 to 8: factors as levels; 0: as `factors` writes them.
+  float step = 0;  // Above 0: factors as coded levels, of a grid of this step in units of the root
+                   // mean square.
+  std::unique_ptr<ValueCoder> factors;  // With factor_bits = 0 and step = 0.
 };
 
 // `low_rank R [iterations=2]`: the matrix as a product of two thin ones, P (rows x R) and V (R x
@@ -29,6 +31,10 @@ struct LowRankConfig {
 //                                                       likewise padded
 //   low_rank, factors as numbers (alone, | raw, | fp16):
 //     { value of P } { value of V }                     as the value coder writes them
+//
+//   low_rank | quantize step=X [| context], the recipe for the fewest bytes: X = 2 is a good step,
+//   1.5 and R + 2 spend more for fewer rounds:
+//     range code of scales and levels                   codecs/factor_levels.h
 //
 // level = code - (2^(B-1) - 1), code 2^B - 1 unused. P's levels are its values: V is the
 // least-squares fit to the rounded P, so P's scale is in V. value[i, j] = sum over k, in order, of
@@ -51,6 +57,7 @@ class LowRank final : public Codec {
 
  private:
   struct Parsed;
+  Result<> ParseCoded(ByteSpan payload, Parsed& parsed) const;
   Result<> ParseLevels(ByteSpan payload, Parsed& parsed) const;
   Result<> ParseNumbers(ByteSpan payload, const PayloadLimits& limits, Parsed& parsed) const;
 

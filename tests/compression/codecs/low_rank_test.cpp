@@ -71,6 +71,59 @@ TEST_CASE("LowRank: factors of four bits add a few percent to the error of the r
   CHECK(rounded >= exact - 0.01);
 }
 
+// 784 + 200 normal levels of six directions at two standard deviations: 1.25 bits each.
+TEST_CASE("LowRank: coded factors of a 784 by 200 layer take at most 960 bytes at rank six") {
+  const auto codec = MakeCodec("low_rank 6 | quantize step=2", {784, 200});
+  const auto encoded =
+      EncodeValues(*codec, testing::NormalValues(784 * 200, RngStream(5)), RngStream(6));
+  CHECK(encoded.payload.size() <= 960);
+  CHECK(testing::DecodeAll(*codec, encoded) == encoded.decoded);
+}
+
+TEST_CASE("LowRank: two iterations keep 98 percent of the best energy of a noisy matrix") {
+  std::vector<float> values = testing::NormalValues(200 * 100, RngStream(1));
+  for (std::size_t k = 0; k < 4; ++k) {
+    const std::vector<float> left = testing::NormalValues(200, RngStream(20 + k));
+    const std::vector<float> right = testing::NormalValues(100, RngStream(30 + k));
+    for (std::size_t i = 0; i < values.size(); ++i) values[i] += left[i / 100] * right[i % 100];
+  }
+  const auto exact = EncodeValues(*MakeCodec("low_rank 4", {200, 100}), values, RngStream(4));
+  const double kept = 1 - RelativeError(values, exact.decoded);
+  CHECK(kept >= 0.98 * (1 - BestError(values, 200, 100, 4)));
+}
+
+TEST_CASE("LowRank: zeros take no bytes and a single direction keeps most of its energy") {
+  const auto codec = MakeCodec("low_rank 3 | quantize step=0.5 | context", {40, 30});
+  const std::vector<float> zeros(1200);
+  CHECK(EncodeValues(*codec, zeros, RngStream(1)).payload.empty());
+  const std::vector<float> left = testing::NormalValues(40, RngStream(1));
+  const std::vector<float> right = testing::NormalValues(30, RngStream(2));
+  std::vector<float> one(1200);
+  for (std::size_t i = 0; i < one.size(); ++i) one[i] = left[i / 30] * right[i % 30];
+  CHECK(RelativeError(one, EncodeValues(*codec, one, RngStream(1)).decoded) < 0.05);
+}
+
+TEST_CASE("LowRank: steps out of range and other words after the step are refused") {
+  for (const char* text : {"low_rank 2 | quantize step=0.05", "low_rank 2 | quantize step=9",
+                           "low_rank 2 | quantize step=x", "low_rank 2 | quantize 4 step=2",
+                           "low_rank 2 | quantize step=2 per=channel"}) {
+    CAPTURE(text);
+    CHECK(testing::CodeOf(BuildCodec(testing::Get(ParseRecipe(text)), {20, 10})) ==
+          ErrorCode::kInvalidArgument);
+  }
+}
+
+TEST_CASE("LowRank: coded factors beyond the limits or the bound are refused") {
+  const auto codec = MakeCodec("low_rank 1 | quantize step=2", {12, 8});
+  std::vector<float> large = testing::NormalValues(96, RngStream(2));
+  for (float& value : large) value *= 1e5F;
+  const auto encoded = EncodeValues(*codec, large, RngStream(1));
+  CHECK(testing::CodeOf(codec->Parse(encoded.payload, {}, {.magnitude_max = 1e3F})) ==
+        ErrorCode::kLimitExceeded);
+  CHECK(testing::CodeOf(codec->Parse(Bytes(codec->EncodedBytesMax() + 1), {}, {})) ==
+        ErrorCode::kMalformed);
+}
+
 TEST_CASE("LowRank: a convolution is a matrix of its output channels") {
   // 3 * 3 * 8 rows and 16 columns: 4 bits each, rank 2, two scales.
   CHECK(MakeCodec("low_rank 2 | quantize 4", {3, 3, 8, 16})->EncodedBytesMax() == 72 + 4 + 16);

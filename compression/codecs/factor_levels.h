@@ -1,0 +1,51 @@
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "fl/common/base/bytes.h"
+#include "fl/common/base/result.h"
+
+// A code for the integer levels of two factors, for messages of a few hundred bytes, where the cost
+// of learning counts: few contexts, shared by all directions, that start from what such factors
+// usually have. One range code (entropy/range_coder.h).
+namespace fl::internal {
+
+inline constexpr int kFactorLevelMax = 40;
+
+// A product in levels: value[i, j] = sum over k of left[k * rows + i] * s[k] * right[k * columns +
+// j], where s[k] = FactorScale(scales[k]).
+struct FactorLevels {
+  FactorLevels(std::size_t row_count, std::size_t column_count, std::size_t rank)
+      : rows(row_count),
+        columns(column_count),
+        scales(rank),
+        left(rank * row_count),
+        right(rank * column_count) {}
+
+  std::size_t rows;
+  std::size_t columns;
+  std::vector<std::uint8_t> scales;  // 0: the direction is absent, and its levels are zero.
+  std::vector<std::int8_t> left;     // Of magnitude <= kFactorLevelMax.
+  std::vector<std::int8_t> right;
+};
+
+// 0 for 0, else 2^((index - 192) / 4): from 4e-15 to 5e4, at most 9 % apart from any number
+// between.
+float FactorScale(std::uint8_t index);
+// The index of the scale nearest to a number, not 0.
+std::uint8_t FactorScaleIndex(float scale);
+
+// No code that is accepted is longer.
+std::size_t FactorBytesMax(std::size_t rows, std::size_t columns, std::size_t rank);
+
+// Appends the code. A direction is present only where each of its factors has a level that is not
+// zero. Levels whose code would be longer than FactorBytesMax, which no usual ones are, are halved
+// until it is not.
+void EncodeFactors(FactorLevels& levels, ByteWriter& out);
+
+// Reads a code that is all of `bytes` into levels of that shape, all zero; kMalformed unless it is
+// what EncodeFactors writes for them. Time is proportional to the levels.
+Result<> DecodeFactors(ByteSpan bytes, FactorLevels& levels);
+
+}  // namespace fl::internal
