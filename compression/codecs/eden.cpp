@@ -52,30 +52,29 @@ std::uint16_t RoundScale(float value, RngStream& rng) {
 }
 
 double SquaredLevels(std::span<const std::uint8_t> codes, std::span<const float> levels) {
-  std::array<std::uint32_t, 256> uses{};
-  for (const std::uint8_t code : codes) ++uses[code];
   double sum = 0;
-  for (std::size_t i = 0; i < levels.size(); ++i) {
-    sum += static_cast<double>(uses[i]) * static_cast<double>(levels[i]) *
-           static_cast<double>(levels[i]);
+  for (const std::uint8_t code : codes) {
+    const auto level = static_cast<double>(levels[code]);
+    sum += level * level;
   }
   return sum;
 }
 
-// What a run of places, all of one width, adds to the scale's terms.
+// What a run of places, all of one width, adds to the scale's terms; the second for `nearest`.
 struct RunSums {
   double products = 0;
   double energy = 0;
 };
 RunSums ChooseCodes(std::span<const float> values, unsigned bits, double root_mean_square,
-                    std::span<std::uint8_t> codes) {
+                    bool nearest, std::span<std::uint8_t> codes) {
   if (bits == 0 || values.empty()) return {};
   std::array<float, 255> buffer;
   const auto thresholds = std::span(buffer).first((std::size_t{1} << bits) - 1);
   internal::ScaleThresholds(bits, root_mean_square, thresholds);
   kernels::FindCodes(values, thresholds, codes);
   const std::span<const float> levels = NormalLevels(bits);
-  return {internal::SumOfProducts(values, levels, codes), SquaredLevels(codes, levels)};
+  return {internal::SumOfProducts(values, levels, codes),
+          nearest ? SquaredLevels(codes, levels) : 0};
 }
 
 void AddRun(ByteSpan packed, unsigned bits, float scale, std::span<float> values) {
@@ -140,10 +139,12 @@ void Eden::EncodeUnit(std::span<const float> values, std::span<float> rotated, R
   std::uint16_t scale = 0;
   if (squares > 0) {
     const double root_mean_square = std::sqrt(squares / static_cast<double>(values.size()));
-    const RunSums high = ChooseCodes(rotated.first(widths.high_count), widths.low + 1,
-                                     root_mean_square, codes.first(widths.high_count));
-    const RunSums low = ChooseCodes(rotated.subspan(widths.high_count), widths.low,
-                                    root_mean_square, codes.subspan(widths.high_count));
+    const RunSums high =
+        ChooseCodes(rotated.first(widths.high_count), widths.low + 1, root_mean_square,
+                    config_.nearest, codes.first(widths.high_count));
+    const RunSums low =
+        ChooseCodes(rotated.subspan(widths.high_count), widths.low, root_mean_square,
+                    config_.nearest, codes.subspan(widths.high_count));
     scale = ChooseScale(squares, high.products + low.products, high.energy + low.energy,
                         values.size(), rng);
   }

@@ -23,18 +23,59 @@ std::uint8_t CodeAt(ByteSpan packed, unsigned width, std::size_t index) {
   return static_cast<std::uint8_t>((word >> (bit % 8)) & ((1U << width) - 1));
 }
 
+// Where eight codes lie on their way from `width` bits each, side by side, to a byte each: halves,
+// quarters and eighths of the group move apart, so many bits at a time.
+struct Spread {
+  explicit Spread(unsigned width)
+      : halves((std::uint64_t{1} << (4 * width)) - 1),
+        quarters(((std::uint64_t{1} << (2 * width)) - 1) * 0x0000000100000001U),
+        eighths(((std::uint64_t{1} << width) - 1) * 0x0001000100010001U),
+        width_bits(width) {}
+
+  std::uint64_t ToBytes(std::uint64_t packed) const {
+    std::uint64_t word = (packed & halves) | ((packed & ~halves) << (32 - 4 * width_bits));
+    word = (word & quarters) | ((word & (quarters << (2 * width_bits))) << (16 - 2 * width_bits));
+    return (word & eighths) | ((word & (eighths << width_bits)) << (8 - width_bits));
+  }
+  std::uint64_t FromBytes(std::uint64_t word) const {
+    word = (word & eighths) | ((word >> (8 - width_bits)) & (eighths << width_bits));
+    word = (word & quarters) | ((word >> (16 - 2 * width_bits)) & (quarters << (2 * width_bits)));
+    return (word & halves) | ((word >> (32 - 4 * width_bits)) & (halves << (4 * width_bits)));
+  }
+
+  std::uint64_t halves;
+  std::uint64_t quarters;
+  std::uint64_t eighths;
+  unsigned width_bits;
+};
+
 }  // namespace
 
 void PackCodes(std::span<const std::uint8_t> codes, unsigned width, ByteWriter& out) {
   std::size_t at = out.size();
   out.bytes().resize(at + PackedBytes(codes.size(), width));
-  for (std::size_t i = 0; i < codes.size(); i += kGroup) {
+  if (width == 8) {
+    if (!codes.empty()) std::memcpy(out.bytes().data() + at, codes.data(), codes.size());
+    return;
+  }
+  const std::span<std::byte> bytes(out.bytes());
+  const Spread spread(width);
+  std::size_t i = 0;
+  // A whole word is written where there is room: its zeros lie where the next group comes.
+  for (; i + kGroup <= codes.size() && at + sizeof(std::uint64_t) <= bytes.size(); i += kGroup) {
+    std::uint64_t word = 0;
+    std::memcpy(&word, codes.data() + i, sizeof(word));
+    word = spread.FromBytes(word);
+    std::memcpy(bytes.data() + at, &word, sizeof(word));
+    at += width;
+  }
+  for (; i < codes.size(); i += kGroup) {
     const std::size_t count = std::min(kGroup, codes.size() - i);
     std::uint64_t word = 0;
-    for (std::size_t j = 0; j < count; ++j) word |= std::uint64_t{codes[i + j]} << (j * width);
-    const std::size_t size = PackedBytes(count, width);
-    std::memcpy(out.bytes().data() + at, &word, size);
-    at += size;
+    std::memcpy(&word, codes.data() + i, count);
+    word = spread.FromBytes(word);
+    std::memcpy(bytes.data() + at, &word, PackedBytes(count, width));
+    at += width;
   }
 }
 
@@ -51,11 +92,17 @@ void UnpackCodes(ByteSpan packed, unsigned width, std::size_t first, std::span<s
     kernels::UnpackNibbles(packed.subspan((first + i) / 2, (whole + 1) / 2), out.subspan(i));
     return;
   }
-  const std::uint64_t mask = (1U << width) - 1;
+  const Spread spread(width);
   for (; i + kGroup <= out.size(); i += kGroup) {
-    std::uint64_t word = LoadWord(packed, (first + i) / kGroup * width, width);
-    for (std::size_t j = 0; j < kGroup; ++j, word >>= width)
-      out[i + j] = static_cast<std::uint8_t>(word & mask);
+    const std::size_t at = (first + i) / kGroup * width;
+    std::uint64_t word = 0;
+    if (at + sizeof(word) <= packed.size()) {
+      std::memcpy(&word, packed.data() + at, sizeof(word));  // Later groups' bits fall away.
+    } else {
+      word = LoadWord(packed, at, width);
+    }
+    word = spread.ToBytes(word);
+    std::memcpy(out.data() + i, &word, kGroup);
   }
   for (; i < out.size(); ++i) out[i] = CodeAt(packed, width, first + i);
 }
