@@ -7,6 +7,7 @@
 #include "fl/common/base/check.h"
 #include "fl/common/tensor/half.h"
 #include "fl/compression/codecs/dead_zone.h"
+#include "fl/compression/codecs/largest_magnitudes.h"
 #include "fl/compression/codecs/level_quantize.h"
 #include "fl/compression/codecs/quantize.h"
 #include "fl/compression/codecs/ternary.h"

@@ -7,6 +7,7 @@
 #include <string>
 
 #include "fl/common/base/check.h"
+#include "fl/compression/codecs/largest_magnitudes.h"
 #include "fl/compression/codecs/quantize.h"
 #include "fl/compression/entropy/rice.h"
 
@@ -51,59 +52,7 @@ Result<ParsedBlock> ParseBlock(ByteReader& reader, ByteSpan payload, std::size_t
   return block;
 }
 
-std::uint32_t MagnitudeBits(float value) {
-  return std::bit_cast<std::uint32_t>(value) & 0x7FFFFFFFU;
-}
-
-// Which magnitudes are kept: all above `bits`, and `ties` of those that equal it.
-struct Threshold {
-  std::uint32_t bits = 0;
-  std::size_t ties = 0;
-};
-
-// Goes down the bits of the threshold 11, 10 and 10 at a time: a histogram over the digit of those
-// values that share the digits found so far. `keep` <= values that are not zero.
-Threshold FindThreshold(std::span<const float> values, std::size_t keep) {
-  constexpr std::array<unsigned, 3> kShift = {20, 10, 0};
-  std::uint32_t prefix = 0;
-  std::uint32_t prefix_mask = 0;
-  for (const unsigned shift : kShift) {
-    const std::uint32_t digit_max = shift == 20 ? 0x7FFU : 0x3FFU;
-    std::array<std::size_t, 2048> histogram{};
-    for (const float value : values) {
-      const std::uint32_t bits = MagnitudeBits(value);
-      if ((bits & prefix_mask) == prefix) ++histogram[(bits >> shift) & digit_max];
-    }
-    std::uint32_t digit = digit_max;
-    for (; digit > 0 && histogram[digit] < keep; --digit) keep -= histogram[digit];
-    prefix |= digit << shift;
-    prefix_mask |= digit_max << shift;
-  }
-  return {prefix, keep};
-}
-
 }  // namespace
-
-namespace internal {
-
-std::vector<std::uint32_t> LargestMagnitudes(std::span<const float> values, std::size_t keep) {
-  const auto nonzero = static_cast<std::size_t>(
-      std::ranges::count_if(values, [](float value) { return value != 0; }));
-  keep = std::min(keep, nonzero);
-  std::vector<std::uint32_t> indices;
-  if (keep == 0) return indices;
-  Threshold threshold = FindThreshold(values, keep);
-  indices.reserve(keep);
-  for (std::size_t i = 0; i < values.size(); ++i) {
-    const std::uint32_t bits = MagnitudeBits(values[i]);
-    const bool tie = bits == threshold.bits && threshold.ties > 0;
-    if (tie) --threshold.ties;
-    if (tie || bits > threshold.bits) indices.push_back(static_cast<std::uint32_t>(i));
-  }
-  return indices;
-}
-
-}  // namespace internal
 
 std::size_t TopK::KeptOf(double share, std::size_t count) {
   const auto kept = static_cast<std::size_t>(std::ceil(share * static_cast<double>(count)));

@@ -46,13 +46,6 @@ class TopK final : public Codec {
   std::size_t keep_;
 };
 
-namespace internal {
-
-// Indices, ascending, of the `keep` largest magnitudes that are not zero (fewer where there are
-// fewer). O(count): an exact selection by histograms of the floats' bits.
-std::vector<std::uint32_t> LargestMagnitudes(std::span<const float> values, std::size_t keep);
-
-}  // namespace internal
 // F of `top_k F%`, as a share in (0, 1].
 Result<double> ReadTopK(const Stage& stage);
 

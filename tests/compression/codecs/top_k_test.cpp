@@ -4,6 +4,8 @@
 #include <cmath>
 #include <numeric>
 
+#include "fl/compression/codecs/largest_magnitudes.h"
+#include "fl/compression/codecs/largest_magnitudes.h"
 #include "fl/compression/codecs/quantize.h"
 #include "fl/tests/compression/codec_builder.h"
 #include "fl/tests/support/property.h"
@@ -40,6 +42,22 @@ TEST_CASE("TopK: selection by histograms agrees with sorting") {
     const std::size_t keep = 1 + rng.UniformInteger(values.size());
     CHECK(LargestMagnitudes(values, keep) == LargestBySorting(values, keep));
   });
+}
+
+TEST_CASE("TopK: selection by a sample agrees with sorting even where the sample misleads") {
+  constexpr std::size_t kCount = 140000;
+  constexpr std::size_t kStride = kCount / 16384 - 1;  // Of the sample.
+  static_assert(kStride % 2 == 1);
+  std::vector<float> values = testing::NormalValues(kCount, RngStream(1));
+  for (const std::size_t keep : {1UL, 1400UL, 70000UL, 139999UL, kCount})
+    CHECK(LargestMagnitudes(values, keep) == LargestBySorting(values, keep));
+  for (std::size_t i = 0; i < kCount; i += kStride)
+    values[i] *= 1000;  // All that it sees is large.
+  CHECK(LargestMagnitudes(values, 30000) == LargestBySorting(values, 30000));
+  for (std::size_t i = 0; i < kCount; i += kStride) values[i] = 0;  // All that it sees is zero.
+  CHECK(LargestMagnitudes(values, 1400) == LargestBySorting(values, 1400));
+  std::vector<float> equal(kCount, -0.5F);
+  CHECK(LargestMagnitudes(equal, 1400) == LargestBySorting(equal, 1400));
 }
 
 TEST_CASE("TopK: ties keep the lower index") {
