@@ -15,6 +15,7 @@
 #include "fl/compression/codecs/quantize.h"
 #include "fl/compression/codecs/raw.h"
 #include "fl/compression/codecs/rotated.h"
+#include "fl/compression/codecs/threshold.h"
 #include "fl/compression/codecs/top_k.h"
 
 namespace fl {
@@ -40,6 +41,7 @@ constexpr auto kStages = std::to_array<StageKind>({{StageId::kRaw, "raw", Role::
                                                    {StageId::kLloyd, "lloyd", Role::kValues},
                                                    {StageId::kEden, "eden", Role::kValues},
                                                    {StageId::kHadamard, "hadamard", Role::kShape},
+                                                   {StageId::kThreshold, "threshold", Role::kShape},
                                                    {StageId::kRice, "rice", Role::kEntropy},
                                                    {StageId::kContext, "context", Role::kEntropy},
                                                    {StageId::kDeadZone, "dead_zone", Role::kValues},
@@ -100,8 +102,9 @@ Result<> CheckEntropy(const Chain& chain) {
   FL_TRY_OK(TakesNothing(*chain.entropy));
   const std::string& name = chain.entropy->name;
   const bool own =
-      chain.shape != nullptr && ((chain.shape->name == "top_k" && name == "rice") ||
-                                 (chain.shape->name == "low_rank" && name == "context"));
+      chain.shape != nullptr &&
+      (((chain.shape->name == "top_k" || chain.shape->name == "threshold") && name == "rice") ||
+       (chain.shape->name == "low_rank" && name == "context"));
   if (name == "pack" || own || HasLevels(chain)) return {};
   return RefuseStage(*chain.entropy,
                      "it codes integer levels: expected ternary, dead_zone or quantize before it");
@@ -171,6 +174,8 @@ Result<std::unique_ptr<Codec>> BuildCodec(const Recipe& recipe, const Shape& sha
       return BuildTopK(chain, shape);
     case StageId::kLowRank:
       return BuildLowRank(chain, shape);
+    case StageId::kThreshold:
+      return BuildThreshold(chain, shape);
     case StageId::kHadamard:
       return BuildRotated(chain, shape, parameters_offset);
     case StageId::kRaw:

@@ -31,6 +31,7 @@ enum class StageId : std::uint8_t {
   kLloyd = 23,
   kEden = 24,
   kHadamard = 25,
+  kThreshold = 28,
 };
 // Ids of all stages that this program has, ascending: what a check-in lists.
 std::vector<std::uint8_t> KnownStages();

@@ -60,23 +60,6 @@ double SquaredLevels(std::span<const std::uint8_t> codes, std::span<const float>
   return sum;
 }
 
-// What a run of places, all of one width, adds to the scale's terms; the second for `nearest`.
-struct RunSums {
-  double products = 0;
-  double energy = 0;
-};
-RunSums ChooseCodes(std::span<const float> values, unsigned bits, double root_mean_square,
-                    bool nearest, std::span<std::uint8_t> codes) {
-  if (bits == 0 || values.empty()) return {};
-  std::array<float, 255> buffer;
-  const auto thresholds = std::span(buffer).first((std::size_t{1} << bits) - 1);
-  internal::ScaleThresholds(bits, root_mean_square, thresholds);
-  kernels::FindCodes(values, thresholds, codes);
-  const std::span<const float> levels = NormalLevels(bits);
-  return {internal::SumOfProducts(values, levels, codes),
-          nearest ? SquaredLevels(codes, levels) : 0};
-}
-
 void AddRun(ByteSpan packed, unsigned bits, float scale, std::span<float> values) {
   if (bits == 0 || values.empty()) return;
   UnitCodes buffer;
@@ -119,15 +102,33 @@ std::size_t Eden::EncodedBytes(std::size_t count) const {
          (rest == 0 ? 0 : WidthsOf(rest).bytes());
 }
 
-// Held where the levels of a unit, added up in one place, stay finite.
-std::uint16_t Eden::ChooseScale(double squares, double products, double energy, std::size_t size,
+Eden::RunSums Eden::ChooseCodes(std::span<const float> values, unsigned bits,
+                                double root_mean_square, bool nearest,
+                                std::span<std::uint8_t> codes) {
+  if (bits == 0 || values.empty()) return {};
+  std::array<float, 255> buffer;
+  const auto thresholds = std::span(buffer).first((std::size_t{1} << bits) - 1);
+  internal::ScaleThresholds(bits, root_mean_square, thresholds);
+  kernels::FindCodes(values, thresholds, codes);
+  const std::span<const float> levels = NormalLevels(bits);
+  return {internal::SumOfProducts(values, levels, codes),
+          nearest ? SquaredLevels(codes, levels) : 0};
+}
+
+// Where chance sends hardly any of the energy (few places, or values that the rotation rounds off),
+// what makes up for the rest is held at a multiple that other values do not come near.
+std::uint16_t Eden::ChooseScale(double squares, const RunSums& sums, const Widths& widths,
                                 RngStream& rng) const {
-  const double best = config_.nearest ? products / energy : squares / products;
+  const double best = config_.nearest ? sums.products / sums.energy : squares / sums.products;
   if (!(best > 0)) return 0;
+  const auto places = static_cast<double>(widths.size);
+  const double sent = widths.low > 0 ? places : static_cast<double>(widths.high_count);
+  // The root of places times the root mean square is the norm.
+  const double most = 4 * std::sqrt(squares) * places / sent;
   constexpr double kLevelsAbove = 10;  // No level is larger.
-  const double largest = static_cast<double>(std::numeric_limits<float>::max()) /
-                         (kLevelsAbove * std::sqrt(static_cast<double>(size)));
-  return RoundScale(static_cast<float>(std::min(best, largest)), rng);
+  const double finite =
+      static_cast<double>(std::numeric_limits<float>::max()) / (kLevelsAbove * std::sqrt(places));
+  return RoundScale(static_cast<float>(std::min({best, most, finite})), rng);
 }
 
 void Eden::EncodeUnit(std::span<const float> values, std::span<float> rotated, RngStream& rng,
@@ -145,8 +146,9 @@ void Eden::EncodeUnit(std::span<const float> values, std::span<float> rotated, R
     const RunSums low =
         ChooseCodes(rotated.subspan(widths.high_count), widths.low, root_mean_square,
                     config_.nearest, codes.subspan(widths.high_count));
-    scale = ChooseScale(squares, high.products + low.products, high.energy + low.energy,
-                        values.size(), rng);
+    scale = ChooseScale(
+        squares, {.products = high.products + low.products, .energy = high.energy + low.energy},
+        widths, rng);
   }
   if (scale == 0) std::ranges::fill(codes, std::uint8_t{0});
   out.Write(scale);

@@ -54,7 +54,15 @@ class Eden final : public ValueCoder {
   };
   Widths WidthsOf(std::size_t size) const;
   ByteSpan UnitOf(ByteSpan payload, std::size_t count, std::size_t unit) const;
-  std::uint16_t ChooseScale(double squares, double products, double energy, std::size_t size,
+  // What a run of places, all of one width, adds to the scale's terms: <q, y>, and |q|^2 if asked
+  // for.
+  struct RunSums {
+    double products = 0;
+    double energy = 0;
+  };
+  static RunSums ChooseCodes(std::span<const float> values, unsigned bits, double root_mean_square,
+                             bool nearest, std::span<std::uint8_t> codes);
+  std::uint16_t ChooseScale(double squares, const RunSums& sums, const Widths& widths,
                             RngStream& rng) const;
   void EncodeUnit(std::span<const float> values, std::span<float> rotated, RngStream& rng,
                   ByteWriter& out) const;

@@ -21,7 +21,7 @@ constexpr std::uint16_t kLargestBfloat16 = 0x7F7F;
 
 std::uint16_t Bfloat16Above(float value) {
   if (value < 0) return static_cast<std::uint16_t>(Bfloat16Below(-value) | 0x8000U);
-  const auto bits = std::bit_cast<std::uint32_t>(value);
+  const auto bits = std::bit_cast<std::uint32_t>(std::fabs(value));  // A negative zero is zero.
   return static_cast<std::uint16_t>(
       std::min<std::uint32_t>((bits + 0xFFFFU) >> 16, kLargestBfloat16));
 }

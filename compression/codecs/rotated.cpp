@@ -11,6 +11,7 @@
 #include "fl/common/base/check.h"
 #include "fl/common/tensor/kernels/axpy.h"
 #include "fl/compression/codecs/dense.h"
+#include "fl/compression/codecs/level_codec.h"
 
 namespace fl {
 namespace {
@@ -178,7 +179,9 @@ Result<std::unique_ptr<Codec>> BuildRotated(const Chain& chain, const Shape& sha
   // Rotated values have no channels: a row of numbers.
   const std::size_t values_offset = parameters_offset + (config.shared ? kSeedBytes : 0);
   const Chain rest{.shape = nullptr, .values = chain.values, .entropy = chain.entropy};
-  FL_TRY(std::unique_ptr<Codec> values, BuildDense(rest, Shape{shape.count()}, values_offset));
+  const Shape rotated{shape.count()};
+  FL_TRY(std::unique_ptr<Codec> values,
+         HasLevels(rest) ? BuildLevels(rest, rotated) : BuildDense(rest, rotated, values_offset));
   if (values->traits().linear && !config.shared) {
     return RefuseStage(*chain.values,
                        "scale=shared after hadamard: each client's rotation is its own, so levels "

@@ -14,11 +14,12 @@ struct RotatedConfig {
   std::size_t parameters_offset = 0;  // Where this codec's part of the round's parameters begins.
 };
 
-// `hadamard N [seed=own|shared] | values`: the segment is rotated (codecs/rotation.h) before its
-// values are written, and back after they are read, so that a uniform grid suits any values and an
-// error spreads over a block. With seed=shared and a grid that is shared, too, all clients' levels
-// are of the same rotated coordinates: they are summed as integers, and Finish makes one inverse
-// rotation of the sum. (QUIC-FL: Ben Basat et al. 2024, arXiv:2205.13341; THC: Li et al. 2024.)
+// `hadamard N [seed=own|shared] | values [| entropy]`: the segment is rotated (codecs/rotation.h)
+// before its values are written, and back after they are read, so that a uniform grid suits any
+// values and an error spreads over a block. With seed=shared and a grid that is shared, too, all
+// clients' levels are of the same rotated coordinates: they are summed as integers, and Finish
+// makes one inverse rotation of the sum. (QUIC-FL: Ben Basat et al. 2024, arXiv:2205.13341; THC: Li
+// et al. 2024.)
 //
 //   hadamard   = [ seed:u32 ] values      the seed with seed=own; values as their stage writes them
 //   parameters = seed:u32 parameters of the values               with seed=shared

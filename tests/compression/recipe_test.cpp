@@ -95,7 +95,7 @@ TEST_CASE("BuildCodec: an impossible chain is refused with its reason") {
       {"quantize 4 random", "expected stochastic or asymmetric"},
       {"quantize 4 per=row", "expected tensor, channel or group:N"},
       {"quantize 4 scale=mine", "expected own or shared"},
-      {"quantize 4 step=1", "unknown option"},
+      {"quantize 4 step=1", "with step=: expected stochastic or nothing"},
       {"quantize 4 per=tensor per=channel", "given twice"},
       {"quantize 4 range=1", "range is for scale=shared"},
       {"quantize 4 scale=shared range=-1", "above 0"},
@@ -137,6 +137,10 @@ TEST_CASE("BuildCodec: an impossible chain is refused with its reason") {
       {"eden 1 scale=shared", "expected unbiased or nearest"},
       {"top_k 1% | eden 1", "not of a list of kept values"},
       {"hadamard | quantize 4", "expected the block"},
+      {"threshold", "expected how many root mean squares"},
+      {"threshold 0", "expected how many root mean squares"},
+      {"threshold 101", "expected how many root mean squares"},
+      {"threshold 3 | quantize 8 scale=shared", "cannot be summed"},
       {"hadamard 32 | quantize 4", "expected the block"},
       {"hadamard 8192 | quantize 4", "expected the block"},
       {"hadamard 1024", "a rotation alone saves nothing"},
@@ -166,7 +170,8 @@ TEST_CASE("BuildCodec: vectors have neither rank nor channels") {
 }
 
 TEST_CASE("KnownStages: ids are ascending and stay as they are") {
-  CHECK(KnownStages() == std::vector<std::uint8_t>{1, 2, 3, 4, 5, 6, 20, 21, 22, 23, 24, 25});
+  CHECK(KnownStages() ==
+        std::vector<std::uint8_t>{1, 2, 3, 4, 5, 6, 7, 9, 10, 11, 20, 21, 22, 23, 24, 25, 28});
 }
 
 TEST_CASE("StagesOf: the ids of a recipe's stages in its order") {

@@ -1,6 +1,6 @@
 #include "fl/tests/fuzz/codec_fuzz.h"
 
-// Rotations: two whole blocks and a shorter unit.
+// Rotations, of two whole blocks and a shorter unit, and a threshold.
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   static constexpr std::string_view kRecipes[] = {
       "eden 1 block=64",
@@ -9,6 +9,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
       "eden 1.5 block=64 scale=nearest",
       "hadamard 64 | quantize 4",
       "hadamard 64 | lloyd 2",
-      "hadamard 64 seed=shared | quantize 4 scale=shared range=4 stochastic"};
+      "hadamard 64 seed=shared | quantize 4 scale=shared range=4 stochastic",
+      "hadamard 64 | dead_zone 1 | rice",
+      "threshold 1.5 | lloyd 2"};
   return fl::testing::FuzzCodecs(kRecipes, fl::Shape{10, 17}, data, size);
 }

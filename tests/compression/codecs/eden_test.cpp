@@ -116,6 +116,23 @@ TEST_CASE("Eden: a block of coordinates decodes without the others") {
   CHECK_FALSE(decoded == encoded.decoded);
 }
 
+// A rotation rounds the least fp32 off to nothing, and a tenth of the places may miss a spike: the
+// scale stays within reason.
+TEST_CASE("Eden: values that hardly any place shows do not blow up the scale") {
+  for (const float value : {0x1p-149F, 0x1.8p-148F, 1e6F}) {
+    std::vector<float> values(170);
+    values[0] = value;
+    for (const char* recipe : {"eden 0.1 block=64", "eden 0.3 block=64", "eden 1 block=64"}) {
+      CAPTURE(recipe);
+      const auto codec = MakeCodec(recipe, {170});
+      for (std::uint64_t stream = 0; stream < 30; ++stream) {
+        const auto encoded = EncodeValues(*codec, values, RngStream(stream));
+        CHECK(testing::CodeOf(codec->Parse(encoded.payload, {}, {})) == ErrorCode::kOk);
+      }
+    }
+  }
+}
+
 TEST_CASE("Eden: bad scales and padding and codes without a scale are refused") {
   const auto codec = MakeCodec("eden 2", {3});
   const auto code_of = [&](std::vector<int> unit) {

@@ -112,6 +112,17 @@ TEST_CASE("Quantize: unused codes, padding, signs and steps of zero with levels 
   CHECK(code_of({0x00, 0x00, 0x77, 0x06}) == ErrorCode::kMalformed);  // A level without a step.
 }
 
+TEST_CASE("Quantize: negative zeros are zeros") {
+  const std::vector<float> values(9, -0.0F);
+  for (const char* recipe : {"quantize 3 asymmetric", "quantize 4", "quantize 1"}) {
+    CAPTURE(recipe);
+    const auto codec = MakeCodec(recipe, {9});
+    const auto encoded = EncodeValues(*codec, values, RngStream(1));
+    CHECK(testing::CodeOf(codec->Parse(encoded.payload, {}, {})) == ErrorCode::kOk);
+    CHECK(encoded.decoded == std::vector<float>(9));
+  }
+}
+
 TEST_CASE("Quantize: bf16 is rounded outwards") {
   for (const float value : {1.0F, 1.001F, 3.14159F, 1e-40F, 1e30F}) {
     CAPTURE(value);
@@ -121,6 +132,7 @@ TEST_CASE("Quantize: bf16 is rounded outwards") {
     CHECK(Bfloat16ToFloat(internal::Bfloat16Below(-value)) <= -value);
   }
   CHECK(Bfloat16ToFloat(internal::Bfloat16Above(1.0F)) == 1.0F);
+  CHECK(Bfloat16ToFloat(internal::Bfloat16Above(-0.0F)) == 0.0F);
   CHECK(std::isfinite(Bfloat16ToFloat(internal::Bfloat16Above(3.4e38F))));
 }
 

@@ -77,6 +77,18 @@ TEST_CASE("Rotated: an outlier does not spoil the grid") {
   CHECK(error("hadamard 1024 | quantize 4") < 0.3);
 }
 
+// The rotation makes values normal, for which a step of two deviations spends about a bit and leaves
+// a third of the energy.
+TEST_CASE("Rotated: levels may be entropy-coded") {
+  std::vector<float> values = testing::NormalValues(8192, RngStream(1));
+  for (float& value : values) value *= value * value;
+  const auto codec = MakeCodec("hadamard 1024 | dead_zone 2 | context", {8192});
+  const auto encoded = EncodeValues(*codec, values, RngStream(2));
+  CHECK(testing::DecodeAll(*codec, encoded) == encoded.decoded);
+  CHECK(encoded.payload.size() < 8192 * 9 / 8 / 8);
+  CHECK(testing::RelativeError(values, encoded.decoded) < 0.38);
+}
+
 TEST_CASE("Rotated: each message with its own seed has its own rotation") {
   const std::vector<float> values = testing::NormalValues(600, RngStream(1));
   const auto codec = MakeCodec("hadamard 256 | quantize 4", {600});
