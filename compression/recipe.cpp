@@ -43,6 +43,7 @@ constexpr auto kStages = std::to_array<StageKind>({{StageId::kRaw, "raw", Role::
                                                    {StageId::kHadamard, "hadamard", Role::kShape},
                                                    {StageId::kThreshold, "threshold", Role::kShape},
                                                    {StageId::kRice, "rice", Role::kEntropy},
+                                                   {StageId::kRans, "rans", Role::kEntropy},
                                                    {StageId::kContext, "context", Role::kEntropy},
                                                    {StageId::kDeadZone, "dead_zone", Role::kValues},
                                                    {StageId::kTernary, "ternary", Role::kValues}});

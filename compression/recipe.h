@@ -22,6 +22,7 @@ enum class StageId : std::uint8_t {
   kLowRank = 5,
   kPack = 6,
   kRice = 7,
+  kRans = 8,
   kContext = 9,
   kDeadZone = 10,
   kTernary = 11,

@@ -148,6 +148,7 @@ std::optional<LevelCode> CodeNamed(const Stage* entropy) {
   if (entropy == nullptr) return std::nullopt;
   if (entropy->name == "pack") return LevelCode::kPack;
   if (entropy->name == "rice") return LevelCode::kRice;
+  if (entropy->name == "rans") return LevelCode::kRans;
   return LevelCode::kContext;
 }
 

@@ -18,12 +18,6 @@ constexpr std::size_t kBuckets = 11;
 constexpr std::size_t kPlaceBuckets = 9;
 constexpr int kBucketWidth = 6;
 
-// About 8 log2(x), x >= 1.
-int Log(std::uint64_t x) {
-  const int top = static_cast<int>(std::bit_width(x)) - 1;
-  return 8 * top + static_cast<int>((top >= 3 ? x >> (top - 3) : x << (3 - top)) & 7U);
-}
-
 // The mean activity of a kind, rounded, at least 1 unit.
 std::uint64_t MeanOf(std::uint8_t kind) {
   constexpr std::array<std::uint64_t, 4> kQuarter = {1097253, 1304878, 1551792, 1845427};
@@ -62,8 +56,8 @@ int BucketOf(int log_ratio) {
 // Whether a column whose share of its group is in a bucket is the first that is not zero, before
 // `rest` others.
 AdaptiveBit PlaceBit(std::size_t rest, std::size_t bucket) {
-  constexpr std::array<std::uint32_t, kPlaceBuckets> kShare = {8,  13, 22, 38, 64,
-                                                              108, 181, 304, 512};
+  constexpr std::array<std::uint32_t, kPlaceBuckets> kShare = {8,   13,  22,  38, 64,
+                                                               108, 181, 304, 512};
   const std::uint32_t share = kShare[bucket];
   const auto chance = (share << 16) / (share + 64 * static_cast<std::uint32_t>(rest));
   return AdaptiveBit(chance, 32);
@@ -81,12 +75,12 @@ class Model {
       : array_(array),
         column_(first % array.columns),
         mean_(MeanOf(array.kind)),
-        mean_log_(Log(mean_)),
+        mean_log_(LevelLog(mean_)),
         rows_prior_(4 + (std::uint64_t{3} << 18) / mean_),
         columns_prior_(8 + (std::uint64_t{1} << 18) / mean_),
         grouped_(mean_ < (1U << 16) && array.columns > 1),
         width_(WidthFor(mean_)),
-        columns_(array.columns, Sum{0, static_cast<std::int16_t>(Log(rows_prior_ * mean_))}),
+        columns_(array.columns, Sum{0, static_cast<std::int16_t>(LevelLog(rows_prior_ * mean_))}),
         rho_(mean_) {
     for (int a = 0; a < static_cast<int>(kBuckets); ++a) {
       for (int b = 0; b < static_cast<int>(kBuckets); ++b) {
@@ -98,7 +92,7 @@ class Model {
     if (grouped_) {
       groups_.resize((array.columns + width_ - 1) / width_);
       for (std::size_t g = 0; g < groups_.size(); ++g)
-        groups_[g].log = static_cast<std::int16_t>(Log(rows_prior_ * mean_ * GroupSize(g)));
+        groups_[g].log = static_cast<std::int16_t>(LevelLog(rows_prior_ * mean_ * GroupSize(g)));
       for (std::size_t place = 0; place + 1 < width_; ++place) {
         for (std::size_t c = 0; c < kPlaceBuckets; ++c)
           place_[place][c] = PlaceBit(width_ - place - 1, c);
@@ -136,12 +130,12 @@ class Model {
   }
 
   void BeginRow() {
-    rows_log_ = Log(row_ + rows_prior_) + mean_log_;
+    rows_log_ = LevelLog(row_ + rows_prior_) + mean_log_;
     row_sum_ = 0;
     RowChanged();
   }
   void RowChanged() {
-    row_log_ = Log((std::uint64_t{row_sum_} << kOne) + columns_prior_ * rho_) - mean_log_;
+    row_log_ = LevelLog((std::uint64_t{row_sum_} << kOne) + columns_prior_ * rho_) - mean_log_;
   }
   void EndRow() {
     const std::uint64_t row_mean = (std::uint64_t{row_sum_} << kOne) / array_.columns;
@@ -151,7 +145,7 @@ class Model {
     BeginRow();
   }
 
-  int RowBucket() const { return BucketOf(row_log_ - Log(column_ + columns_prior_)); }
+  int RowBucket() const { return BucketOf(row_log_ - LevelLog(column_ + columns_prior_)); }
 
   template <typename Coder>
   void RunRow(Coder& coder, std::size_t at, std::size_t end) {
@@ -167,7 +161,7 @@ class Model {
     while (at < std::min(end, stop)) {
       const std::size_t group = column_ / width_;
       const std::size_t size = std::min(group * width_ + GroupSize(group) - column_, end - at);
-      const int width_log = Log(GroupSize(group));
+      const int width_log = LevelLog(GroupSize(group));
       const int a = BucketOf(groups_[group].log - rows_log_ - width_log);
       if (coder.Bit(group_[Cell(a, RowBucket())], at, size)) {
         RunGroup(coder, groups_[group].log - width_log, at, at + size);
@@ -216,7 +210,7 @@ class Model {
   }
   static void AddTo(Sum& sum, std::uint32_t activity, std::uint64_t prior) {
     sum.sum += activity;
-    sum.log = static_cast<std::int16_t>(Log((std::uint64_t{sum.sum} << kOne) + prior));
+    sum.log = static_cast<std::int16_t>(LevelLog((std::uint64_t{sum.sum} << kOne) + prior));
   }
 
   const LevelArray array_;
@@ -304,7 +298,7 @@ std::uint64_t ActivityOf(std::span<const std::int32_t> levels) {
 }
 
 std::uint8_t LevelKind(std::uint64_t activity, std::size_t count) {
-  const int log = Log(std::max<std::uint64_t>((activity << 24) / count, 1));
+  const int log = LevelLog(std::max<std::uint64_t>((activity << 24) / count, 1));
   return static_cast<std::uint8_t>(std::clamp(log / 2, 0, 127));
 }
 

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <bit>
 #include <cstdint>
 #include <span>
 
@@ -46,6 +47,12 @@ Result<> DecodeLevels(ByteSpan bytes, std::size_t columns, std::uint32_t max,
                       std::span<std::int32_t> out);
 
 // The same in parts that are decoded alone, for a code that a reader may enter in the middle.
+
+// The Log of above, x >= 1.
+inline int LevelLog(std::uint64_t x) {
+  const int top = static_cast<int>(std::bit_width(x)) - 1;
+  return 8 * top + static_cast<int>((top >= 3 ? x >> (top - 3) : x << (3 - top)) & 7U);
+}
 
 // What both sides know of an array of levels.
 struct LevelArray {

@@ -6,6 +6,7 @@
 #include "fl/common/base/check.h"
 #include "fl/compression/entropy/context_levels.h"
 #include "fl/compression/entropy/plain_levels.h"
+#include "fl/compression/entropy/rans_levels.h"
 #include "fl/compression/entropy/rice_levels.h"
 
 namespace fl {
@@ -89,6 +90,30 @@ std::vector<WrittenPart> WriteParts(LevelCode code, std::span<const std::int32_t
   return parts;
 }
 
+void WriteRans(std::span<const std::int32_t> levels, const LevelSpace& space, std::uint8_t kind,
+               ByteWriter& out) {
+  RansCounts counts{};
+  CountRansSymbols(levels, counts);
+  const RansTable table = RansTable::Of(counts, space.max);
+  const PartSizes sizes(kind, space.count);
+  ByteWriter head;
+  table.Write(head);
+  ByteWriter coded;
+  coded.WriteVarint(head.size());
+  coded.WriteSpan(head.bytes());
+  ByteWriter parts;
+  for (std::size_t i = 0; i < sizes.parts; ++i) {
+    const std::size_t before = parts.size();
+    table.Encode(levels.subspan(sizes.First(i), sizes.Count(i)), parts);
+    if (sizes.parts > 1) coded.WriteVarint(2 * (parts.size() - before));
+  }
+  coded.WriteSpan(parts.bytes());
+  const bool plain = coded.size() >= PlainBytes(space.count, space.max);
+  out.Write(static_cast<std::uint8_t>(kind + (plain ? kPlainFlag : 0)));
+  if (plain) return WritePlain(levels, space.max, out);
+  out.WriteSpan(coded.bytes());
+}
+
 Error Malformed(const std::string& what) {
   return {ErrorCode::kMalformed, what};
 }
@@ -108,6 +133,7 @@ void WriteLevels(LevelCode code, std::span<const std::int32_t> levels, const Lev
   if (activity == 0) return;
   if (code == LevelCode::kPack) return WritePlain(levels, space.max, out);
   const std::uint8_t kind = LevelKind(activity, space.count);
+  if (code == LevelCode::kRans) return WriteRans(levels, space, kind, out);
   const PartSizes sizes(kind, space.count);
   const auto parts = WriteParts(code, levels, ArrayOf(space, kind), sizes);
   const bool flagged = parts.size() == 1 && parts[0].plain;
@@ -122,7 +148,8 @@ void WriteLevels(LevelCode code, std::span<const std::int32_t> levels, const Lev
 void WriteSmallest(std::span<const std::int32_t> levels, const LevelSpace& space, ByteWriter& out) {
   if (ActivityOf(levels) == 0) return;
   ByteWriter best;
-  for (const LevelCode code : {LevelCode::kPack, LevelCode::kRice, LevelCode::kContext}) {
+  for (const LevelCode code :
+       {LevelCode::kPack, LevelCode::kRice, LevelCode::kRans, LevelCode::kContext}) {
     ByteWriter tried;
     tried.Write(static_cast<std::uint8_t>(code));
     WriteLevels(code, levels, space, tried);
@@ -142,7 +169,8 @@ Result<ParsedLevels> ParsedLevels::Parse(LevelCode code, ByteSpan bytes, const L
     FL_TRY_OK(parsed.ReadParts(bytes));
   }
   CountingSink counts;
-  for (std::size_t i = 0; i < parsed.parts_.size(); ++i) {
+  if (!parsed.table_.empty()) FL_TRY_OK(parsed.CheckRans(counts));
+  for (std::size_t i = 0; parsed.table_.empty() && i < parsed.parts_.size(); ++i) {
     const auto checked = parsed.CheckPart(parsed.parts_[i], counts);
     if (!checked) return checked.error().At("part " + std::to_string(i));
   }
@@ -156,7 +184,7 @@ Result<ParsedLevels> ParsedLevels::Parse(LevelCode code, ByteSpan bytes, const L
 Result<ParsedLevels> ParsedLevels::ParseTagged(ByteSpan bytes, const LevelSpace& space) {
   if (bytes.empty()) return Parse(LevelCode::kPack, bytes, space);
   const auto code = static_cast<LevelCode>(bytes[0]);
-  if (code != LevelCode::kPack && code != LevelCode::kRice && code != LevelCode::kContext) {
+  if (code > LevelCode::kContext) {
     return Malformed("expected a code of levels, found " +
                      std::to_string(std::to_integer<unsigned>(bytes[0])));
   }
@@ -169,7 +197,15 @@ Result<> ParsedLevels::ReadParts(ByteSpan bytes) {
   FL_TRY(const auto head, reader.Read<std::uint8_t>());
   kind_ = head % kPlainFlag;
   const PartSizes sizes(kind_, space_.count);
-  if (sizes.parts == 1) {
+  const bool all_plain = code_ == LevelCode::kRans && head >= kPlainFlag;
+  if (code_ == LevelCode::kRans && !all_plain) {
+    if (reader.remaining() >= PlainBytes(space_.count, space_.max))
+      return Malformed("expected levels whose code is no shorter to be plain");
+    FL_TRY(const std::uint64_t size, reader.ReadVarint());
+    FL_TRY(table_, reader.ReadSpan(size));
+    if (table_.empty()) return Malformed("expected a table of symbols");
+  }
+  if (sizes.parts == 1 || all_plain) {
     FL_TRY(const ByteSpan part, reader.ReadSpan(reader.remaining()));
     parts_.push_back({0, space_.count, part, head >= kPlainFlag});
     return {};
@@ -185,6 +221,17 @@ Result<> ParsedLevels::ReadParts(ByteSpan bytes) {
     parts_.push_back({sizes.First(i), sizes.Count(i), part, lengths[i] % 2 == 1});
   }
   return reader.ExpectEnd();
+}
+
+Result<> ParsedLevels::CheckRans(LevelSink& sink) const {
+  FL_TRY(const RansTable table, RansTable::Read(table_, space_.max));
+  RansCounts counts{};
+  for (const Part& part : parts_) {
+    if (part.plain) return Malformed("expected no plain part behind a table");
+    FL_TRY_OK(table.Decode(part.bytes, part.count, part.first, counts, sink));
+  }
+  if (table == RansTable::Of(counts, space_.max)) return {};
+  return Malformed("expected the table of the levels that it codes");
 }
 
 Result<> ParsedLevels::CheckPart(const Part& part, LevelSink& sink) const {
@@ -207,6 +254,7 @@ Result<> ParsedLevels::CheckPart(const Part& part, LevelSink& sink) const {
 
 void ParsedLevels::Read(std::size_t first, std::size_t count, LevelSink& sink) const {
   RangeSink range(first, count, sink);
+  if (!table_.empty()) return ReadRans(first, count, range);
   for (const Part& part : parts_) {
     if (part.first >= first + count || part.first + part.count <= first) continue;
     const std::size_t begin = std::max(first, part.first) - part.first;
@@ -218,6 +266,16 @@ void ParsedLevels::Read(std::size_t first, std::size_t count, LevelSink& sink) c
     } else {
       DecodeAcceptedPart(part.bytes, part.first, part.count, end, ArrayOf(space_, kind_), range);
     }
+  }
+}
+
+void ParsedLevels::ReadRans(std::size_t first, std::size_t count, LevelSink& sink) const {
+  const auto table = RansTable::Read(table_, space_.max);
+  RansCounts counts{};
+  for (const Part& part : parts_) {
+    if (part.first >= first + count || part.first + part.count <= first) continue;
+    const auto read = table->Decode(part.bytes, part.count, part.first, counts, sink);
+    FL_CHECK(read.has_value(), "the part was accepted");
   }
 }
 

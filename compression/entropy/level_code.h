@@ -12,7 +12,8 @@
 // parts that are decoded alone.
 //
 //   levels  = nothing                      all levels are zero
-//           | kind:u8 { size:varint } { part }
+//           | kind:u8 [table] { size:varint } { part }
+//   table   = size:varint bytes            rans only: entropy/rans_levels.h
 //
 // kind mod 128 is LevelKind of the array. A part is PartCoordinates(kind) coordinates; the last one
 // has what is left over, too, so that there is one at least. Where there is but one, there is no
@@ -24,11 +25,14 @@
 //             { 0 ... 1 low bits }         max > 1: magnitudes in Elias gamma codes, padded to a
 //             byte
 //   context = entropy/context_levels.h
+//   rans    = entropy/rans_levels.h; there all of the array is plain or nothing: 128 is added to
+//   kind,
+//             and the plain code of all levels follows it
 //   pack    = nothing | plain              of all levels, without kind and size
-// A code that is not named travels in front: 0 pack, 1 rice, 3 context.
+// A code that is not named travels in front: 0 pack, 1 rice, 2 rans, 3 context.
 namespace fl {
 
-enum class LevelCode : std::uint8_t { kPack = 0, kRice = 1, kContext = 3 };
+enum class LevelCode : std::uint8_t { kPack = 0, kRice = 1, kRans = 2, kContext = 3 };
 
 // What the recipe and the tensor give: `count` levels, row after row, of magnitudes up to max.
 struct LevelSpace {
@@ -69,10 +73,13 @@ class ParsedLevels {
   };
   Result<> ReadParts(ByteSpan bytes);
   Result<> CheckPart(const Part& part, LevelSink& sink) const;
+  Result<> CheckRans(LevelSink& sink) const;
+  void ReadRans(std::size_t first, std::size_t count, LevelSink& sink) const;
 
   LevelCode code_ = LevelCode::kPack;
   LevelSpace space_;
   std::uint8_t kind_ = 0;
+  ByteSpan table_;
   std::vector<Part> parts_;
   std::uint32_t largest_ = 0;
 };

@@ -32,7 +32,10 @@ constexpr const char* kRecipes[] = {"dead_zone 3",
                                     "quantize 4 | context",
                                     "quantize 2 stochastic | rice",
                                     "top_k 3% | quantize 4 | context",
-                                    "top_k 3% | quantize step=1"};
+                                    "top_k 3% | quantize step=1",
+                                    "quantize 4 | rans",
+                                    "dead_zone 1 | rans",
+                                    "quantize step=0.01 | rans"};
 
 TEST_CASE("LevelCodec: any split into blocks of coordinates gives the same bits") {
   for (const char* recipe : kRecipes) {
@@ -67,7 +70,7 @@ TEST_CASE("LevelCodec: a code without a name is the smallest of all") {
     const auto values = SomeValues(70000);
     const std::size_t size =
         EncodeValues(*MakeCodec(recipe, {700, 100}), values, RngStream(2)).payload.size();
-    for (const char* code : {" | pack", " | rice", " | context"}) {
+    for (const char* code : {" | pack", " | rice", " | rans", " | context"}) {
       const auto named = MakeCodec(recipe + std::string(code), {700, 100});
       CHECK(size <= EncodeValues(*named, values, RngStream(2)).payload.size() + 1);
     }

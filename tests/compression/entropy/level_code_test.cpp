@@ -12,7 +12,8 @@
 namespace fl {
 namespace {
 
-constexpr LevelCode kCodes[] = {LevelCode::kPack, LevelCode::kRice, LevelCode::kContext};
+constexpr LevelCode kCodes[] = {LevelCode::kPack, LevelCode::kRice, LevelCode::kRans,
+                                LevelCode::kContext};
 
 // Levels that are zero but for a share, of magnitudes up to max.
 std::vector<std::int32_t> SomeLevels(const LevelSpace& space, double share, RngStream rng) {
