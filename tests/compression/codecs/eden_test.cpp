@@ -58,7 +58,7 @@ TEST_CASE("Eden: the error with the nearest scale never exceeds the energy") {
 
 // No shape pads the rotation: at most a hundredth of a bit a value more than was asked for.
 TEST_CASE("Eden: bytes are the bits and little more for any shape of 64 Ki values") {
-  for (const std::size_t count : {65536, 65537, 70000, 78400, 200000, 262143}) {
+  for (const std::size_t count : {65536UL, 65537UL, 70000UL, 78400UL, 200000UL, 262143UL}) {
     for (const double bits : {0.1, 0.5, 1.0, 1.7, 2.0, 4.0}) {
       CAPTURE(count);
       CAPTURE(bits);
@@ -135,7 +135,7 @@ TEST_CASE("Eden: values that hardly any place shows do not blow up the scale") {
 
 TEST_CASE("Eden: bad scales and padding and codes without a scale are refused") {
   const auto codec = MakeCodec("eden 2", {3});
-  const auto code_of = [&](std::vector<int> unit) {
+  const auto code_of = [&](const std::vector<int>& unit) {
     Bytes bytes(4);
     for (const int byte : unit) bytes.push_back(static_cast<std::byte>(byte));
     return testing::CodeOf(codec->Parse(bytes, {}, {}));

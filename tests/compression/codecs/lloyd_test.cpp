@@ -84,7 +84,7 @@ TEST_CASE("Lloyd: bytes are the scale and the codes") {
 
 TEST_CASE("Lloyd: bad scales and padding and codes without a scale are refused") {
   const auto codec = MakeCodec("lloyd 2", {3});
-  const auto code_of = [&](std::vector<int> payload) {
+  const auto code_of = [&](const std::vector<int>& payload) {
     Bytes bytes;
     for (const int byte : payload) bytes.push_back(static_cast<std::byte>(byte));
     return testing::CodeOf(codec->Parse(bytes, {}, {}));

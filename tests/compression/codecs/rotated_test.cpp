@@ -48,7 +48,7 @@ TEST_CASE("Rotated: integer sums finish to the sum of what each client's decoder
 // The clients' values and so their sum are the same up to rounding, whoever comes first.
 TEST_CASE("Rotated: the order of clients does not change a bit of the integer sum") {
   const auto codec = MakeCodec(kShared, {700});
-  const auto sum_of = [&](std::vector<std::uint64_t> clients) {
+  const auto sum_of = [&](const std::vector<std::uint64_t>& clients) {
     std::vector<std::int64_t> sum(700);
     for (const std::uint64_t client : clients) {
       const auto encoded =
@@ -77,8 +77,8 @@ TEST_CASE("Rotated: an outlier does not spoil the grid") {
   CHECK(error("hadamard 1024 | quantize 4") < 0.3);
 }
 
-// The rotation makes values normal, for which a step of two deviations spends about a bit and leaves
-// a third of the energy.
+// The rotation makes values normal, for which a step of two deviations spends about a bit and
+// leaves a third of the energy.
 TEST_CASE("Rotated: levels may be entropy-coded") {
   std::vector<float> values = testing::NormalValues(8192, RngStream(1));
   for (float& value : values) value *= value * value;

@@ -32,7 +32,7 @@ TEST_CASE("ForTouchedUnits: parts are those of the range in their order") {
 }
 
 TEST_CASE("RotateUnit: any size keeps the norm and is undone") {
-  for (const std::size_t size : {1, 2, 3, 31, 33, 64, 100, 1000, 4095, 4096}) {
+  for (const std::size_t size : {1UL, 2UL, 3UL, 31UL, 33UL, 64UL, 100UL, 1000UL, 4095UL, 4096UL}) {
     CAPTURE(size);
     std::vector<float> original(size);
     RngStream(size).FillNormal(original);
@@ -53,7 +53,7 @@ TEST_CASE("RotateUnit: any size keeps the norm and is undone") {
 // A value alone in a unit of n spreads over m >= n / 2 places or more: none is above the root of
 // 1 / m but by what two maps can add up.
 TEST_CASE("RotateUnit: a spike spreads over the unit, whatever its place and the unit's size") {
-  for (const std::size_t size : {64, 100, 127, 1000}) {
+  for (const std::size_t size : {64UL, 100UL, 127UL, 1000UL}) {
     CAPTURE(size);
     for (std::size_t place = 0; place < size; place += 9) {
       std::vector<float> values(size);

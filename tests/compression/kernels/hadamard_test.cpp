@@ -66,7 +66,7 @@ TEST_CASE("RotateForward: a set bit changes the sign of a value") {
 }
 
 TEST_CASE("RotateForward: norms stay and RotateBack gives the values back") {
-  for (const std::size_t count : {1, 64, 1024, 4096}) {
+  for (const std::size_t count : {1UL, 64UL, 1024UL, 4096UL}) {
     CAPTURE(count);
     const std::vector<float> original = Values(count);
     const std::vector<std::uint32_t> signs = Signs(count);
