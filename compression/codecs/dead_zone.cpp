@@ -18,10 +18,10 @@ class Offset {
     sum_ += static_cast<double>(place - magnitude);
     ++count_;
   }
-  std::int8_t Value() const {
+  std::int16_t Value() const {
     if (count_ == 0) return 0;
     const double mean = std::nearbyint(256 * sum_ / static_cast<double>(count_));
-    return static_cast<std::int8_t>(std::clamp(mean, -128.0, 127.0));
+    return static_cast<std::int16_t>(std::clamp(mean, -128.0, 127.0));
   }
 
  private:

@@ -80,7 +80,7 @@ void LevelCodec::Encode(std::span<const float> values, std::span<float> decoded,
   if (!any) return;
   out.Write(UpperHalf(scale.step));
   if (leveller_->has_offsets()) {
-    for (const std::int8_t offset : scale.offsets) out.Write(offset);
+    for (const std::int16_t offset : scale.offsets) out.Write(static_cast<std::uint8_t>(offset));
   }
   if (config_.code) {
     WriteLevels(*config_.code, levels, config_.space, out);
@@ -98,8 +98,9 @@ Result<LevelScale> LevelCodec::ReadScale(ByteReader& reader) const {
     return Error{ErrorCode::kMalformed,
                  "expected a step above 0, found " + std::to_string(scale.step)};
   if (leveller_->has_offsets()) {
-    for (std::int8_t& offset : scale.offsets) {
-      FL_TRY(offset, reader.Read<std::int8_t>());
+    for (std::int16_t& offset : scale.offsets) {
+      FL_TRY(const int byte, reader.Read<std::uint8_t>());
+      offset = static_cast<std::int16_t>(byte < 128 ? byte : byte - 256);
     }
   }
   return scale;

@@ -13,8 +13,8 @@ namespace fl {
 // What a level stands for: sign x step x (magnitude + offset / 256), the first offset for magnitude
 // 1, the second for all above.
 struct LevelScale {
-  float step = 0;                        // A bf16, finite; 0 where all levels are zero, else > 0.
-  std::array<std::int8_t, 2> offsets{};  // Zero for magnitudes that do not occur.
+  float step = 0;                         // A bf16, finite; 0 where all levels are zero, else > 0.
+  std::array<std::int16_t, 2> offsets{};  // -128 to 127; zero for magnitudes that do not occur.
 
   // In [0.5, 1.5) times the step and more.
   float Magnitude(std::uint32_t magnitude) const {

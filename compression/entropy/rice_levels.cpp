@@ -1,6 +1,5 @@
 #include "fl/compression/entropy/rice_levels.h"
 
-#include <bit>
 #include <string>
 #include <vector>
 
@@ -98,7 +97,8 @@ void WriteRiceLevels(std::span<const std::int32_t> levels, std::uint32_t max, By
     sign_bits.Write(levels[i] < 0 ? 1 : 0, 1);
     if (max == 1) continue;
     const std::uint32_t magnitude = Magnitude(levels[i]);
-    const auto length = static_cast<unsigned>(std::bit_width(magnitude)) - 1;
+    unsigned length = 0;
+    while ((magnitude >> length) > 1) ++length;
     magnitude_bits.WriteOnes(length);
     magnitude_bits.Write(0, 1);
     magnitude_bits.Write(magnitude - (1U << length), length);

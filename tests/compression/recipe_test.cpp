@@ -55,6 +55,13 @@ TEST_CASE("BuildCodec: every chain of known stages is built") {
         "quantize 4 scale=shared range=0.01 stochastic",
         "quantize 4 scale=own per=tensor",
         "quantize 4 per=group:8 stochastic",
+        "dead_zone 4",
+        "dead_zone 0.3 zero=0.6 | rans",
+        "top_k 1% | ternary",
+        "top_k 1% | ternary | rice",
+        "top_k 1% | fp16 | rice",
+        "quantize step=2 stochastic | context",
+        "quantize 4 | rans",
         "bf16",
         "natural | pack",
         "sign",
@@ -171,7 +178,7 @@ TEST_CASE("BuildCodec: vectors have neither rank nor channels") {
 
 TEST_CASE("KnownStages: ids are ascending and stay as they are") {
   CHECK(KnownStages() ==
-        std::vector<std::uint8_t>{1, 2, 3, 4, 5, 6, 7, 9, 10, 11, 20, 21, 22, 23, 24, 25, 28});
+        std::vector<std::uint8_t>{1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 20, 21, 22, 23, 24, 25, 28});
 }
 
 TEST_CASE("StagesOf: the ids of a recipe's stages in its order") {
