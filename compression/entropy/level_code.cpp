@@ -254,7 +254,7 @@ Result<> ParsedLevels::CheckPart(const Part& part, LevelSink& sink) const {
 
 void ParsedLevels::Read(std::size_t first, std::size_t count, LevelSink& sink) const {
   RangeSink range(first, count, sink);
-  if (!table_.empty()) return ReadRans(first, count, range);
+  if (!table_.empty()) return ReadRans(first, count, sink);
   for (const Part& part : parts_) {
     if (part.first >= first + count || part.first + part.count <= first) continue;
     const std::size_t begin = std::max(first, part.first) - part.first;
@@ -274,7 +274,10 @@ void ParsedLevels::ReadRans(std::size_t first, std::size_t count, LevelSink& sin
   RansCounts counts{};
   for (const Part& part : parts_) {
     if (part.first >= first + count || part.first + part.count <= first) continue;
-    const auto read = table->Decode(part.bytes, part.count, part.first, counts, sink);
+    const bool inside = first <= part.first && part.first + part.count <= first + count;
+    RangeSink range(first, count, sink);
+    LevelSink& wanted = inside ? sink : range;
+    const auto read = table->Decode(part.bytes, part.count, part.first, counts, wanted);
     FL_CHECK(read.has_value(), "the part was accepted");
   }
 }

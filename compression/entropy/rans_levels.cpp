@@ -92,17 +92,20 @@ class Coder {
   std::vector<std::uint16_t> words_;
 };
 
-// The words of a part being read; zeros after the end.
+// The words of a part being read; after the end come others, and AtEnd is false.
 class Words {
  public:
-  explicit Words(ByteSpan bytes) : bytes_(bytes) {}
+  explicit Words(ByteSpan bytes) : bytes_(bytes) {
+    constexpr static std::array<std::byte, 2> kNone{};
+    if (bytes.size() < 2) bytes_ = kNone;
+  }
+  // Without a branch that the words decide.
   void Refill(std::uint32_t& state) {
-    if (state >= kLeast) return;
     std::uint16_t word = 0;
-    if (next_ + sizeof(word) <= bytes_.size())
-      std::memcpy(&word, bytes_.data() + next_, sizeof(word));
-    next_ += sizeof(word);
-    state = state << 16 | word;
+    std::memcpy(&word, bytes_.data() + std::min(next_, bytes_.size() - 2), sizeof(word));
+    const bool wanted = state < kLeast;
+    state = wanted ? state << 16 | word : state;
+    next_ += wanted ? 2 : 0;
   }
   std::uint32_t Byte(std::uint32_t& state) {
     const std::uint32_t byte = (state % kSlots) / 16;
@@ -110,7 +113,7 @@ class Words {
     Refill(state);
     return byte;
   }
-  bool AtEnd() const { return next_ == bytes_.size(); }
+  bool AtEnd(ByteSpan bytes) const { return next_ == bytes.size(); }
 
  private:
   ByteSpan bytes_;
@@ -228,25 +231,35 @@ void RansTable::Encode(std::span<const std::int32_t> levels, ByteWriter& out) co
   coder.Finish(std::span(states).first(count), out);
 }
 
+// A slot's symbol, its place among those of the symbol, and their number less one: 8, 12, 12 bits.
+RansTable::Slots RansTable::ReadSlots() const {
+  Slots slots;
+  for (std::uint32_t s = 0; s < slots_.size(); ++s) {
+    for (std::uint32_t place = 0; place < slots_[s]; ++place)
+      slots[first_[s] + place] = (slots_[s] - 1U) << 20 | place << 8 | s;
+  }
+  return slots;
+}
+
 Result<> RansTable::Decode(ByteSpan bytes, std::size_t count, std::size_t to, RansCounts& counts,
                            LevelSink& sink) const {
-  std::array<std::uint8_t, kSlots> symbols;
-  for (std::size_t s = 0; s < slots_.size(); ++s)
-    std::fill_n(symbols.begin() + first_[s], slots_[s], static_cast<std::uint8_t>(s));
-  const std::size_t states_count = StatesOf(count);
-  std::array<std::uint32_t, 4> states{};
-  if (bytes.size() < 4 * states_count) return Malformed("expected the states of a part");
-  std::memcpy(states.data(), bytes.data(), 4 * states_count);
-  bool known = std::all_of(states.begin(), states.begin() + static_cast<int>(states_count),
-                           [](std::uint32_t state) { return state >= kLeast; });
-  Words words(bytes.subspan(4 * states_count));
+  const Slots slots = ReadSlots();
+  const std::size_t mask = StatesOf(count) - 1;
+  const std::size_t head = 4 * (mask + 1);
+  std::array<std::uint32_t, 4> states{kLeast, kLeast, kLeast, kLeast};
+  if (bytes.size() < head) return Malformed("expected the states of a part");
+  std::memcpy(states.data(), bytes.data(), head);
+  const auto too_small = [](std::uint32_t state) { return state < kLeast; };
+  if (std::ranges::any_of(states, too_small)) return Malformed("expected states of 2^16 and more");
+  Words words(bytes.subspan(head));
   for (std::size_t i = 0; i < count; ++i) {
-    std::uint32_t& state = states[i % states_count];
-    const std::uint32_t slot = state % kSlots;
-    const std::size_t symbol = symbols[slot];
-    state = slots_[symbol] * (state / kSlots) + slot - first_[symbol];
+    std::uint32_t& state = states[i & mask];
+    const std::uint32_t slot = slots[state % kSlots];
+    const std::size_t symbol = slot & 255U;
+    state = ((slot >> 20) + 1) * (state / kSlots) + ((slot >> 8) & 4095U);
     words.Refill(state);
     ++counts[symbol];
+    if (symbol == kZero) continue;
     auto level = static_cast<std::int32_t>(symbol) - kRansLevelMax;
     if (symbol == kLarger) {
       const std::uint32_t upper = words.Byte(state);
@@ -254,12 +267,10 @@ Result<> RansTable::Decode(ByteSpan bytes, std::size_t count, std::size_t to, Ra
       const auto magnitude = static_cast<std::uint32_t>(level < 0 ? -level : level);
       if (SymbolOf(level) != kLarger || magnitude > max_) return Malformed("a level out of range");
     }
-    if (level != 0) sink.Put(to + i, level);
+    sink.Put(to + i, level);
   }
-  known = known && words.AtEnd() &&
-          std::all_of(states.begin(), states.begin() + static_cast<int>(states_count),
-                      [](std::uint32_t state) { return state == kLeast; });
-  if (known) return {};
+  const auto begun = [](std::uint32_t state) { return state == kLeast; };
+  if (words.AtEnd(bytes.subspan(head)) && std::ranges::all_of(states, begun)) return {};
   return Malformed("expected the states to end where they began and no words after that");
 }
 

@@ -57,7 +57,9 @@ class RansTable {
 
  private:
   explicit RansTable(std::uint32_t max) : max_(max) {}
+  using Slots = std::array<std::uint32_t, 4096>;
   Result<> SetSlots();
+  Slots ReadSlots() const;
   bool HasLarger() const { return max_ > static_cast<std::uint32_t>(kRansLevelMax); }
   std::int32_t Top() const;
 
