@@ -29,6 +29,14 @@ class AddingSink final : public LevelSink {
   void Put(std::size_t index, std::int32_t level) override {
     out_[index - first_] += scale_ * levels_.ValueOf(level);
   }
+  // The same without branches.
+  void PutRun(std::size_t index, std::span<const std::int32_t> levels) override {
+    const std::span<float> out = out_.subspan(index - first_, levels.size());
+    for (std::size_t i = 0; i < levels.size(); ++i) {
+      const float sum = out[i] + scale_ * levels_.ValueOf(levels[i]);
+      out[i] = levels[i] == 0 ? out[i] : sum;
+    }
+  }
 
  private:
   const LevelScale levels_;

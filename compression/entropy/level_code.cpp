@@ -27,13 +27,16 @@ struct PartSizes {
   std::size_t total;
 };
 
-// Passes levels on, and counts.
+// Counts; zeros add nothing.
 class CountingSink final : public LevelSink {
  public:
   void Put(std::size_t /*index*/, std::int32_t level) override {
     const auto magnitude = static_cast<std::uint32_t>(level < 0 ? -level : level);
     largest_ = std::max(largest_, magnitude);
     activity_ += std::min(magnitude, kActivityMax);
+  }
+  void PutRun(std::size_t /*index*/, std::span<const std::int32_t> levels) override {
+    for (const std::int32_t level : levels) Put(0, level);
   }
   std::uint32_t largest() const { return largest_; }
   std::uint64_t activity() const { return activity_; }

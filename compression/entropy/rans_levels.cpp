@@ -252,6 +252,8 @@ Result<> RansTable::Decode(ByteSpan bytes, std::size_t count, std::size_t to, Ra
   const auto too_small = [](std::uint32_t state) { return state < kLeast; };
   if (std::ranges::any_of(states, too_small)) return Malformed("expected states of 2^16 and more");
   Words words(bytes.subspan(head));
+  constexpr std::size_t kRun = 512;
+  std::array<std::int32_t, kRun> run;
   for (std::size_t i = 0; i < count; ++i) {
     std::uint32_t& state = states[i & mask];
     const std::uint32_t slot = slots[state % kSlots];
@@ -259,7 +261,6 @@ Result<> RansTable::Decode(ByteSpan bytes, std::size_t count, std::size_t to, Ra
     state = ((slot >> 20) + 1) * (state / kSlots) + ((slot >> 8) & 4095U);
     words.Refill(state);
     ++counts[symbol];
-    if (symbol == kZero) continue;
     auto level = static_cast<std::int32_t>(symbol) - kRansLevelMax;
     if (symbol == kLarger) {
       const std::uint32_t upper = words.Byte(state);
@@ -267,7 +268,10 @@ Result<> RansTable::Decode(ByteSpan bytes, std::size_t count, std::size_t to, Ra
       const auto magnitude = static_cast<std::uint32_t>(level < 0 ? -level : level);
       if (SymbolOf(level) != kLarger || magnitude > max_) return Malformed("a level out of range");
     }
-    sink.Put(to + i, level);
+    const std::size_t place = i % kRun;
+    run[place] = level;
+    if (place + 1 == kRun || i + 1 == count)
+      sink.PutRun(to + i - place, std::span(run).first(place + 1));
   }
   const auto begun = [](std::uint32_t state) { return state == kLeast; };
   if (words.AtEnd(bytes.subspan(head)) && std::ranges::all_of(states, begun)) return {};
