@@ -7,7 +7,6 @@
 #include "fl/client/core/model_patch.h"
 #include "fl/client/state/error_feedback.h"
 #include "fl/common/crypto/sha256.h"
-#include "fl/common/nn/initialize.h"
 #include "fl/compression/recipe.h"
 
 namespace fl::client {
@@ -197,12 +196,15 @@ Result<> ClientCore::TakeBlob(Bytes blob) {
     return {};
   }
   if (!task_->model.change_from) return TakeModel(ReadWholeModel(plan_->graph.parameters, blob));
+  if (task_->model.change_from == 0) {
+    return TakeModel(ApplyModelPatch(*plan_, InitialModel(*plan_), blob));
+  }
   const auto base = cache_->FindModel(state_.model->digest, plan_->graph.parameters);
   if (base == nullptr) {
     state_.model.reset();
     return Error{ErrorCode::kNotFound, "the model that a change is for is gone"};
   }
-  return TakeModel(ApplyModelPatch(*base, blob));
+  return TakeModel(ApplyModelPatch(*plan_, *base, blob));
 }
 
 // Sets model_ where the device has the model or can make it; else sets download_.
@@ -216,8 +218,7 @@ Result<> ClientCore::FindModel() {
   }
   if (!source.blob) {
     if (source.version == 0) {
-      return TakeModel(
-          nn::InitializeParameters(plan_->graph, RngStream(plan_->plan.seed).Child("model")));
+      return TakeModel(InitialModel(*plan_));
     }
     state_.model.reset();
     return Error{ErrorCode::kNotFound, "model version " + std::to_string(source.version) +
@@ -233,8 +234,9 @@ Result<> ClientCore::FindModel() {
                                             ": a blob of " + std::to_string(source.blob_bytes) +
                                             " bytes for a model of " + std::to_string(whole)};
   }
-  if (source.change_from && (!state_.model || state_.model->version != *source.change_from ||
-                             !cache_->HasModel(state_.model->digest))) {
+  const bool from_held = source.change_from && *source.change_from != 0;  // 0 is made, not held.
+  if (from_held && (!state_.model || state_.model->version != *source.change_from ||
+                    !cache_->HasModel(state_.model->digest))) {
     state_.model.reset();
     return Error{
         ErrorCode::kWrongBase,

@@ -122,6 +122,8 @@ Result<> ReadAggregation(Table table, AggregationConfig& aggregation) {
   table.Read("weights", aggregation.weights, {"examples", "uniform"});
   table.Read("strategy", aggregation.strategy, {"fedavg"});
   table.Read("server_step", aggregation.server_step, {0, 10, true});
+  table.Read("publish", aggregation.publish, {"exact", "lattice"});
+  table.Read("lattice_step", aggregation.lattice_step, {0x1p-12, 4});
   table.Read("released", aggregation.released, {"published", "average"});
   table.Read("average_decay", aggregation.average_decay, {0, 1, false, true});
   table.Read("change_versions_max", aggregation.change_versions_max, {0, 1000});

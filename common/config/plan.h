@@ -106,8 +106,12 @@ struct AggregationConfig {
   std::string weights = "examples";  // "examples" or "uniform".
   std::string strategy = "fedavg";
   double server_step = 1.0;  // Factor on the aggregate, in (0, 10].
-  std::uint32_t change_versions_max =
-      1;  // How many versions back a change is offered instead of the model; 0: never.
+  std::string publish =
+      "exact";  // "exact": the wanted model as it is; "lattice": rounded to steps from version 0.
+  double lattice_step =
+      0.0625;  // With "lattice": step of the matrices, in [2^-12, 4]; vectors take half.
+  std::uint32_t change_versions_max = 1;  // "exact": how many versions back a change is offered
+                                          // instead of the model; 0: never. "lattice": any.
   std::string released =
       "published";              // "published", or "average": a running average of the versions.
   double average_decay = 0.85;  // With "average": most weight of the earlier versions, in [0, 1).

@@ -59,6 +59,7 @@ class Batch {
   Result<> TakeFold(const FoldDone& done);
   Result<> StoreModel(const RoundResult& result);
   Result<> DropOldBlobs();
+  Result<> DropOldChanges(std::uint64_t oldest);
   Result<bool> AdvanceDeployment();
   bool round_is_open() const;
   bool is_collecting() const;
@@ -80,6 +81,7 @@ class Batch {
   Result<wire::Task> BuildTask(const TaskRow& row, const wire::CheckInRequest& request);
   Result<wire::ModelSource> SourceOf(std::uint64_t version, Edition edition,
                                      std::optional<std::uint64_t> version_held);
+  Result<std::optional<ChangeRow>> MakeReleasedChange(const ModelRow& model, std::uint64_t from);
   Result<std::optional<ChangeRow>> ChangeTo(const ModelRow& model, Edition edition,
                                             std::uint64_t from);
 

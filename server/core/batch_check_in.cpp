@@ -3,6 +3,7 @@
 #include "fl/common/crypto/sha256.h"
 #include "fl/common/wire/model_change.h"
 #include "fl/server/core/batch.h"
+#include "fl/server/core/lattice_changes.h"
 #include "fl/server/core/round_policy.h"
 #include "fl/server/core/version_models.h"
 
@@ -194,6 +195,8 @@ Result<wire::ModelSource> Batch::SourceOf(std::uint64_t version, Edition edition
   source.digest = edition == Edition::kReleased ? model->released : model->digest;
   const bool held = edition == Edition::kPublished && version_held == version;
   if (version == 0 || held) return source;
+  // Any client can make version 0.
+  if (!version_held && plan_.lattice() != nullptr) version_held = 0;
   if (version_held) {
     FL_TRY(const auto change, ChangeTo(*model, edition, *version_held));
     if (change) {
@@ -208,24 +211,39 @@ Result<wire::ModelSource> Batch::SourceOf(std::uint64_t version, Edition edition
   return source;
 }
 
-// The change from a published version, where it is smaller than the model. The one to a released
-// model is made when the first client asks for it.
+// The change from a published version, where it is smaller than the model. On a lattice there is
+// one from each version, made when the first client asks for it, as the one to a released model
+// always is.
 Result<std::optional<ChangeRow>> Batch::ChangeTo(const ModelRow& model, Edition edition,
                                                  std::uint64_t from) {
+  using MaybeChange = std::optional<ChangeRow>;
+  MaybeChange change;
+  if (plan_.lattice() != nullptr) {
+    FL_TRY(change, LatticeChangeTo(transaction_, plan_, model, edition, from));
+  } else {
+    FL_TRY(change, transaction_.FindChange(plan_.name(), from, model.version, edition));
+    if (!change && edition == Edition::kReleased) {
+      FL_TRY(change, MakeReleasedChange(model, from));
+    }
+  }
+  return change && change->bytes < model.bytes ? change : MaybeChange();
+}
+
+Result<std::optional<ChangeRow>> Batch::MakeReleasedChange(const ModelRow& model,
+                                                           std::uint64_t from) {
+  using MaybeChange = std::optional<ChangeRow>;
   const std::string& name = plan_.name();
-  FL_TRY(auto stored, transaction_.FindChange(name, from, model.version, edition));
-  if (stored || edition == Edition::kPublished) return stored;
   FL_TRY(const auto base_row, transaction_.FindModel(name, from));
-  if (!base_row) return stored;
+  if (!base_row) return MaybeChange();
   FL_TRY(const auto base, transaction_.ReadBlob(base_row->digest));
   FL_TRY(const auto next, transaction_.ReadBlob(model.released));
-  if (!base || !next || base->size() != next->size()) return stored;
+  if (!base || !next || base->size() != next->size()) return MaybeChange();
   const Bytes change = wire::EncodeModelChange(ToFloats(*base), ToFloats(*next));
-  if (change.size() >= next->size()) return stored;
-  stored = ChangeRow{name, from, model.version, crypto::Sha256(change), change.size(), edition};
-  FL_TRY_OK(transaction_.PutBlob(name, stored->blob, change));
-  FL_TRY_OK(transaction_.Put(*stored));
-  return stored;
+  const ChangeRow row{
+      name, from, model.version, crypto::Sha256(change), change.size(), Edition::kReleased};
+  FL_TRY_OK(transaction_.PutBlob(name, row.blob, change));
+  FL_TRY_OK(transaction_.Put(row));
+  return MaybeChange(row);
 }
 
 }  // namespace fl::server

@@ -234,8 +234,9 @@ Result<> Batch::StoreModel(const RoundResult& result) {
 // the next one comes. A version that is still to be measured keeps both.
 Result<> Batch::DropOldBlobs() {
   const Plan& plan = plan_.plan();
-  const std::uint64_t back =
-      1 + std::max<std::uint64_t>(plan.aggregation.change_versions_max, plan.rounds.max_staleness);
+  const bool lattice = plan_.lattice() != nullptr;
+  const std::uint64_t changes_back = lattice ? 0 : plan.aggregation.change_versions_max;
+  const std::uint64_t back = 1 + std::max<std::uint64_t>(changes_back, plan.rounds.max_staleness);
   const std::uint64_t oldest = federation_.version > back ? federation_.version - back : 0;
   FL_TRY(const std::vector<ModelRow> models, transaction_.Models(plan_.name()));
   std::set<Digest> kept;
@@ -254,14 +255,26 @@ Result<> Batch::DropOldBlobs() {
       FL_TRY_OK(transaction_.DropBlob(digest));
     }
   }
+  return DropOldChanges(oldest);
+}
+
+// On a lattice the changes from version 0 are what all others are made of.
+Result<> Batch::DropOldChanges(std::uint64_t oldest) {
+  const bool lattice = plan_.lattice() != nullptr;
   FL_TRY(const std::vector<ChangeRow> changes, transaction_.Changes(plan_.name()));
+  std::set<Digest> kept;
+  std::vector<ChangeRow> dropped;
   for (const ChangeRow& change : changes) {
-    if (change.to >= oldest) continue;
-    const bool kept_again = std::ranges::any_of(changes, [&](const ChangeRow& other) {
-      return other.to >= oldest && other.blob == change.blob;
-    });
+    const bool point = lattice && change.from == 0 && change.edition == Edition::kPublished;
+    if (point || change.to >= oldest) {
+      kept.insert(change.blob);
+    } else {
+      dropped.push_back(change);
+    }
+  }
+  for (const ChangeRow& change : dropped) {
     FL_TRY_OK(transaction_.DropChange(change));
-    if (!kept_again) FL_TRY_OK(transaction_.DropBlob(change.blob));
+    if (!kept.contains(change.blob)) FL_TRY_OK(transaction_.DropBlob(change.blob));
   }
   return Ok{};
 }

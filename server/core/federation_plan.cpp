@@ -48,6 +48,11 @@ std::shared_ptr<const FederationPlan> FederationPlan::Create(
   }
   plan->round_parameters_ = parts.delta.InitialRoundParameters();
   plan->stages_ = NeededStages(parts.plan);
+  const AggregationConfig& aggregation = parts.plan.aggregation;
+  if (aggregation.publish == "lattice") {
+    plan->lattice_ = std::make_unique<const Lattice>(plan->layout(), plan->InitialModel(),
+                                                     aggregation.lattice_step);
+  }
   return plan;
 }
 

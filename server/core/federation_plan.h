@@ -7,6 +7,7 @@
 #include "fl/common/nn/graph.h"
 #include "fl/common/tensor/tensor.h"
 #include "fl/compression/check_plan.h"
+#include "fl/compression/lattice.h"
 
 namespace fl::server {
 
@@ -48,6 +49,8 @@ class FederationPlan {
   // Ids of the stages that a client must have.
   const std::vector<std::uint8_t>& stages() const { return stages_; }
   bool deploys() const { return !plan().deployment.passes.empty(); }
+  // Where published models lie; null where they lie anywhere.
+  const Lattice* lattice() const { return lattice_.get(); }
   // The parameters of version 0.
   std::vector<float> InitialModel() const;
 
@@ -60,6 +63,7 @@ class FederationPlan {
   RoundParameters round_parameters_;
   RoundParameters no_parameters_;
   std::vector<std::uint8_t> stages_;
+  std::unique_ptr<const Lattice> lattice_;
 };
 
 }  // namespace fl::server

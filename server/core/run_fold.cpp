@@ -11,7 +11,8 @@
 namespace fl::server {
 namespace {
 
-constexpr const char* kResidualName = "publisher/residual";
+constexpr const char* kWantedName = "publisher/wanted";
+constexpr const char* kAverageName = "publisher/average";
 constexpr const char* kStrategyPrefix = "strategy/";
 
 // All that the round's computation needs, as read in one transaction.
@@ -19,9 +20,8 @@ struct RoundInput {
   RoundRow round;
   std::vector<JournalEntry> entries;
   std::map<std::string, Bytes> tensors;
-  std::uint64_t version = 0;                                        // Of the current models.
-  std::vector<float> current;                                       // The published one.
-  std::vector<float> released;                                      // The released one.
+  std::uint64_t version = 0;                                        // The current one.
+  std::vector<float> current;                                       // Its published model.
   std::vector<std::pair<std::uint64_t, std::vector<float>>> bases;  // For changes, by version.
 };
 
@@ -33,7 +33,9 @@ Result<ModelRow> FindVersion(Transaction& transaction, const FederationPlan& pla
                plan.name() + ": version " + std::to_string(version) + " is not stored"};
 }
 
+// Where models lie on a lattice, changes are made of their points instead.
 Result<> ReadBases(Transaction& transaction, const FederationPlan& plan, RoundInput& input) {
+  if (plan.lattice() != nullptr) return Ok{};
   const std::uint64_t back = plan.plan().aggregation.change_versions_max;
   const std::uint64_t oldest = input.version + 1 > back ? input.version + 1 - back : 0;
   for (std::uint64_t from = oldest; from < input.version; ++from) {
@@ -60,9 +62,6 @@ Result<RoundInput> ReadInput(Storage& storage, const FederationPlan& plan, std::
   input.version = federation->version;
   FL_TRY(const ModelRow row, FindVersion(*transaction, plan, input.version));
   FL_TRY(input.current, ReadModelValues(*transaction, plan, row.digest));
-  if (plan.plan().aggregation.released == "average") {
-    FL_TRY(input.released, ReadModelValues(*transaction, plan, row.released));
-  }
   FL_TRY_OK(ReadBases(*transaction, plan, input));
   return input;
 }
@@ -76,9 +75,11 @@ StateTensors StrategyState(const std::map<std::string, Bytes>& tensors) {
   return state;
 }
 
-std::vector<float> PublisherResidual(const std::map<std::string, Bytes>& tensors) {
-  const auto found = tensors.find(kResidualName);
-  return found == tensors.end() ? std::vector<float>() : ToFloats(found->second);
+// What the tensor held after the last round; `first` before the first one.
+std::vector<float> Kept(const std::map<std::string, Bytes>& tensors, const char* name,
+                        const std::vector<float>& first) {
+  const auto found = tensors.find(name);
+  return found == tensors.end() ? first : ToFloats(found->second);
 }
 
 std::vector<EncodedChange> EncodeChanges(const RoundInput& input, std::span<const float> next,
@@ -97,6 +98,31 @@ std::vector<EncodedChange> EncodeChanges(const RoundInput& input, std::span<cons
   return all;
 }
 
+// Step 10's second half: the published model, the changes to it and what the publisher keeps.
+Result<> Publish(const FederationPlan& plan, const RoundInput& input,
+                 const std::vector<float>& wanted, ThreadPool* pool, RoundResult& result) {
+  FL_TRY(const Publication publication, Publisher(plan.lattice()).Publish(wanted, input.current));
+  result.model = FromFloats(publication.model);
+  result.digest = crypto::Sha256(result.model);
+  result.changes = EncodeChanges(input, publication.model, pool);
+  if (!publication.point) return Ok{};
+  const LatticeChange from_start{0, *publication.point};
+  result.changes.push_back({0, EncodeLatticeChange(from_start, plan.layout())});
+  result.tensors[kWantedName] = FromFloats(wanted);
+  return Ok{};
+}
+
+void Release(const FederationPlan& plan, const RoundInput& input, const std::vector<float>& wanted,
+             RoundResult& result) {
+  const AggregationConfig& aggregation = plan.plan().aggregation;
+  if (aggregation.released != "average") return;
+  const double decay = AverageDecay(input.version + 1, aggregation.average_decay);
+  std::vector<float> average =
+      AverageModel(Kept(input.tensors, kAverageName, input.current), wanted, decay);
+  result.tensors[kAverageName] = FromFloats(average);
+  result.released = FromFloats(Publisher(plan.lattice()).Release(std::move(average)));
+}
+
 }  // namespace
 
 Result<RoundResult> RunFold(Storage& storage, const FederationPlan& plan, std::uint64_t round,
@@ -109,25 +135,16 @@ Result<RoundResult> RunFold(Storage& storage, const FederationPlan& plan, std::u
   const FoldResult folded = Fold(plan, journal, options, pool);
 
   StateTensors state = StrategyState(input.tensors);
-  std::vector<float> wanted =
-      MakeStrategy(aggregation)->Step(input.current, folded.streams.front().values, state);
+  const std::vector<float> wanted = MakeStrategy(aggregation)
+                                        ->Step(Kept(input.tensors, kWantedName, input.current),
+                                               folded.streams.front().values, state);
   RoundResult result;
-  if (aggregation.released == "average") {
-    const double decay = AverageDecay(input.version + 1, aggregation.average_decay);
-    result.released = FromFloats(AverageModel(input.released, wanted, decay));
-  }
-  const Publication publication =
-      Publisher().Publish(std::move(wanted), PublisherResidual(input.tensors));
-  result.model = FromFloats(publication.model);
-  result.digest = crypto::Sha256(result.model);
-  result.changes = EncodeChanges(input, publication.model, pool);
   result.metrics = folded.metrics;
   for (const auto& [name, values] : state) {
     result.tensors[kStrategyPrefix + name] = FromFloats(values);
   }
-  if (!publication.residual.empty()) {
-    result.tensors[kResidualName] = FromFloats(publication.residual);
-  }
+  FL_TRY_OK(Publish(plan, input, wanted, pool, result));
+  Release(plan, input, wanted, result);
   for (const StreamAggregate& stream : folded.streams) {
     if (stream.stream < wire::kStreamPlanFirst) continue;
     result.tensors["stream/" + plan.streams()[stream.stream].name] = FromFloats(stream.values);

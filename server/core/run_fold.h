@@ -21,11 +21,13 @@ struct EncodedChange {
 // Steps 9 and 10 for one round: what the core stores when it publishes. The same bits wherever and
 // however often it is computed.
 struct RoundResult {
-  Bytes model;                         // fp32 values of the next version, in layout order.
-  Digest digest;                       // Of them.
-  std::optional<Bytes> released;       // Values of the released model; absent: the published one's.
-  std::vector<EncodedChange> changes;  // From earlier versions; only those smaller than the model.
-  std::map<std::string, Bytes> tensors;  // The strategy's state and the publisher's residual.
+  Bytes model;                    // fp32 values of the next version, in layout order.
+  Digest digest;                  // Of them.
+  std::optional<Bytes> released;  // Values of the released model; absent: the published one's.
+  // From earlier versions; only those smaller than the model. On a lattice: from version 0, of any
+  // size, since it says where the model is.
+  std::vector<EncodedChange> changes;
+  std::map<std::string, Bytes> tensors;  // What strategy and publisher keep.
   RoundMetrics metrics;
 };
 

@@ -1,12 +1,21 @@
 #include "fl/server/publish/publisher.h"
 
-#include "fl/common/base/check.h"
+#include <utility>
 
 namespace fl::server {
 
-Publication Publisher::Publish(std::vector<float> wanted, std::span<const float> residual) const {
-  FL_CHECK(residual.empty(), "the identity leaves nothing out");
-  return {std::move(wanted), {}};
+Result<Publication> Publisher::Publish(std::vector<float> wanted,
+                                       std::span<const float> published) const {
+  if (lattice_ == nullptr) return Publication{std::move(wanted), std::nullopt};
+  FL_TRY(const Lattice::Point from, lattice_->PointOf(published));
+  Lattice::Point point = lattice_->Approach(from, wanted);
+  std::vector<float> model = lattice_->ModelAt(point);
+  return Publication{std::move(model), std::move(point)};
+}
+
+std::vector<float> Publisher::Release(std::vector<float> wanted) const {
+  if (lattice_ == nullptr) return wanted;
+  return lattice_->ModelAt(lattice_->Nearest(wanted), kReleasedFineness);
 }
 
 }  // namespace fl::server
