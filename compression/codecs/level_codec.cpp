@@ -1,6 +1,7 @@
 #include "fl/compression/codecs/level_codec.h"
 
 #include <algorithm>
+#include <array>
 #include <string>
 #include <vector>
 
@@ -25,22 +26,30 @@ struct ParsedLevelPayload final : ParsedPayload {
 class AddingSink final : public LevelSink {
  public:
   AddingSink(const LevelScale& levels, float scale, std::size_t first, std::span<float> out)
-      : levels_(levels), scale_(scale), first_(first), out_(out) {}
+      : levels_(levels), scale_(scale), first_(first), out_(out) {
+    for (std::int32_t level = -kListed; level <= kListed; ++level)
+      listed_[static_cast<std::size_t>(level + kListed)] = scale * levels.ValueOf(level);
+  }
   void Put(std::size_t index, std::int32_t level) override {
     out_[index - first_] += scale_ * levels_.ValueOf(level);
   }
-  // The same without branches.
+  // The same, without branches that the levels decide.
   void PutRun(std::size_t index, std::span<const std::int32_t> levels) override {
     const std::span<float> out = out_.subspan(index - first_, levels.size());
     for (std::size_t i = 0; i < levels.size(); ++i) {
-      const float sum = out[i] + scale_ * levels_.ValueOf(levels[i]);
-      out[i] = levels[i] == 0 ? out[i] : sum;
+      const auto place = static_cast<std::uint32_t>(levels[i] + kListed);
+      const float scaled =
+          place < listed_.size() ? listed_[place] : scale_ * levels_.ValueOf(levels[i]);
+      out[i] = levels[i] == 0 ? out[i] : out[i] + scaled;
     }
   }
 
  private:
+  static constexpr std::int32_t kListed = 127;  // Magnitudes whose scaled values are listed.
+
   const LevelScale levels_;
   const float scale_;
+  std::array<float, 2 * kListed + 1> listed_{};
   const std::size_t first_;
   const std::span<float> out_;
 };

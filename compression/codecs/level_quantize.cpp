@@ -18,9 +18,10 @@ LevelScale LevelQuantize::Quantize(std::span<const float> values, RngStream& rng
   const LevelScale scale{.step = internal::StepOf(step)};
   for (std::size_t i = 0; i < values.size(); ++i) {
     const float place = scale.step > 0 ? std::min(std::fabs(values[i]) / scale.step, most) : 0;
-    const float below = std::floor(place);
+    const auto whole = static_cast<std::int32_t>(place);
+    const auto below = static_cast<float>(whole);
     const float turn = config_.stochastic ? rng.Uniform() : 0.5F;
-    const auto level = static_cast<std::int32_t>(below + (place - below > turn ? 1.0F : 0.0F));
+    const std::int32_t level = whole + (place - below > turn ? 1 : 0);
     levels[i] = values[i] < 0 ? -level : level;
   }
   return scale;
