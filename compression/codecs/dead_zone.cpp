@@ -46,7 +46,8 @@ LevelScale DeadZone::Quantize(std::span<const float> values, RngStream& /*rng*/,
     const float place = scale.step > 0 ? std::fabs(values[i]) / scale.step : 0;
     levels[i] = 0;
     if (place < config_.zero) continue;
-    const auto nearest = static_cast<std::int32_t>(std::min(place, most) + 0.5F);
+    const float above = std::min(place, most) + 0.5F;
+    const auto nearest = static_cast<std::int32_t>(above);
     const auto magnitude = static_cast<float>(std::max(nearest, 1));
     (magnitude > 1 ? rest : first).Add(std::min(place, most), magnitude);
     const auto level = static_cast<std::int32_t>(magnitude);

@@ -27,8 +27,8 @@ class AddingSink final : public LevelSink {
  public:
   AddingSink(const LevelScale& levels, float scale, std::size_t first, std::span<float> out)
       : levels_(levels), scale_(scale), first_(first), out_(out) {
-    for (std::int32_t level = -kListed; level <= kListed; ++level)
-      listed_[static_cast<std::size_t>(level + kListed)] = scale * levels.ValueOf(level);
+    for (std::int32_t i = 0; i < 2 * kListed + 1; ++i)
+      listed_[static_cast<std::size_t>(i)] = scale * levels.ValueOf(i - kListed);
   }
   void Put(std::size_t index, std::int32_t level) override {
     out_[index - first_] += scale_ * levels_.ValueOf(level);
