@@ -75,8 +75,17 @@ TEST_CASE("Federation: a device goes back to the local model before the last") {
   CHECK(PredictTen(fleet) == first);
 }
 
+constexpr const char* kLattice = "[aggregation]\npublish = \"lattice\"\nreleased = \"average\"\n";
+
 TEST_CASE("Federation: a server killed twice in mid-round goes on to the same model") {
-  Fleet fleet(DigitsPlan(8));
+  std::string aggregation;
+  SUBCASE("that it published") {
+    aggregation = "";
+  }
+  SUBCASE("that it averaged from points of a lattice") {
+    aggregation = kLattice;
+  }
+  Fleet fleet(DigitsPlan(8) + aggregation);
   fleet.StartServer();
   fleet.Command("pause");
   fleet.StartDevices();
@@ -99,6 +108,7 @@ TEST_CASE("Federation: a server killed twice in mid-round goes on to the same mo
   REQUIRE(report.at("rounds").size() == 8);
   for (const json& round : report.at("rounds")) CHECK(round.at("accepted") == 4);
   CHECK(ModelOf(report) == fleet.SimulatedModel(1));
+  for (const json& device : report.at("deployment")) CHECK(device.at("installed") == true);
 }
 
 TEST_CASE("Federation: a device killed in mid-run goes on to the same model") {
