@@ -26,16 +26,14 @@ struct ParsedLevelPayload final : ParsedPayload {
 class AddingSink final : public LevelSink {
  public:
   AddingSink(const LevelScale& levels, float scale, std::size_t first, std::span<float> out)
-      : levels_(levels), scale_(scale), first_(first), out_(out) {
-    for (std::int32_t i = 0; i < 2 * kListed + 1; ++i)
-      listed_[static_cast<std::size_t>(i)] = scale * levels.ValueOf(i - kListed);
-  }
+      : levels_(levels), scale_(scale), first_(first), out_(out) {}
   void Put(std::size_t index, std::int32_t level) override {
     out_[index - first_] += scale_ * levels_.ValueOf(level);
   }
   // The same, without branches that the levels decide.
   void PutRun(std::size_t index, std::span<const std::int32_t> levels) override {
     const std::span<float> out = out_.subspan(index - first_, levels.size());
+    if (!has_list_) ListValues();
     for (std::size_t i = 0; i < levels.size(); ++i) {
       const auto place = static_cast<std::uint32_t>(levels[i] + kListed);
       const float scaled =
@@ -45,11 +43,18 @@ class AddingSink final : public LevelSink {
   }
 
  private:
+  void ListValues() {
+    for (std::int32_t i = 0; i < 2 * kListed + 1; ++i)
+      listed_[static_cast<std::size_t>(i)] = scale_ * levels_.ValueOf(i - kListed);
+    has_list_ = true;
+  }
+
   static constexpr std::int32_t kListed = 127;  // Magnitudes whose scaled values are listed.
 
   const LevelScale levels_;
   const float scale_;
   std::array<float, 2 * kListed + 1> listed_{};
+  bool has_list_ = false;
   const std::size_t first_;
   const std::span<float> out_;
 };

@@ -265,7 +265,8 @@ void ParsedLevels::Read(std::size_t first, std::size_t count, LevelSink& sink) c
     if (part.plain) {
       ReadPlain(part.bytes, space_.max, begin, end - begin, part.first + begin, sink);
     } else if (code_ == LevelCode::kRice) {
-      ReadRiceLevels(part.bytes, part.count, space_.max, part.first, range);
+      ReadRiceLevels(part.bytes, part.count, end, space_.max, part.first,
+                     begin == 0 && end == part.count ? sink : range);
     } else {
       DecodeAcceptedPart(part.bytes, part.first, part.count, end, ArrayOf(space_, kind_), range);
     }

@@ -129,8 +129,8 @@ Result<> DecodeRiceLevels(ByteSpan bytes, std::size_t count, std::uint32_t max, 
   return Error{ErrorCode::kMalformed, "expected the end of the levels after the last magnitude"};
 }
 
-void ReadRiceLevels(ByteSpan bytes, std::size_t count, std::uint32_t max, std::size_t to,
-                    LevelSink& sink) {
+void ReadRiceLevels(ByteSpan bytes, std::size_t count, std::size_t stop, std::uint32_t max,
+                    std::size_t to, LevelSink& sink) {
   if (max > 1) {
     const auto read = DecodeRiceLevels(bytes, count, max, to, sink);
     FL_CHECK(read.has_value(), "these bytes were accepted");
@@ -140,8 +140,11 @@ void ReadRiceLevels(ByteSpan bytes, std::size_t count, std::uint32_t max, std::s
   const std::size_t nonzeros = reader.ReadVarint().value();
   const ByteSpan signs = reader.ReadSpan((nonzeros + 7) / 8).value();
   IndexReader indices(bytes.subspan(reader.position()), nonzeros, count);
-  for (std::size_t i = 0; i < nonzeros; ++i)
-    sink.Put(to + indices.NextChecked(), SignAt(signs, i) ? -1 : 1);
+  for (std::size_t i = 0; i < nonzeros; ++i) {
+    const std::size_t index = indices.NextChecked();
+    if (index >= stop) return;
+    sink.Put(to + index, SignAt(signs, i) ? -1 : 1);
+  }
 }
 
 }  // namespace fl

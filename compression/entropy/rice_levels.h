@@ -25,8 +25,8 @@ void WriteRiceLevels(std::span<const std::int32_t> levels, std::uint32_t max, By
 Result<> DecodeRiceLevels(ByteSpan bytes, std::size_t count, std::uint32_t max, std::size_t to,
                           LevelSink& sink);
 
-// The same for bytes that DecodeRiceLevels has accepted.
-void ReadRiceLevels(ByteSpan bytes, std::size_t count, std::uint32_t max, std::size_t to,
-                    LevelSink& sink);
+// The first `stop` levels, and perhaps some more, of bytes that DecodeRiceLevels has accepted.
+void ReadRiceLevels(ByteSpan bytes, std::size_t count, std::size_t stop, std::uint32_t max,
+                    std::size_t to, LevelSink& sink);
 
 }  // namespace fl
