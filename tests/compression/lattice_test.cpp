@@ -129,11 +129,19 @@ TEST_CASE("DecodeLatticeChange: refuses what is not one") {
 }
 
 TEST_CASE("EncodeLatticeChange: writes the documented bytes") {
-  const TensorLayout layout({{"m", {2, 2}}, {"v", {2}}});
-  const Bytes bytes = EncodeLatticeChange({0, {0, 0, 0, 0, 0, 0}}, layout);
-  CHECK(ToHex(bytes) ==
-        "464c4c01000600"
-        "00");
+  const TensorLayout layout({{"m", {4, 6}}, {"v", {3}}});
+  LatticeChange change{0, std::vector<std::int32_t>(27)};
+  CHECK(ToHex(EncodeLatticeChange(change, layout)) == "464c4c01001b0000");
+  for (std::size_t i = 0; i < 27; i += 3) {
+    change.levels[i] = static_cast<std::int32_t>(i % 5) - 2;
+  }
+  CHECK(ToHex(EncodeLatticeChange(change, layout)) == "464c4c01001b065aef447c7f1c025daf");
+  change.fineness = kReleasedFineness;
+  for (std::size_t i = 0; i < 27; ++i) {
+    change.levels[i] = static_cast<std::int32_t>(i * 7 % 23) - 11;
+  }
+  CHECK(ToHex(EncodeLatticeChange(change, layout)) ==
+        "464c4c01041b1469ffeff8d211050f42713d932227d49753c0b1200469f52fdc");
 }
 
 }  // namespace
