@@ -217,9 +217,7 @@ Result<> ClientCore::FindModel() {
     return {};
   }
   if (!source.blob) {
-    if (source.version == 0) {
-      return TakeModel(InitialModel(*plan_));
-    }
+    if (source.version == 0) return TakeModel(InitialModel(*plan_));
     state_.model.reset();
     return Error{ErrorCode::kNotFound, "model version " + std::to_string(source.version) +
                                            " is not held, and the server names no blob for it"};
