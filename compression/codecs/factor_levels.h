@@ -8,7 +8,22 @@
 
 // A code for the integer levels of two factors, for messages of a few hundred bytes, where the cost
 // of learning counts: few contexts, shared by all directions, that start from what such factors
-// usually have. One range code (entropy/range_coder.h).
+// usually have. One range code (entropy/range_coder.h):
+//
+//   lag of the left side, lag of the right side     a bit, chance 1/4 counting once, is there one;
+//                                                   if so, lag - 1 in 8 raw bits
+//   { scale: 8 raw bits, left levels, right levels }   a direction; no levels where the scale is 0
+//   level = nonzero [negative [magnitude]]
+//     nonzero    by how many earlier directions have a level in this row (up to 2), and how many of
+//                the places i - 1, i - lag, i - lag + 1 of this direction have one
+//     negative   by the sum of those places' signs: whether it is against it; a raw bit where it is
+//                zero
+//     magnitude  is it above 1, by the sum of the magnitudes at i - 1 and i - lag, less 1, up to 3;
+//                if so, magnitude - 2 as AdaptiveNumber
+//
+// Without a lag no place has a neighbour; with lag 1 only i - 1 is one. The rows of a first layer
+// are an image's pixels, its lag the image's width, which the encoder finds by itself. First
+// chances stand in factor_levels.cpp and count as six bits.
 namespace fl::internal {
 
 inline constexpr int kFactorLevelMax = 40;
