@@ -8,7 +8,7 @@
 #include <utility>
 
 #include "fl/common/base/check.h"
-#include "fl/compression/entropy/context_levels.h"
+#include "fl/compression/entropy/density_levels.h"
 
 namespace fl {
 namespace {

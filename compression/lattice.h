@@ -20,7 +20,7 @@
 // points of the versions.
 //
 //   change = "FLL" version:u8 fineness:u8 count:varint { bytes:varint code }    a code for a tensor
-//   code   = the levels of entropy/context_levels.h, the last extent as columns
+//   code   = the levels of entropy/density_levels.h, the last extent as columns
 //
 // Its integers, in steps of s / 2^fineness, are q of the new model minus q x 2^fineness of the old.
 namespace fl {

@@ -4,7 +4,7 @@
 #include <string>
 
 #include "fl/common/base/check.h"
-#include "fl/compression/entropy/context_levels.h"
+#include "fl/compression/entropy/density_levels.h"
 #include "fl/compression/entropy/plain_levels.h"
 #include "fl/compression/entropy/rans_levels.h"
 #include "fl/compression/entropy/rice_levels.h"

@@ -24,7 +24,7 @@
 //             signs                        a bit each, 1: negative; padded to a byte
 //             { 0 ... 1 low bits }         max > 1: magnitudes in Elias gamma codes, padded to a
 //             byte
-//   context = entropy/context_levels.h
+//   context = entropy/density_levels.h
 //   rans    = entropy/rans_levels.h; there all of the array is plain or nothing: 128 is added to
 //   kind,
 //             and the plain code of all levels follows it

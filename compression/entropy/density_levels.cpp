@@ -1,4 +1,4 @@
-#include "fl/compression/entropy/context_levels.h"
+#include "fl/compression/entropy/density_levels.h"
 
 #include <algorithm>
 #include <array>
