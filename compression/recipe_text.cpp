@@ -16,7 +16,8 @@ bool IsNameCharacter(char c) {
   return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '_';
 }
 bool IsWordCharacter(char c) {
-  return IsNameCharacter(c) || (c >= 'A' && c <= 'Z') || c == '%' || c == '.' || c == '-' || c == ':';
+  return IsNameCharacter(c) || (c >= 'A' && c <= 'Z') || c == '%' || c == '.' || c == '-' ||
+         c == ':';
 }
 
 Error At(std::size_t column, const std::string& message) {

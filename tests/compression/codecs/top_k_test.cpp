@@ -5,7 +5,6 @@
 #include <numeric>
 
 #include "fl/compression/codecs/largest_magnitudes.h"
-#include "fl/compression/codecs/largest_magnitudes.h"
 #include "fl/compression/codecs/quantize.h"
 #include "fl/tests/compression/codec_builder.h"
 #include "fl/tests/support/property.h"
