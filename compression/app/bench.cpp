@@ -144,6 +144,7 @@ std::string DrawBench(const std::vector<BenchRow>& rows) {
   std::string text = table.Draw();
   if (!rows.empty()) {
     std::vector<double> speeds;
+    speeds.reserve(rows.size());
     for (const BenchRow& row : rows) speeds.push_back(MegabytesPerSecond(row, row.axpy));
     const auto [least, most] = std::ranges::minmax(speeds);
     text += "axpy (out[i] += scale * x[i]) over the same values, in this run: " +

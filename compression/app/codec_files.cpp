@@ -15,6 +15,7 @@ constexpr std::uint64_t kFileBytesMax = 1ULL << 33;
 Result<NamedTensors> LoadTensors(ByteSpan bytes) {
   FL_TRY(const SafetensorsFile file, ParseSafetensors(bytes));
   std::vector<TensorSpec> specs;
+  specs.reserve(file.tensors.size());
   for (const StoredTensor& tensor : file.tensors) specs.push_back({tensor.name, tensor.shape});
   if (specs.empty()) return Error{ErrorCode::kShapeMismatch, "expected a tensor, found none"};
   NamedTensors tensors{TensorLayout(std::move(specs))};

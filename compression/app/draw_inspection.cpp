@@ -54,6 +54,7 @@ std::vector<Slice> SlicesByStage(const Inspection& inspection) {
   }
   sums["envelope"] = inspection.envelope_bytes();
   std::vector<Slice> slices;
+  slices.reserve(sums.size());
   for (const auto& [name, bytes] : sums) slices.push_back({name, bytes, ""});
   std::ranges::stable_sort(slices, std::ranges::greater(), &Slice::bytes);
   return slices;

@@ -71,7 +71,7 @@ void DivideQuantize(const Stage& stage, const Shape& shape, std::size_t count, D
 // What a value stage wrote for `count` values.
 void DivideValues(const Stage* stage, const Shape& shape, std::size_t count, Divider& divider) {
   const std::string name = stage == nullptr ? "raw" : stage->name;
-  if (name == "quantize") {
+  if (stage != nullptr && name == "quantize") {
     DivideQuantize(*stage, shape, count, divider);
   } else if (name == "sign" || name == "lloyd") {
     divider.Take(name, "scale", 2);

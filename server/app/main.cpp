@@ -89,7 +89,9 @@ CLI::App* AddAdmin(CLI::App& app, const char* name, const char* what, CommandLin
 int RunCommand(const CLI::App& app, CommandLine& line) {
   const std::string command = app.get_subcommands().front()->get_name();
   if (command == "run") {
-    if (const char* root = std::getenv("FL_DATASETS")) line.run.data_roots.emplace_back(root);
+    const char* root =
+        std::getenv("FL_DATASETS");  // NOLINT(concurrency-mt-unsafe): before any thread.
+    if (root != nullptr) line.run.data_roots.emplace_back(root);
     const Logger logger(*ParseLogLevel(line.log_level), *ParseLogFormat(line.log_format));
     return Report(RunServer(line.run, logger));
   }

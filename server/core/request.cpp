@@ -81,9 +81,9 @@ Result<DecodedRequest> DecodeUpload(std::string_view rest, const net::Request& r
     if (request.method == "HEAD") return DecodedRequest(UploadOffset{*task});
     if (request.method == "PATCH") return DecodeChunk(*task, request);
   } else if (request.method == "POST" && (verb == "reserve" || verb == "commit")) {
-    FL_TRY(auto message, wire::Decode<wire::ReserveRequest>(request.body));
-    if (verb == "reserve") return DecodedRequest(UploadReserve{*task, std::move(message)});
-    return DecodedRequest(UploadCommit{*task, std::move(message)});
+    FL_TRY(const auto message, wire::Decode<wire::ReserveRequest>(request.body));
+    if (verb == "reserve") return DecodedRequest(UploadReserve{*task, message});
+    return DecodedRequest(UploadCommit{*task, message});
   }
   return NoRoute(request);
 }
