@@ -1,6 +1,7 @@
 #include "fl/simulations/partition/partition.h"
 
 #include <algorithm>
+#include <cmath>
 #include <map>
 #include <numeric>
 #include <string>
@@ -93,7 +94,7 @@ Result<Shares> PartitionDirichlet(std::span<const std::int64_t> labels, std::siz
     for (std::size_t d = 0; d < devices; ++d) {
       const double exact = cumulative[d] * static_cast<double>(samples.size());
       const std::size_t end =
-          std::clamp(static_cast<std::size_t>(exact + 0.5), begin, samples.size());
+          std::clamp(static_cast<std::size_t>(std::lround(exact)), begin, samples.size());
       shares[d].insert(shares[d].end(), samples.data() + begin, samples.data() + end);
       begin = end;
     }
@@ -131,6 +132,7 @@ Result<Shares> PartitionNatural(std::span<const std::int64_t> clients, std::size
   const auto groups = GroupByValue(clients);
   FL_TRY_OK(ExpectAtLeast(groups.size(), devices, "natural clients"));
   std::vector<const std::vector<std::uint32_t>*> order;
+  order.reserve(groups.size());
   for (const auto& [client, samples] : groups) order.push_back(&samples);
   rng.Shuffle(std::span(order));
   Shares shares(devices);

@@ -15,10 +15,10 @@ TensorLayout Layout() {
                        {"dense1.bias", {20}}});
 }
 
-CompressionConfig Rules(std::vector<std::pair<std::string, std::string>> rules) {
+CompressionConfig Rules(const std::vector<std::pair<std::string, std::string>>& rules) {
   CompressionConfig compression;
   std::uint32_t line = 10;
-  for (auto& [tensors, recipe] : rules) {
+  for (const auto& [tensors, recipe] : rules) {
     compression.rules.push_back({{tensors, {line, 11}}, {recipe, {line + 1, 10}}});
     line += 3;
   }

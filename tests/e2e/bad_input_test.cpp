@@ -74,7 +74,7 @@ TEST_CASE("Bad input: a plan that cannot be used names the place") {
     CheckComplaint(Run(fleet, call), kWrongCall,
                    {"plan.toml:16:1: ", "unknown key", "learning_rat", "known here"});
   }
-  WriteText(fleet.plan_path(), "\x80\x02}q\x01(X\x05\x00");
+  WriteText(fleet.plan_path(), "\x80\x02}q\x01(X\x05");
   for (const auto& call : {fleet.ServerCall(), SimulationCall(fleet)}) {
     CheckComplaint(Run(fleet, call), kWrongCall, {"plan.toml:1:1: ", "not valid TOML"});
   }

@@ -59,6 +59,7 @@ class Process {
       : output_(output) {
     std::vector<std::string> texts = arguments;
     std::vector<char*> pointers;
+    pointers.reserve(texts.size() + 1);
     for (std::string& text : texts) pointers.push_back(text.data());
     pointers.push_back(nullptr);
     const std::string out = output.string() + ".out";

@@ -1,6 +1,7 @@
 #include "fl/client/core/client_core.h"
 
 #include <algorithm>
+#include <utility>
 
 #include <doctest/doctest.h>
 
@@ -26,7 +27,8 @@ constexpr const char* kLossy = "top_k 20%";
 // A federation that nothing disturbs: what others are compared with.
 struct Undisturbed {
   explicit Undisturbed(const std::string& recipe, ClientOptions options = {})
-      : server(PlanText(recipe)), device(server, cache, MakeData(server.plan()), options) {
+      : server(PlanText(recipe)),
+        device(server, cache, MakeData(server.plan()), std::move(options)) {
     REQUIRE(device.Run());
     REQUIRE(device.outcome->has_value());
   }

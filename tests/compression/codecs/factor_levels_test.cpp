@@ -78,7 +78,7 @@ TEST_CASE("FactorLevels: no levels take more than the bound") {
   // Calm for long, then as large as can be, which no adaptive code expects.
   for (std::vector<std::int8_t>* side : {&levels.left, &levels.right}) {
     for (std::size_t i = 0; i < side->size(); ++i)
-      (*side)[i] = i % 32 < 24 ? 0 : (rng.Uniform() < 0.5F ? 40 : -39);
+      (*side)[i] = static_cast<std::int8_t>(i % 32 < 24 ? 0 : (rng.Uniform() < 0.5F ? 40 : -39));
   }
   levels.scales = {1, 255};
   CHECK(Encode(levels).size() <= FactorBytesMax(64, 64, 2));

@@ -149,7 +149,7 @@ TEST_CASE("LowRank: the rank of a small matrix is what it can have") {
 
 TEST_CASE("LowRank: bad levels, scales and products are refused") {
   const auto codec = MakeCodec("low_rank 1 | quantize 4", {2, 2});
-  const auto code_of = [&](std::vector<int> payload) {
+  const auto code_of = [&](const std::vector<int>& payload) {
     Bytes bytes;
     for (const int byte : payload) bytes.push_back(static_cast<std::byte>(byte));
     return testing::CodeOf(codec->Parse(bytes, {}, {}));

@@ -96,7 +96,7 @@ TEST_CASE("Quantize: zero stays zero with at least two symmetric bits") {
 TEST_CASE("Quantize: unused codes, padding, signs and steps of zero with levels are refused") {
   const RoundParameters none;
   const auto codec = MakeCodec("quantize 4", {3});
-  const auto code_of = [&](std::vector<int> payload) {
+  const auto code_of = [&](const std::vector<int>& payload) {
     Bytes bytes;
     for (const int byte : payload) bytes.push_back(static_cast<std::byte>(byte));
     return testing::CodeOf(codec->Parse(bytes, none, {}));
