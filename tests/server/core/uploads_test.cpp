@@ -220,7 +220,7 @@ TEST_CASE(
 
 TEST_CASE("A check-in: of another protocol or federation or without the codecs is refused") {
   Server server(MakePlan(PlanText(kTwoClients)));
-  const auto send = [&](wire::CheckInRequest message) {
+  const auto send = [&](const wire::CheckInRequest& message) {
     return RefusalCode(server.Send(
         Device("device-0"), {"POST", "/v1/check-in", "localhost", {}, wire::Encode(message)}));
   };

@@ -40,6 +40,7 @@ bool PlayDevice(ServerShell& shell, const FederationPlan& plan, const std::strin
 std::vector<ServedFederation> Serve(
     const std::vector<std::shared_ptr<const FederationPlan>>& plans) {
   std::vector<ServedFederation> federations;
+  federations.reserve(plans.size());
   for (const auto& plan : plans) federations.push_back({plan, nullptr});
   return federations;
 }
