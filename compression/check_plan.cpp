@@ -6,6 +6,7 @@
 
 #include "fl/common/crypto/sha256.h"
 #include "fl/common/nn/build_graph.h"
+#include "fl/common/nn/plain_graph.h"
 
 namespace fl {
 namespace {
@@ -142,10 +143,11 @@ Result<CheckedPlan> Check(Plan plan) {
   FL_TRY(checked.graph, BuildModel(plan));
   FL_TRY_OK(CheckRounds(plan));
   FL_TRY_OK(CheckPrivacy(plan));
-  FL_TRY(checked.delta, SegmentPlan::Create(plan.compression, checked.graph.parameters));
+  FL_TRY(checked.delta,
+         SegmentPlan::Create(plan.compression, checked.graph.parameters, checked.graph.frozen));
   FL_TRY(checked.metrics, SegmentPlan::Uniform({"raw", {}}, OneTensor("metrics", 4)));
   FL_TRY(checked.streams, BuildStreams(plan, checked.graph));
-  FL_TRY(checked.passes, deploy::ParsePassList(plan.deployment, checked.graph));
+  FL_TRY(checked.passes, deploy::ParsePassList(plan.deployment, nn::PlainGraph(checked.graph)));
   checked.plan_digest = crypto::Sha256(AsBytes(plan.source));
   checked.recipe_digest = checked.delta.digest();
   checked.plan = std::move(plan);

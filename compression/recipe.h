@@ -73,9 +73,11 @@ class SegmentPlan {
  public:
   SegmentPlan() = default;  // No tensors.
   // Errors carry the plan's line and column: an unknown stage, an impossible chain, a rule that
-  // matches no tensor.
+  // matches no tensor. `frozen`: indices, ascending, of tensors that nobody trains; they are in no
+  // segment, so nothing is sent for them.
   static Result<SegmentPlan> Create(const CompressionConfig& compression,
-                                    const TensorLayout& layout);
+                                    const TensorLayout& layout,
+                                    std::span<const std::size_t> frozen = {});
   // One recipe for all tensors, nothing gathered: the other streams.
   static Result<SegmentPlan> Uniform(const LocatedText& recipe, const TensorLayout& layout);
 

@@ -101,12 +101,14 @@ class Builder {
 }  // namespace
 
 Result<SegmentPlan> SegmentPlan::Create(const CompressionConfig& compression,
-                                        const TensorLayout& layout) {
+                                        const TensorLayout& layout,
+                                        std::span<const std::size_t> frozen) {
   FL_TRY(const std::vector<ParsedRule> rules, ReadRules(compression, layout));
   Builder builder(layout);
   std::vector<std::size_t> small;
   std::size_t small_count = 0;
   for (std::size_t i = 0; i < layout.size(); ++i) {
+    if (std::ranges::binary_search(frozen, i)) continue;
     const ParsedRule* rule = FindRule(rules, layout[i].name);
     if (rule == nullptr) {
       FL_TRY_OK(builder.Add(layout[i].name, {i}, layout[i].shape, RawRecipe(), {"raw", {}}));

@@ -6,6 +6,7 @@
 #include <variant>
 
 #include "fl/client/train/report_streams.h"
+#include "fl/common/nn/materialize.h"
 #include "fl/common/nn/model_file.h"
 #include "fl/common/wire/update.h"
 #include "fl/compression/deploy/run_passes.h"
@@ -44,7 +45,8 @@ Result<deploy::DeployReport> RunPassList(const DeploymentJob& job, const LocalDa
   const Plan& plan = job.plan->plan;
   const RngStream rng =
       RngStream(plan.seed).Child("client", job.client).Child("round", job.task.round);
-  const deploy::PassInputs inputs{{job.plan->graph, job.model->values},
+  FL_TRY(const nn::FloatModel teacher, nn::Materialize(job.plan->graph, job.model->values));
+  const deploy::PassInputs inputs{{teacher.graph, teacher.parameters},
                                   data.training,
                                   data.calibration,
                                   data.verification,

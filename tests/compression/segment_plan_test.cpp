@@ -49,6 +49,15 @@ TEST_CASE("SegmentPlan: small tensors of lossy rules are gathered behind the oth
   CHECK_FALSE(plan.lossless());
 }
 
+TEST_CASE("SegmentPlan: frozen tensors are in no segment") {
+  const std::vector<std::size_t> frozen = {0, 2};
+  const auto plan =
+      testing::Get(SegmentPlan::Create(Rules({{"*", "quantize 8"}}), Layout(), frozen));
+  CHECK(Names(plan) == std::vector<std::string>{"gathered"});
+  CHECK(plan.segments()[0].tensors == std::vector<std::size_t>{1, 3});
+  CHECK(plan.layout() == Layout());
+}
+
 TEST_CASE("SegmentPlan: the bound of gathering is exclusive") {
   CompressionConfig compression = Rules({{"*", "fp16"}});
   compression.gather_below = 20;

@@ -131,6 +131,24 @@ TEST_CASE("Simulation: updates with a second stream are accepted") {
   CHECK(report.final_accuracy.value_or(0) > 0.85);
 }
 
+TEST_CASE("Simulation: layers with trained factors send less and learn the same on any threads") {
+  SmallFederation plain;
+  const server::Report whole = plain.Play();
+  for (const std::string& last :
+       {std::string("dense 4 lora=2"), std::string("dense 4 fedpara=1")}) {
+    CAPTURE(last);
+    const std::vector<std::string> settings = {"model.layers=[\"dense 16\", \"relu\", \"" + last +
+                                               "\"]"};
+    SmallFederation factored(settings);
+    const server::Report report = factored.Play();
+    CHECK(report.state == "done");
+    CHECK(report.totals.traffic.body_bytes_up < whole.totals.traffic.body_bytes_up);
+    CHECK(report.final_accuracy.value_or(0) > 0.6);  // A guess is right in one of four.
+    SmallFederation again(settings, {.threads = 4, .record = {}});
+    CHECK(again.Play().model_sha256 == report.model_sha256);
+  }
+}
+
 TEST_CASE("Simulation: the exported model is the reported one") {
   SmallFederation federation({"rounds.count=2"});
   federation.Play();
