@@ -1,5 +1,6 @@
 #include "fl/compression/check_plan.h"
 
+#include <algorithm>
 #include <cmath>
 #include <set>
 #include <string>

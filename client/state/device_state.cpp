@@ -1,5 +1,6 @@
 #include "fl/client/state/device_state.h"
 
+#include <array>
 #include <cstring>
 #include <string_view>
 #include <utility>

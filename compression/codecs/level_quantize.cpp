@@ -1,6 +1,7 @@
 #include "fl/compression/codecs/level_quantize.h"
 
 #include <algorithm>
+#include <cmath>
 
 namespace fl {
 

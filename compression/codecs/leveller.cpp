@@ -1,6 +1,7 @@
 #include "fl/compression/codecs/leveller.h"
 
 #include <algorithm>
+#include <cmath>
 
 #include "fl/common/tensor/half.h"
 #include "fl/compression/codecs/quantize.h"

@@ -1,5 +1,7 @@
 #pragma once
 
+#include <memory>
+
 #include "fl/compression/codecs/value_coder.h"
 
 namespace fl {

@@ -1,8 +1,10 @@
 #include "fl/compression/codecs/low_rank.h"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <cstring>
+#include <optional>
 #include <string>
 
 #include "fl/common/base/check.h"

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 
 #include "fl/compression/codecs/value_coder.h"
 #include "fl/compression/kernels/add_values.h"

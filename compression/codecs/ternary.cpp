@@ -1,5 +1,7 @@
 #include "fl/compression/codecs/ternary.h"
 
+#include <cmath>
+
 namespace fl {
 
 LevelScale Ternary::Quantize(std::span<const float> values, RngStream& /*rng*/,

@@ -1,6 +1,7 @@
 #include "fl/compression/codecs/factor_levels.h"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 
 #include <doctest/doctest.h>

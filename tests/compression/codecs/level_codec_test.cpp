@@ -1,6 +1,7 @@
 #include "fl/compression/codecs/level_codec.h"
 
 #include <algorithm>
+#include <cmath>
 #include <string>
 
 #include "fl/tests/compression/codec_builder.h"

@@ -1,5 +1,6 @@
 #include "fl/compression/kernels/codebook.h"
 
+#include <cmath>
 #include <vector>
 
 #include <doctest/doctest.h>
