@@ -8,6 +8,7 @@
 #include "fl/common/crypto/sha256.h"
 #include "fl/common/nn/build_graph.h"
 #include "fl/common/nn/plain_graph.h"
+#include "fl/compression/glob.h"
 
 namespace fl {
 namespace {
@@ -58,6 +59,43 @@ Result<nn::Graph> BuildModel(const Plan& plan) {
                              ? plan.model.layers[failed - 1].location
                              : FindKey(plan.source, "model", "input");
   return Error{graph.error().code, PlaceText(place) + "model: " + graph.error().message};
+}
+
+// Adds what [training] freezes to what the layers freeze by themselves.
+Result<> FreezeTensors(const std::vector<LocatedText>& patterns, nn::Graph& graph) {
+  std::set<std::size_t> frozen(graph.frozen.begin(), graph.frozen.end());
+  for (const LocatedText& pattern : patterns) {
+    const std::string where =
+        PlaceText(pattern.location) + "training.freeze: \"" + pattern.text + "\" ";
+    std::string names;
+    bool matches = false;
+    for (std::size_t i = 0; i < graph.parameters.size(); ++i) {
+      const std::string& name = graph.parameters[i].name;
+      names += (i == 0 ? "" : ", ") + name;
+      if (!GlobMatches(pattern.text, name)) continue;
+      matches = true;
+      frozen.insert(i);
+    }
+    if (!matches) {
+      return Error{ErrorCode::kInvalidArgument,
+                   where + "matches no tensor; the model has " + names};
+    }
+    if (frozen.size() == graph.parameters.size()) {
+      return Error{ErrorCode::kInvalidArgument,
+                   where +
+                       "leaves nothing to train; expected at least one tensor that is not "
+                       "frozen"};
+    }
+  }
+  graph.frozen.assign(frozen.begin(), frozen.end());
+  return {};
+}
+
+// What is deployed: the model with whole weights, all of them free to change.
+nn::Graph Teacher(const nn::Graph& graph) {
+  nn::Graph teacher = nn::PlainGraph(graph);
+  teacher.frozen.clear();
+  return teacher;
 }
 
 // A cohort of ceil(goal * over_select) clients must be there, and small enough for the server's
@@ -142,13 +180,14 @@ Result<std::vector<SegmentPlan>> BuildStreams(const Plan& plan, const nn::Graph&
 Result<CheckedPlan> Check(Plan plan) {
   CheckedPlan checked;
   FL_TRY(checked.graph, BuildModel(plan));
+  FL_TRY_OK(FreezeTensors(plan.training.freeze, checked.graph));
   FL_TRY_OK(CheckRounds(plan));
   FL_TRY_OK(CheckPrivacy(plan));
   FL_TRY(checked.delta,
          SegmentPlan::Create(plan.compression, checked.graph.parameters, checked.graph.frozen));
   FL_TRY(checked.metrics, SegmentPlan::Uniform({"raw", {}}, OneTensor("metrics", 4)));
   FL_TRY(checked.streams, BuildStreams(plan, checked.graph));
-  FL_TRY(checked.passes, deploy::ParsePassList(plan.deployment, nn::PlainGraph(checked.graph)));
+  FL_TRY(checked.passes, deploy::ParsePassList(plan.deployment, Teacher(checked.graph)));
   checked.plan_digest = crypto::Sha256(AsBytes(plan.source));
   checked.recipe_digest = checked.delta.digest();
   checked.plan = std::move(plan);

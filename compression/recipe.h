@@ -72,16 +72,18 @@ struct Segment {
 class SegmentPlan {
  public:
   SegmentPlan() = default;  // No tensors.
-  // Errors carry the plan's line and column: an unknown stage, an impossible chain, a rule that
-  // matches no tensor. `frozen`: indices, ascending, of tensors that nobody trains; they are in no
-  // segment, so nothing is sent for them.
+  // `frozen`: indices of tensors, ascending, that no segment covers. Errors carry the plan's line
+  // and column: an unknown stage, an impossible chain, a rule that matches no tensor.
   static Result<SegmentPlan> Create(const CompressionConfig& compression,
                                     const TensorLayout& layout,
                                     std::span<const std::size_t> frozen = {});
   // One recipe for all tensors, nothing gathered: the other streams.
   static Result<SegmentPlan> Uniform(const LocatedText& recipe, const TensorLayout& layout);
 
+  // All tensors of the stream; Gather's and Scatter's flat vectors have this layout.
   const TensorLayout& layout() const { return layout_; }
+  // Those that segments cover: what an update and a residual hold.
+  const TensorLayout& covered() const { return covered_; }
   std::span<const Segment> segments() const { return segments_; }
   // SHA-256 of a canonical text of the segments and recipes; its first 8 bytes are the update
   // header's `recipe`.
@@ -102,6 +104,7 @@ class SegmentPlan {
 
  private:
   TensorLayout layout_;
+  TensorLayout covered_;
   std::vector<Segment> segments_;
   Digest digest_;
 };

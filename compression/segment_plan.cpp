@@ -98,6 +98,14 @@ class Builder {
   std::size_t parameters_bytes_ = 0;
 };
 
+TensorLayout Without(const TensorLayout& layout, std::span<const std::size_t> frozen) {
+  std::vector<TensorSpec> specs;
+  for (std::size_t i = 0; i < layout.size(); ++i) {
+    if (!std::ranges::binary_search(frozen, i)) specs.push_back(layout[i]);
+  }
+  return TensorLayout(std::move(specs));
+}
+
 }  // namespace
 
 Result<SegmentPlan> SegmentPlan::Create(const CompressionConfig& compression,
@@ -127,6 +135,7 @@ Result<SegmentPlan> SegmentPlan::Create(const CompressionConfig& compression,
   }
   SegmentPlan plan;
   plan.layout_ = layout;
+  plan.covered_ = Without(layout, frozen);
   plan.digest_ = builder.digest();
   plan.segments_ = builder.TakeSegments();
   return plan;
@@ -140,6 +149,7 @@ Result<SegmentPlan> SegmentPlan::Uniform(const LocatedText& recipe, const Tensor
   }
   SegmentPlan plan;
   plan.layout_ = layout;
+  plan.covered_ = layout;
   plan.digest_ = builder.digest();
   plan.segments_ = builder.TakeSegments();
   return plan;

@@ -279,7 +279,7 @@ void ClientCore::StartTask() {
   }
   TrainingJob job{*task_, options_.name, plan_, model_, nullptr, parameters_};
   if (job.round_parameters == nullptr) job.round_parameters = std::make_shared<RoundParameters>();
-  if (KeepsResidual(*plan_)) job.residual = ResidualFor(model_->layout);
+  if (KeepsResidual(*plan_)) job.residual = ResidualFor(plan_->delta.covered());
   commands_.emplace_back(StartTraining{std::move(job)});
 }
 

@@ -14,6 +14,14 @@ constexpr wire::UpdateLimits kOwnUpdate{.bytes_max = std::numeric_limits<std::ui
                                         .examples_max = std::numeric_limits<std::uint64_t>::max()};
 constexpr PayloadLimits kOwnPayload{std::numeric_limits<float>::max()};
 
+// The tensors of `all` that segments cover.
+std::shared_ptr<const NamedTensors> Covered(std::shared_ptr<const NamedTensors> all,
+                                            const SegmentPlan& recipe) {
+  if (recipe.covered() == recipe.layout()) return all;
+  std::size_t not_covered = 0;
+  return RemapResidual(all, recipe.covered(), not_covered);
+}
+
 }  // namespace
 
 void ErrorFeedback::Compensate(NamedTensors& delta) const {
@@ -45,18 +53,18 @@ EncodedDelta ErrorFeedback::Encode(const NamedTensors& update, const SegmentPlan
     for (std::size_t k = 0; k < values.size(); ++k) values[k] -= decoded[k];
     recipe.Scatter(s, values, residual->values);
   }
-  if (active_) encoded.residual = std::move(residual);
+  if (active_) encoded.residual = Covered(std::move(residual), recipe);
   return encoded;
 }
 
 Result<std::shared_ptr<const NamedTensors>> ErrorFeedback::GiveBack(
     ByteSpan update, const std::shared_ptr<const NamedTensors>& left_out, const SegmentPlan& recipe,
     const RoundParameters& parameters) {
-  auto whole = left_out != nullptr ? std::make_shared<NamedTensors>(*left_out)
-                                   : std::make_shared<NamedTensors>(recipe.layout());
-  if (whole->layout != recipe.layout()) {
+  if (left_out != nullptr && left_out->layout != recipe.covered()) {
     return Error{ErrorCode::kShapeMismatch, "residual: expected the tensors of the recipe"};
   }
+  auto whole = std::make_shared<NamedTensors>(recipe.layout());
+  ErrorFeedback(left_out, true).Compensate(*whole);
   FL_TRY(const wire::UpdateView view, wire::DecodeUpdate(update, kOwnUpdate));
   for (const wire::UpdateStreamView& stream : view.streams) {
     if (stream.id != wire::kStreamDelta) continue;
@@ -72,7 +80,7 @@ Result<std::shared_ptr<const NamedTensors>> ErrorFeedback::GiveBack(
       recipe.Scatter(entry.segment, decoded, whole->values);
     }
   }
-  return std::shared_ptr<const NamedTensors>(std::move(whole));
+  return Covered(std::move(whole), recipe);
 }
 
 std::shared_ptr<const NamedTensors> RemapResidual(

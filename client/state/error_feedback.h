@@ -38,7 +38,7 @@ class ErrorFeedback {
   void Compensate(NamedTensors& delta) const;
 
   // Encodes each segment of `update` (all values finite) by its codec, with rng.Child("segment",
-  // s). The residual of the result is update - decoded.
+  // s). The residual of the result is update - decoded, of the tensors that segments cover.
   EncodedDelta Encode(const NamedTensors& update, const SegmentPlan& recipe,
                       const RoundParameters& parameters, const RngStream& rng) const;
 

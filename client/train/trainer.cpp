@@ -72,7 +72,7 @@ Result<LocalDelta> Trainer::Train(const NamedTensors& model, const data::Subset&
   FL_TRY_OK(config.Validate());
   const std::size_t batch_max = std::min<std::size_t>(training_.batch_size, samples.count());
   FL_TRY(nn::TrainingStep step, nn::TrainingStep::Create(graph_, batch_max));
-  nn::Sgd sgd(config, model.values.size());
+  nn::Sgd sgd(config, graph_);
   BatchLoader loader(samples, graph_, batch_max);
   std::vector<float> parameters = model.values;
   std::vector<float> gradient(parameters.size());

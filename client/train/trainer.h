@@ -13,7 +13,7 @@ namespace fl::client {
 
 // What local training made of the received model.
 struct LocalDelta {
-  NamedTensors delta;          // Local minus global.
+  NamedTensors delta;          // Local minus global; zero where the graph is frozen.
   double loss = 0;             // Mean over the last epoch's samples, each before its step.
   std::uint64_t examples = 0;  // Samples trained on, each once an epoch: the update's weight.
 };

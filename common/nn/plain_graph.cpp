@@ -26,7 +26,7 @@ bool IsFactored(const Graph& graph) {
 Result<> ExpectPlain(const Graph& graph, std::string_view what) {
   if (!IsFactored(graph)) return {};
   return Error{ErrorCode::kUnsupported,
-               std::string(what) + ": expected a model without lora or fedpara; materialize it"};
+               std::string(what) + ": expected layers without lora and fedpara"};
 }
 
 Graph PlainGraph(const Graph& graph) {

@@ -7,6 +7,7 @@
 #include <type_traits>
 
 #include "fl/common/nn/build_graph.h"
+#include "fl/common/nn/plain_graph.h"
 
 namespace fl::deploy {
 namespace {
@@ -117,6 +118,8 @@ Result<DistilConfig> ReadDistil(const PassConfig& pass, const nn::Graph& teacher
   auto student = nn::BuildGraph(teacher.input_shape(), config.layers, nn::LossName(teacher.loss));
   if (!student)
     return Refuse(layers, "distil.layers: " + student.error().message, student.error().code);
+  if (const auto plain = nn::ExpectPlain(*student, "distil.layers"); !plain)
+    return Refuse(layers, plain.error().message, plain.error().code);
   if (student->output_shape() != teacher.output_shape()) {
     return Refuse(layers, "distil.layers: expected the model's output " +
                               teacher.output_shape().ToText() + ", found " +

@@ -2,7 +2,8 @@
 
 #include <nlohmann/json.hpp>
 
-#include "fl/common/nn/model_file.h"
+#include "fl/common/nn/materialize.h"
+#include "fl/common/nn/plain_graph.h"
 #include "fl/server/core/admin.h"
 #include "fl/server/core/version_models.h"
 
@@ -89,7 +90,8 @@ Json TotalsJson(const ReportTotals& totals) {
 
 void AddTotals(const std::vector<RoundRow>& rows, const FederationPlan& plan, Report& report) {
   for (const RoundReport& round : report.rounds) report.totals.accepted += round.accepted;
-  report.totals.fp32_body_bytes_up = report.totals.accepted * plan.layout().total() * sizeof(float);
+  const std::size_t whole = nn::PlainGraph(plan.graph()).parameters.total();
+  report.totals.fp32_body_bytes_up = report.totals.accepted * whole * sizeof(float);
   TimePoint last{};
   for (const RoundRow& row : rows) {
     last = std::max({last, row.opened_at, row.closed_at, row.published_at});
@@ -173,10 +175,9 @@ Result<Bytes> ExportModel(Transaction& transaction, const FederationPlan& plan) 
   if (!federation) return Error{ErrorCode::kNotFound, plan.name() + ": no such federation"};
   FL_TRY(const auto model, transaction.FindModel(plan.name(), federation->version));
   if (!model) return Error{ErrorCode::kInternal, plan.name() + ": its newest version is missing"};
-  nn::FloatModel floats{plan.graph(), {}};
-  FL_TRY(floats.parameters, ReadModelValues(transaction, plan, model->released));
+  FL_TRY(const std::vector<float> released, ReadModelValues(transaction, plan, model->released));
   nn::ModelFile file;
-  file.model = std::move(floats);
+  FL_TRY(file.model, nn::Materialize(plan.graph(), released));
   file.notes["federation"] = plan.name();
   file.notes["version"] = std::to_string(federation->version);
   return nn::SerializeModelFile(file);

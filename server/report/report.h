@@ -33,7 +33,7 @@ struct RoundReport {
 struct ReportTotals {
   Traffic traffic;
   std::uint64_t accepted = 0;
-  std::uint64_t fp32_body_bytes_up = 0;  // What the accepted updates would have been as raw fp32.
+  std::uint64_t fp32_body_bytes_up = 0;  // The accepted updates as fp32 of whole, plain weights.
   double seconds = 0;
   double virtual_seconds = 0;
   double cpu_seconds = 0;  // Filled by the program, like peak_rss_bytes.

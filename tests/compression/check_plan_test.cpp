@@ -90,6 +90,40 @@ TEST_CASE("CheckPlan: each part that does not fit is refused with its place") {
                "p.toml:28:", "this version has distil, ptq_static, verify");
 }
 
+TEST_CASE("CheckPlan: what the plan and the layers freeze is not sent") {
+  const auto checked =
+      testing::Get(CheckWith("\"dense 40\", \"relu\", \"dense 5\"]",
+                             "\"dense 40 lora=2\", \"relu\", \"dense 5\"]\n[training]\nfreeze = "
+                             "[\"conv*\", \"*2.bias\"]"));
+  CHECK(checked->graph.frozen == std::vector<std::size_t>{0, 1, 2, 3, 7});
+  CHECK(checked->delta.layout() == checked->graph.parameters);
+  CHECK(checked->delta.covered() ==
+        TensorLayout(
+            {{"dense1.lora_b", {2, 40}}, {"dense1.bias", {40}}, {"dense2.weight", {40, 5}}}));
+  CHECK(checked->passes.size() == 2);
+}
+
+TEST_CASE("CheckPlan: patterns that freeze nothing or everything are refused with their place") {
+  const auto refuse = [](std::string_view patterns, std::string_view start, std::string_view part) {
+    CheckRefused("[rounds]", "[training]\nfreeze = [" + std::string(patterns) + "]\n[rounds]",
+                 ErrorCode::kInvalidArgument, start, part);
+  };
+  refuse("\"conv*\", \"lstm*\"", "p.toml:9:20: training.freeze: \"lstm*\" matches no tensor",
+         "the model has conv1.weight, conv1.bias, dense1.weight");
+  refuse("\"*\"", "p.toml:9:11: training.freeze: \"*\" leaves nothing to train", "at least one");
+  refuse("\"conv*\", \"dense*\"", "p.toml:9:20: training.freeze: ", "leaves nothing to train");
+}
+
+TEST_CASE("CheckPlan: factors that do not fit are refused at their layer") {
+  using enum ErrorCode;
+  CheckRefused("\"dense 5\"", "\"dense 5 lora=6\"", kInvalidArgument,
+               "p.toml:6:", "expected a rank of at most 5 for a weight of 40x5, found 6");
+  CheckRefused("\"dense 5\"", "\"dense 5 fedpara=2 both\"", kInvalidArgument,
+               "p.toml:6:", "expected nothing after fedpara=RANK, found \"both\"");
+  CheckRefused("\"dense 5\"", "\"dense 5 lora=2 beta=3\"", kInvalidArgument,
+               "p.toml:6:", "expected [alpha=N] [both] after lora=RANK, found \"beta=3\"");
+}
+
 // ParsePlan refuses these, too; a plan may also be made by a program.
 TEST_CASE("CheckPlan: noise and secure aggregation are not available") {
   Plan noisy = testing::Get(ParsePlan(kPlan, "p.toml"));

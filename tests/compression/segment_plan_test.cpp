@@ -49,13 +49,21 @@ TEST_CASE("SegmentPlan: small tensors of lossy rules are gathered behind the oth
   CHECK_FALSE(plan.lossless());
 }
 
-TEST_CASE("SegmentPlan: frozen tensors are in no segment") {
-  const std::vector<std::size_t> frozen = {0, 2};
-  const auto plan =
-      testing::Get(SegmentPlan::Create(Rules({{"*", "quantize 8"}}), Layout(), frozen));
+TEST_CASE("SegmentPlan: frozen tensors are in no segment and change the digest") {
+  const CompressionConfig compression = Rules({{"*", "quantize 8"}});
+  const auto all = testing::Get(SegmentPlan::Create(compression, Layout()));
+  const std::vector<std::size_t> frozen = {1, 2};
+  const auto plan = testing::Get(SegmentPlan::Create(compression, Layout(), frozen));
   CHECK(Names(plan) == std::vector<std::string>{"gathered"});
-  CHECK(plan.segments()[0].tensors == std::vector<std::size_t>{1, 3});
+  CHECK(plan.segments()[0].tensors == std::vector<std::size_t>{0, 3});
   CHECK(plan.layout() == Layout());
+  CHECK(plan.covered() == TensorLayout({{"conv1.weight", {3, 3, 1, 8}}, {"dense1.bias", {20}}}));
+  CHECK(all.covered() == Layout());
+  CHECK(plan.digest() != all.digest());
+  std::vector<float> flat(Layout().total());
+  plan.Scatter(0, std::vector<float>(72 + 20, 1.0F), flat);
+  CHECK(std::accumulate(flat.begin(), flat.end(), 0.0F) == 92);
+  CHECK(std::accumulate(flat.begin() + 72, flat.end() - 20, 0.0F) == 0);
 }
 
 TEST_CASE("SegmentPlan: the bound of gathering is exclusive") {

@@ -20,11 +20,8 @@ using testing::PlanText;
 
 // A trained teacher and a device with 200 samples.
 struct Bench {
-  Bench()
-      : plan(MakePlan(PlanText("raw",
-                               "\n[deployment]\nversion = 1\n\n"
-                               "[[deployment.pass]]\npass = \"ptq_static\"\n\n"
-                               "[[deployment.pass]]\npass = \"verify\"\n"))),
+  explicit Bench(const std::string& layer = "dense 3")
+      : plan(MakePlan(Text(layer))),
         data(MakeData(*plan, 200)),
         teacher(nn::InitializeParameters(plan->graph, RngStream(1))) {
     const Trainer trainer(plan->graph, plan->plan.training, 1, stop);
@@ -34,6 +31,14 @@ struct Bench {
         teacher.values[k] += local.delta.values[k];
       }
     }
+  }
+
+  static std::string Text(const std::string& layer) {
+    std::string text = PlanText("raw",
+                                "\n[deployment]\nversion = 1\n\n"
+                                "[[deployment.pass]]\npass = \"ptq_static\"\n\n"
+                                "[[deployment.pass]]\npass = \"verify\"\n");
+    return text.replace(text.find("dense 3"), 7, layer);
   }
 
   DeploymentResult Deploy(const NamedTensors& model, Bytes installed = {}) const {
@@ -59,6 +64,20 @@ struct Bench {
   LocalData data;
   NamedTensors teacher;
 };
+
+TEST_CASE("RunDeployment: a model with factors is deployed as a plain one of integers") {
+  for (const char* layer : {"dense 3 lora=2", "dense 3 lora=1 both", "dense 3 fedpara=3"}) {
+    CAPTURE(layer);
+    const Bench bench(layer);
+    const DeploymentResult result = bench.Deploy(bench.teacher);
+    CHECK(result.installed);
+    CHECK(result.local_accuracy > 0.85);
+    const LocalModel model = Get(LocalModel::Load(result.model_file));
+    CHECK(model.is_integer());
+    CHECK(model.graph().parameters ==
+          TensorLayout({{"dense1.weight", {4, 3}}, {"dense1.bias", {3}}}));
+  }
+}
 
 TEST_CASE("RunDeployment: a good model is installed and reported") {
   const Bench bench;

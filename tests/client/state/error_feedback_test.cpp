@@ -88,6 +88,27 @@ TEST_CASE("ErrorFeedback: what is given back is the delta and the residual") {
   CheckNear(*given_back, compensated, 1e-6);
 }
 
+TEST_CASE("ErrorFeedback: the residual and what is given back hold no frozen tensor") {
+  CompressionConfig compression;
+  compression.rules.push_back({{"*", {}}, {"top_k 5% | quantize 4", {}}});
+  const std::vector<std::size_t> frozen = {0};
+  const SegmentPlan recipe = Get(SegmentPlan::Create(compression, SomeLayout(), frozen));
+  RngStream rng(1);
+  NamedTensors delta = RandomDelta(rng);
+  const EncodedDelta encoded = ErrorFeedback(nullptr, true).Encode(delta, recipe, {}, RngStream(2));
+  REQUIRE(encoded.residual != nullptr);
+  CHECK(encoded.residual->layout == recipe.covered());
+  CHECK(encoded.residual->layout.size() + 1 == SomeLayout().size());
+  wire::Update update;
+  update.streams.push_back({wire::kStreamDelta, encoded.entries});
+  const auto given_back =
+      Get(ErrorFeedback::GiveBack(wire::EncodeUpdate(update), encoded.residual, recipe, {}));
+  CHECK(given_back->layout == recipe.covered());
+  NamedTensors expected(recipe.covered());
+  ErrorFeedback(std::make_shared<NamedTensors>(delta), true).Compensate(expected);
+  CheckNear(*given_back, expected, 1e-6);
+}
+
 TEST_CASE("ErrorFeedback: garbage is not given back") {
   const SegmentPlan recipe = MakeRecipe("quantize 4");
   CHECK(testing::CodeOf(ErrorFeedback::GiveBack(ToBytes("garbage"), nullptr, recipe, {})) ==

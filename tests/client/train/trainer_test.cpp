@@ -83,6 +83,21 @@ TEST_CASE("Trainer: a strong proximal term keeps the model near") {
   CHECK(near < NormL2(Get(Bench().Train(RngStream(3))).delta.values) / 2);
 }
 
+TEST_CASE("Trainer: frozen tensors do not move and are in no update and no residual") {
+  std::string text = PlanText("quantize 4");
+  text.insert(text.find("learning_rate"),
+              "freeze = [\"*.weight\"]\nweight_decay = 0.1\nmomentum = 0.5\n");
+  Bench bench(text);
+  const LocalDelta local = Get(bench.Train(RngStream(3)));
+  CHECK(NormL2(local.delta.tensor(0)) == 0);
+  CHECK(NormL2(local.delta.tensor(1)) > 0);
+  const TrainingResult result = Get(RunTraining(bench.Job(), bench.data, bench.stop));
+  const auto view = Get(wire::DecodeUpdate(result.update, {}));
+  CHECK(view.streams[0].entries.size() == 1);
+  REQUIRE(result.residual != nullptr);
+  CHECK(result.residual->layout == TensorLayout({{"dense1.bias", {3}}}));
+}
+
 TEST_CASE("Trainer: no samples are refused") {
   Bench bench;
   const data::Subset none(bench.data.training.shared_dataset(), {});

@@ -110,6 +110,12 @@ TEST_CASE("ParsePassList: a student that does not fit the teacher is refused") {
             .starts_with("11:1: distil.layers: "));
 }
 
+TEST_CASE("ParsePassList: a student with factors is refused") {
+  const auto student =
+      WithDistil({{"layers", std::vector<std::string>{"dense 8 fedpara=2", "relu", "dense 3"}}});
+  CHECK(testing::CodeOf(ParsePassList(student, TeacherGraph())) == ErrorCode::kUnsupported);
+}
+
 TEST_CASE("ParsePassList: orders that make no sense are refused") {
   CHECK(Refusal(Passes({{"ptq_static", {}}, {"distil", {}}, {"verify", {}}}))
             .starts_with("20:8: distil must come before ptq_static"));
