@@ -165,7 +165,7 @@ class GraphBuilder {
                        ", found \"" + std::string(word) + "\"");
       }
     }
-    if (lora && factoring.alpha == 0) factoring.alpha = 2 * factoring.rank;
+    if (lora && factoring.alpha == 0) factoring.alpha = factoring.rank;
     return words.first(before);
   }
 

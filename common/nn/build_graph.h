@@ -26,7 +26,7 @@ struct GraphLimits {
 //
 // After a conv's or a dense layer's own words, a weight made of factors (see Factoring; the plain
 // weight is neither trained nor sent): lora=RANK [alpha=N] [both], or fedpara=RANK. alpha is
-// 2 x RANK unless given.
+// RANK unless given.
 //
 // Padding is `valid` unless said otherwise; `same` pads as TensorFlow does (output = ceil(input /
 // stride)). A pool's stride is its kernel's height unless given. Average pooling divides by the

@@ -88,7 +88,7 @@ TEST_CASE("DescribeLayers: factors are described so that they build the same gra
   const std::vector<std::string> lines = {"conv 4 3x2 stride=2 same lora=2 alpha=4", "flatten",
                                           "dense 5 fedpara=3", "dense 4 lora=2 alpha=7 both"};
   CHECK(DescribeLayers(Build({12, 12, 2}, lines)) == lines);
-  CHECK(DescribeLayers(Build({9}, {"dense 5 lora=3"})).front() == "dense 5 lora=3 alpha=6");
+  CHECK(DescribeLayers(Build({9}, {"dense 5 lora=3"})).front() == "dense 5 lora=3 alpha=3");
 }
 
 TEST_CASE("BuildGraph: an error names the layer and its line and its input") {
