@@ -61,24 +61,30 @@ Result<nn::Graph> BuildModel(const Plan& plan) {
   return Error{graph.error().code, PlaceText(place) + "model: " + graph.error().message};
 }
 
+std::string NamesOf(const TensorLayout& layout) {
+  std::string names;
+  for (const TensorSpec& spec : layout.specs()) {
+    if (!names.empty()) names += ", ";
+    names += spec.name;
+  }
+  return names;
+}
+
 // Adds what [training] freezes to what the layers freeze by themselves.
 Result<> FreezeTensors(const std::vector<LocatedText>& patterns, nn::Graph& graph) {
   std::set<std::size_t> frozen(graph.frozen.begin(), graph.frozen.end());
   for (const LocatedText& pattern : patterns) {
     const std::string where =
         PlaceText(pattern.location) + "training.freeze: \"" + pattern.text + "\" ";
-    std::string names;
     bool matches = false;
     for (std::size_t i = 0; i < graph.parameters.size(); ++i) {
-      const std::string& name = graph.parameters[i].name;
-      names += (i == 0 ? "" : ", ") + name;
-      if (!GlobMatches(pattern.text, name)) continue;
+      if (!GlobMatches(pattern.text, graph.parameters[i].name)) continue;
       matches = true;
       frozen.insert(i);
     }
     if (!matches) {
       return Error{ErrorCode::kInvalidArgument,
-                   where + "matches no tensor; the model has " + names};
+                   where + "matches no tensor; the model has " + NamesOf(graph.parameters)};
     }
     if (frozen.size() == graph.parameters.size()) {
       return Error{ErrorCode::kInvalidArgument,
