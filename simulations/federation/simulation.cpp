@@ -22,10 +22,9 @@ Simulation::Simulation(FederationData data, SimulationOptions options, Services 
       started_(services.clock.Now()),
       pool_(std::max<std::size_t>(options_.threads, 1)) {}
 
-Result<std::unique_ptr<Simulation>> Simulation::Create(std::shared_ptr<const CheckedPlan> plan,
-                                                       FederationData data,
-                                                       SimulationOptions options,
-                                                       Services services) {
+Result<std::unique_ptr<Simulation>> Simulation::Create(
+    const std::shared_ptr<const CheckedPlan>& plan, FederationData data, SimulationOptions options,
+    Services services) {
   FL_TRY_OK(CheckFits(*data.training, plan->graph));
   if (data.evaluation != nullptr) FL_TRY_OK(CheckFits(*data.evaluation, plan->graph));
   std::unique_ptr<Simulation> simulation(

@@ -50,7 +50,7 @@ class Simulation {
 
   // kShapeMismatch when the samples are not what the model takes; else the errors of the cores and
   // of the storage.
-  static Result<std::unique_ptr<Simulation>> Create(std::shared_ptr<const CheckedPlan> plan,
+  static Result<std::unique_ptr<Simulation>> Create(const std::shared_ptr<const CheckedPlan>& plan,
                                                     FederationData data, SimulationOptions options,
                                                     Services services);
 
