@@ -261,10 +261,10 @@ Result<> ClientCore::TakeModel(Result<NamedTensors> model) {
   return {};
 }
 
-// What a deploy task sends may be a running average, which no change starts from.
+// What is measured and deployed may be a running average, which no change starts from.
 void ClientCore::NoteHeld(const wire::ModelSource& source) {
-  const bool deploys = task_->kind == wire::TaskKind::kDeploy;
-  if (deploys && plan_->plan.aggregation.released != "published") return;
+  const bool trains = task_->kind == wire::TaskKind::kTrain;
+  if (!trains && plan_->plan.aggregation.released != "published") return;
   state_.model = HeldModel{source.version, source.digest};
 }
 

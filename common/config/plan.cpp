@@ -200,6 +200,7 @@ Result<> ReadSections(Table& root, Plan& plan) {
   FL_TRY_OK(ReadSimulation(root.Child("simulation"), plan.simulation));
   Table evaluation = root.Child("evaluation");
   evaluation.Read("data", plan.evaluation.data);
+  evaluation.Read("clients", plan.evaluation.clients, {0, kCountMax});
   return evaluation.Finish();
 }
 

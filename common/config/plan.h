@@ -150,9 +150,11 @@ struct DeploymentConfig {
   std::vector<PassConfig> passes;
 };
 
-// [evaluation]: what the server evaluates each version on, where it has data.
+// [evaluation]: what each version is measured on.
 struct EvaluationConfig {
-  std::string data;  // A data source (see fl::data); empty: the clients' metrics alone.
+  std::string data;           // The server's own data, a source (see fl::data); empty: none.
+  std::uint32_t clients = 0;  // How many clients are asked to measure each version's released model
+                              // on their hold-out.
 };
 
 // All that clients need to take part, and what fl-sim needs to play them. Read from TOML by

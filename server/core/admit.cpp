@@ -133,8 +133,8 @@ Result<> Admit(const CheckedUpdate& update, const TaskRow& task, const ModelRow&
   if (update.task.value != task.id) {
     return Error{ErrorCode::kUnknownTask, "expected an update of the task that it is sent for"};
   }
-  const bool deploy = task.kind == wire::TaskKind::kDeploy;
-  const Digest& given = deploy ? base.released : base.digest;
+  const bool train = task.kind == wire::TaskKind::kTrain;
+  const Digest& given = train ? base.digest : base.released;
   if (update.base != given.prefix()) {
     return Error{ErrorCode::kWrongBase, "expected an update of version " +
                                             std::to_string(task.base_version) +
@@ -143,7 +143,7 @@ Result<> Admit(const CheckedUpdate& update, const TaskRow& task, const ModelRow&
   if (update.recipe != recipe) {
     return Error{ErrorCode::kWrongRecipe, "expected the plan's recipe, found another"};
   }
-  if (task.kind != wire::TaskKind::kTrain) {
+  if (!train) {
     if (update.only_metrics) return Ok{};
     return Error{ErrorCode::kStreamMismatch, "expected the metrics alone"};
   }

@@ -12,8 +12,8 @@
 
 namespace fl::server {
 
-// The metrics stream of a train task {loss_before, accuracy_before, loss_after, holdout_examples}
-// or of a deploy task {bytes, teacher_accuracy, local_accuracy, installed}.
+// The metrics stream of a train or evaluate task {loss_before, accuracy_before, loss_after,
+// holdout_examples} or of a deploy task {bytes, teacher_accuracy, local_accuracy, installed}.
 inline constexpr std::size_t kMetricsCount = 4;
 using Metrics = std::array<float, kMetricsCount>;
 

@@ -52,12 +52,14 @@ class Batch {
   Result<> Advance();
   Result<bool> AdvanceRound();
   Result<bool> OpenRound();
+  Result<std::vector<std::string>> PresentClients();
   Result<bool> Select();
   Result<bool> AdvancePhase();
   Result<bool> CloseOrWait();
   Result<> Abandon(const std::string& why);
   Result<> TakeFold(const FoldDone& done);
   Result<> StoreModel(const RoundResult& result);
+  Result<> AskEvaluators();
   Result<> DropOldBlobs();
   Result<> DropOldChanges(std::uint64_t oldest);
   Result<bool> AdvanceDeployment();
@@ -76,6 +78,8 @@ class Batch {
   Result<> AnswerCheckIn(const CheckIn& request, Arrival& arrival);
   Result<> OfferTrainTask(const wire::CheckInRequest& request, const std::string& client,
                           wire::CheckInAnswer& answer);
+  Result<> OfferEvaluateTask(const wire::CheckInRequest& request, const std::string& client,
+                             wire::CheckInAnswer& answer);
   Result<> OfferDeployTask(const wire::CheckInRequest& request, const std::string& client,
                            wire::CheckInAnswer& answer);
   Result<wire::Task> BuildTask(const TaskRow& row, const wire::CheckInRequest& request);
@@ -94,6 +98,7 @@ class Batch {
   Result<net::Response> CommitUpload(TaskRow& task, const UploadCommit& request,
                                      const RequestArrived& event);
   Result<net::Response> Accept(TaskRow& task, const CheckedUpdate& update);
+  Result<> TakeClientEvaluation(const TaskRow& task, const Metrics& metrics);
   Result<std::optional<Error>> CheckAdmission(const TaskRow& task, const CheckedUpdate& update);
   std::optional<Error> Closed(const TaskRow& task, const std::optional<RoundRow>& own_round) const;
   Result<std::optional<Error>> ClosedFor(const TaskRow& task);

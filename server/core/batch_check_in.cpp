@@ -89,10 +89,14 @@ Result<> Batch::AnswerCheckIn(const CheckIn& request, Arrival& arrival) {
     case FederationState::kRunning:
     case FederationState::kPaused:
       FL_TRY_OK(OfferTrainTask(request.message, client, answer));
+      if (!answer.task && !answer.phase) {
+        FL_TRY_OK(OfferEvaluateTask(request.message, client, answer));
+      }
       break;
     case FederationState::kDeploying:
     case FederationState::kDone:
-      FL_TRY_OK(OfferDeployTask(request.message, client, answer));
+      FL_TRY_OK(OfferEvaluateTask(request.message, client, answer));
+      if (!answer.task) FL_TRY_OK(OfferDeployTask(request.message, client, answer));
       break;
     case FederationState::kStopped:
       answer.done = true;
@@ -129,6 +133,16 @@ Result<> Batch::OfferTrainTask(const wire::CheckInRequest& request, const std::s
     answer.phase = wire::PhaseMessage{round_->number, static_cast<std::uint8_t>(round_->phase), {}};
     return Ok{};
   }
+  FL_TRY(answer.task, BuildTask(*task, request));
+  return Ok{};
+}
+
+Result<> Batch::OfferEvaluateTask(const wire::CheckInRequest& request, const std::string& client,
+                                  wire::CheckInAnswer& answer) {
+  if (plan_.plan().evaluation.clients == 0) return Ok{};
+  FL_TRY(const auto task, transaction_.FindTaskOf(plan_.name(), wire::TaskKind::kEvaluate,
+                                                  federation_.version, client));
+  if (!task || task->state == TaskState::kAccepted) return Ok{};
   FL_TRY(answer.task, BuildTask(*task, request));
   return Ok{};
 }
@@ -170,8 +184,7 @@ Result<wire::Task> Batch::BuildTask(const TaskRow& row, const wire::CheckInReque
   const double deadline_s = train ? ToSeconds(left) : plan_.plan().rounds.deadline_s;
   task.deadline_s = static_cast<std::uint32_t>(std::clamp(deadline_s + 0.999999, 1.0, 4e9));
   task.asked = static_cast<std::uint32_t>(train ? round_->cohort : federation_.clients);
-  const bool deploy = row.kind == wire::TaskKind::kDeploy;
-  FL_TRY(task.model, SourceOf(row.base_version, deploy ? Edition::kReleased : Edition::kPublished,
+  FL_TRY(task.model, SourceOf(row.base_version, train ? Edition::kPublished : Edition::kReleased,
                               request.version_held));
   task.recipe = plan_.recipe();
   if (!plan_.round_parameters().bytes.empty()) {

@@ -89,14 +89,19 @@ Result<bool> Batch::OpenRound() {
   return true;
 }
 
-Result<bool> Batch::Select() {
-  const RoundsConfig& rounds = plan_.plan().rounds;
+Result<std::vector<std::string>> Batch::PresentClients() {
   FL_TRY(const std::vector<ClientRow> clients, transaction_.Clients(plan_.name()));
   std::vector<std::string> present;
   for (const ClientRow& client : clients) {
-    if (client.last_seen + PresenceOf(rounds) >= now_) present.push_back(client.name);
+    if (client.last_seen + PresenceOf(plan_.plan().rounds) >= now_) present.push_back(client.name);
   }
-  const std::uint64_t wanted = CohortSize(rounds, clients.size());
+  return present;
+}
+
+Result<bool> Batch::Select() {
+  const RoundsConfig& rounds = plan_.plan().rounds;
+  FL_TRY(const std::vector<std::string> present, PresentClients());
+  const std::uint64_t wanted = CohortSize(rounds, federation_.clients);
   const bool patient = now_ < round_->deadline_at;
   if (present.size() < rounds.min_report || (present.size() < wanted && patient)) return false;
   const std::vector<std::string> cohort =
@@ -184,6 +189,7 @@ Result<> Batch::TakeFold(const FoldDone& done) {
   }
   const RoundResult& result = **done.result;
   FL_TRY_OK(StoreModel(result));
+  FL_TRY_OK(AskEvaluators());
   round_->state = RoundState::kPublished;
   round_->version = federation_.version;
   round_->published_at = now_;
@@ -225,6 +231,25 @@ Result<> Batch::StoreModel(const RoundResult& result) {
   }
   for (const auto& [tensor, bytes] : result.tensors) {
     FL_TRY_OK(transaction_.PutTensor(name, tensor, bytes));
+  }
+  return Ok{};
+}
+
+// A client that has no other work then measures the version, for as long as it is the newest.
+Result<> Batch::AskEvaluators() {
+  const std::uint64_t count = plan_.plan().evaluation.clients;
+  if (count == 0) return Ok{};
+  FL_TRY(const std::vector<std::string> present, PresentClients());
+  for (const std::string& client :
+       SampleEvaluators(plan_.plan().seed, federation_.version, present, count)) {
+    TaskRow task;
+    task.id = TaskIdOf(plan_.name(), wire::TaskKind::kEvaluate, federation_.version, client);
+    task.federation = plan_.name();
+    task.kind = wire::TaskKind::kEvaluate;
+    task.round = federation_.version;
+    task.client = client;
+    task.base_version = federation_.version;
+    FL_TRY_OK(transaction_.Put(task));
   }
   return Ok{};
 }

@@ -234,11 +234,29 @@ Result<net::Response> Batch::Accept(TaskRow& task, const CheckedUpdate& update) 
     return Receipt(task);
   }
   const Metrics& metrics = update.metrics;
+  FL_TRY_OK(transaction_.DropChunks(task.id));
+  if (task.kind == wire::TaskKind::kEvaluate) {
+    FL_TRY_OK(TakeClientEvaluation(task, metrics));
+    return Receipt(task);
+  }
   FL_TRY_OK(
       transaction_.Put(DeploymentRow{plan_.name(), task.client, ToCount(metrics[0]),
                                      double{metrics[1]}, double{metrics[2]}, metrics[3] > 0}));
-  FL_TRY_OK(transaction_.DropChunks(task.id));
   return Receipt(task);
+}
+
+// A client without a hold-out, or with a model that gives no number, says less than 0.
+Result<> Batch::TakeClientEvaluation(const TaskRow& task, const Metrics& metrics) {
+  const double examples = std::floor(double{metrics[3]});
+  if (metrics[0] < 0 || metrics[1] < 0 || metrics[1] > 1 || examples < 1 || examples > 1e9) {
+    return Ok{};
+  }
+  FL_TRY(auto model, transaction_.FindModel(plan_.name(), task.base_version));
+  if (!model) return Ok{};
+  model->clients_examples += static_cast<std::uint64_t>(examples);
+  model->clients_loss_sum += double{metrics[0]} * examples;
+  model->clients_correct += static_cast<std::uint64_t>(std::llround(double{metrics[1]} * examples));
+  return transaction_.Put(*model);
 }
 
 }  // namespace fl::server

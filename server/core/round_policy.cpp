@@ -8,6 +8,23 @@
 #include "fl/common/random/rng_stream.h"
 
 namespace fl::server {
+namespace {
+
+// `count` of the names, in their order.
+std::vector<std::string> Sample(RngStream rng, const std::vector<std::string>& names,
+                                std::uint64_t count) {
+  std::vector<std::size_t> order(names.size());
+  std::iota(order.begin(), order.end(), std::size_t{0});
+  rng.Shuffle(std::span(order));
+  order.resize(std::min<std::size_t>(order.size(), count));
+  std::ranges::sort(order);
+  std::vector<std::string> sample;
+  sample.reserve(order.size());
+  for (const std::size_t index : order) sample.push_back(names[index]);
+  return sample;
+}
+
+}  // namespace
 
 std::uint64_t CohortSize(const RoundsConfig& rounds, std::uint64_t present) {
   const double wanted = std::ceil(static_cast<double>(rounds.goal) * rounds.over_select);
@@ -16,16 +33,13 @@ std::uint64_t CohortSize(const RoundsConfig& rounds, std::uint64_t present) {
 
 std::vector<std::string> SampleCohort(std::uint64_t seed, std::uint64_t round,
                                       const std::vector<std::string>& names, std::uint64_t count) {
-  std::vector<std::size_t> order(names.size());
-  std::iota(order.begin(), order.end(), std::size_t{0});
-  RngStream rng = RngStream(seed).Child("cohort", round);
-  rng.Shuffle(std::span(order));
-  order.resize(std::min<std::size_t>(order.size(), count));
-  std::ranges::sort(order);
-  std::vector<std::string> cohort;
-  cohort.reserve(order.size());
-  for (const std::size_t index : order) cohort.push_back(names[index]);
-  return cohort;
+  return Sample(RngStream(seed).Child("cohort", round), names, count);
+}
+
+std::vector<std::string> SampleEvaluators(std::uint64_t seed, std::uint64_t version,
+                                          const std::vector<std::string>& names,
+                                          std::uint64_t count) {
+  return Sample(RngStream(seed).Child("evaluators", version), names, count);
 }
 
 Duration PresenceOf(const RoundsConfig& rounds) {

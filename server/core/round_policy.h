@@ -19,6 +19,11 @@ std::uint64_t CohortSize(const RoundsConfig& rounds, std::uint64_t present);
 std::vector<std::string> SampleCohort(std::uint64_t seed, std::uint64_t round,
                                       const std::vector<std::string>& names, std::uint64_t count);
 
+// Likewise those who are asked to measure a version.
+std::vector<std::string> SampleEvaluators(std::uint64_t seed, std::uint64_t version,
+                                          const std::vector<std::string>& names,
+                                          std::uint64_t count);
+
 // A client counts as present for so long after it was last heard of.
 Duration PresenceOf(const RoundsConfig& rounds);
 

@@ -17,8 +17,8 @@ Json OrNull(const std::optional<T>& value) {
   return value ? Json(*value) : Json(nullptr);
 }
 
-// The server's own evaluation of a version, or what the clients that trained from it measured,
-// which the round after tells.
+// The server's own evaluation of a version, or what clients measured: those who were asked to, and
+// those who trained from it, which the round after tells.
 void AddQuality(const std::vector<RoundRow>& rows, const std::vector<ModelRow>& models,
                 RoundReport& round) {
   if (round.version == 0) return;
@@ -30,6 +30,10 @@ void AddQuality(const std::vector<RoundRow>& rows, const std::vector<ModelRow>& 
     round.loss_published = model.loss_published;
     round.accuracy_published = model.accuracy_published;
     same = model.released == model.digest;
+    if (model.clients_examples == 0) continue;
+    const auto examples = static_cast<double>(model.clients_examples);
+    round.loss_clients = model.clients_loss_sum / examples;
+    round.accuracy_clients = static_cast<double>(model.clients_correct) / examples;
   }
   if (round.accuracy || round.loss) return;
   for (const RoundRow& row : rows) {
@@ -37,7 +41,9 @@ void AddQuality(const std::vector<RoundRow>& rows, const std::vector<ModelRow>& 
     round.loss_published = row.loss_before;
     round.accuracy_published = row.accuracy_before;
   }
-  if (!same) return;
+  round.loss = round.loss_clients;
+  round.accuracy = round.accuracy_clients;
+  if (!same || round.accuracy) return;
   round.loss = round.loss_published;
   round.accuracy = round.accuracy_published;
 }
@@ -73,6 +79,8 @@ Json RoundJson(const RoundReport& round) {
   json["accuracy"] = OrNull(round.accuracy);
   json["loss_published"] = OrNull(round.loss_published);
   json["accuracy_published"] = OrNull(round.accuracy_published);
+  json["loss_clients"] = OrNull(round.loss_clients);
+  json["accuracy_clients"] = OrNull(round.accuracy_clients);
   return json;
 }
 
@@ -136,6 +144,8 @@ Result<Report> BuildReport(Transaction& transaction, const FederationPlan& plan)
     report.final_accuracy = round.accuracy;
     report.final_loss_published = round.loss_published;
     report.final_accuracy_published = round.accuracy_published;
+    report.final_loss_clients = round.loss_clients;
+    report.final_accuracy_clients = round.accuracy_clients;
   }
   FL_TRY(report.deployment, transaction.Deployments(name));
   return report;
@@ -158,6 +168,8 @@ std::string ReportToJson(const Report& report) {
                    {"accuracy", OrNull(report.final_accuracy)},
                    {"loss_published", OrNull(report.final_loss_published)},
                    {"accuracy_published", OrNull(report.final_accuracy_published)},
+                   {"loss_clients", OrNull(report.final_loss_clients)},
+                   {"accuracy_clients", OrNull(report.final_accuracy_clients)},
                    {"model_sha256", report.model_sha256}};
   json["deployment"] = Json::array();
   for (const DeploymentRow& row : report.deployment) {

@@ -23,12 +23,15 @@ struct RoundReport {
       0;  // Wall time from opening to publishing; in fl-sim the simulator's own measurement.
   double virtual_seconds = 0;  // The same by the clock that drives the core.
   // Of the released and of the published model of the version that the round published: the
-  // server's own evaluation, or that of the next round's clients, weighted, who see only the
-  // latter.
+  // server's own evaluation; or, weighted by examples, that of the clients who were asked to
+  // measure the released one, and of the next round's, who see only the published one.
   std::optional<double> loss;
   std::optional<double> accuracy;
   std::optional<double> loss_published;
   std::optional<double> accuracy_published;
+  // What those clients measured, also beside the server's own evaluation.
+  std::optional<double> loss_clients;
+  std::optional<double> accuracy_clients;
 };
 struct ReportTotals {
   Traffic traffic;
@@ -50,6 +53,8 @@ struct Report {
   std::optional<double> final_accuracy;
   std::optional<double> final_loss_published;
   std::optional<double> final_accuracy_published;
+  std::optional<double> final_loss_clients;
+  std::optional<double> final_accuracy_clients;
   std::string model_sha256;               // Of the released model.
   std::vector<DeploymentRow> deployment;  // By client.
 };

@@ -118,6 +118,10 @@ struct ModelRow {
   Digest released;  // Of the released model; the published one's where that is released.
   std::optional<double> loss_published;  // The server's own evaluation of the published model.
   std::optional<double> accuracy_published;
+  // What clients measured of the released model on their hold-out.
+  std::uint64_t clients_examples = 0;
+  double clients_loss_sum = 0;        // Over those examples.
+  std::uint64_t clients_correct = 0;  // Examples.
 };
 
 // Which model of a version.

@@ -127,6 +127,9 @@ struct Table<ModelRow> {
     visit("released", row.released);
     visit("loss_published", row.loss_published);
     visit("accuracy_published", row.accuracy_published);
+    visit("clients_examples", row.clients_examples);
+    visit("clients_loss_sum", row.clients_loss_sum);
+    visit("clients_correct", row.clients_correct);
   }
 };
 

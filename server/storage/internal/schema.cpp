@@ -82,6 +82,11 @@ CREATE TABLE changes_by_edition (
 INSERT INTO changes_by_edition SELECT federation, base, target, 0, blob, bytes FROM changes;
 DROP TABLE changes;
 ALTER TABLE changes_by_edition RENAME TO changes;
+)sql",
+    R"sql(
+ALTER TABLE models ADD COLUMN clients_examples INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE models ADD COLUMN clients_loss_sum REAL NOT NULL DEFAULT 0;
+ALTER TABLE models ADD COLUMN clients_correct INTEGER NOT NULL DEFAULT 0;
 )sql"};
 
 Result<std::uint64_t> VersionOf(SqliteConnection& connection) {

@@ -85,6 +85,9 @@ TEST_CASE("SqliteStorage: migrates a file of an older schema") {
             "DROP TABLE events; DROP TABLE changes; ALTER TABLE models DROP COLUMN released;"
             "ALTER TABLE models DROP COLUMN loss_published;"
             "ALTER TABLE models DROP COLUMN accuracy_published;"
+            "ALTER TABLE models DROP COLUMN clients_examples;"
+            "ALTER TABLE models DROP COLUMN clients_loss_sum;"
+            "ALTER TABLE models DROP COLUMN clients_correct;"
             "CREATE TABLE changes (federation TEXT NOT NULL, base INTEGER NOT NULL, target INTEGER "
             "NOT NULL, blob BLOB NOT NULL, bytes INTEGER NOT NULL,"
             "PRIMARY KEY (federation, base, target)) WITHOUT ROWID;"
@@ -98,6 +101,7 @@ TEST_CASE("SqliteStorage: migrates a file of an older schema") {
   const ModelRow model = Get(transaction->FindModel("fed", 2)).value();
   CHECK(model.released == model.digest);
   CHECK(model.accuracy_published == 0.25);
+  CHECK(model.clients_examples == 0);
 }
 
 TEST_CASE("SqliteStorage: reports a path that cannot be opened") {

@@ -53,8 +53,8 @@ inline wire::UpdateStream EncodeAll(const StreamPlan& plan, std::span<const floa
   return stream;
 }
 
-// What a fake device answers to a train task: a delta of its own choice, metrics, and a count in
-// each further stream.
+// What a fake device answers to a task: metrics, and for a train task a delta of its own choice and
+// a count in each further stream.
 inline wire::Update UpdateFor(const FederationPlan& plan, const wire::Task& task,
                               std::span<const float> delta, std::uint64_t examples) {
   wire::Update update;
@@ -65,9 +65,9 @@ inline wire::Update UpdateFor(const FederationPlan& plan, const wire::Task& task
   if (task.kind == wire::TaskKind::kTrain) {
     update.streams.push_back(EncodeAll(plan.streams()[0], delta, plan.round_parameters()));
   }
-  const std::vector<float> metrics = task.kind == wire::TaskKind::kTrain
-                                         ? std::vector<float>{2.0F, 0.5F, 1.0F, 10.0F}
-                                         : std::vector<float>{3000.0F, 0.9F, 0.8F, 1.0F};
+  const std::vector<float> metrics = task.kind == wire::TaskKind::kDeploy
+                                         ? std::vector<float>{3000.0F, 0.9F, 0.8F, 1.0F}
+                                         : std::vector<float>{2.0F, 0.5F, 1.0F, 10.0F};
   update.streams.push_back(EncodeAll(plan.streams()[1], metrics, {}));
   for (std::size_t i = 2; i < plan.streams().size() && task.kind == wire::TaskKind::kTrain; ++i) {
     const std::vector<float> ones(plan.streams()[i].segments->layout().total(), 1.0F);
