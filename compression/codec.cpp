@@ -4,6 +4,10 @@
 
 namespace fl {
 
+Bytes Codec::NextParameters(ByteSpan part, const RoundFeedback& /*feedback*/) const {
+  return Bytes(part.begin(), part.end());
+}
+
 void Codec::DecodeAddIntegers(const ParsedPayload& /*payload*/, std::size_t /*first*/,
                               std::span<std::int64_t> /*out*/) const {
   CheckFailed("DecodeAddIntegers", "only a linear codec decodes to integers");

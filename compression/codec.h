@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 
 #include "fl/common/base/bytes.h"
@@ -26,6 +27,15 @@ struct CodecTraits {
 // recipe needs none.
 struct RoundParameters {
   Bytes bytes;
+  std::uint64_t round = 0;  // Whose they are.
+};
+
+// What a round came to, as the next round's parameters may follow from it.
+struct RoundFeedback {
+  std::span<const float> aggregate;  // Of one segment: what its updates added up to.
+  std::optional<double> loss;        // Mean training loss over the round's updates.
+  std::uint64_t updates = 0;
+  std::uint64_t examples = 0;  // Of all updates.
 };
 
 // Bounds for a decoder, from the plan.
@@ -54,6 +64,9 @@ class Codec {
 
   // This codec's part of RoundParameters as the recipe alone gives it; empty for most codecs.
   virtual Bytes InitialParameters() const { return {}; }
+  // That part of the next round's parameters, of the same size. Most codecs share the same in each
+  // round.
+  virtual Bytes NextParameters(ByteSpan part, const RoundFeedback& feedback) const;
 
   // Appends the payload for `values` (finite, count() of them) to `out` and writes what a decoder
   // will see to `decoded` (same size), so that the residual is values - decoded. Same input and

@@ -277,8 +277,9 @@ void ClientCore::StartTask() {
   if (task_->kind == wire::TaskKind::kTrain && task_->recipe != plan_->delta.digest().prefix()) {
     return Abandon({ErrorCode::kWrongRecipe, "the task's recipe is not the plan's"});
   }
-  TrainingJob job{*task_, options_.name, plan_, model_, nullptr, parameters_};
-  if (job.round_parameters == nullptr) job.round_parameters = std::make_shared<RoundParameters>();
+  RoundParameters parameters{parameters_ == nullptr ? Bytes{} : parameters_->bytes, task_->round};
+  TrainingJob job{*task_, options_.name, plan_, model_, nullptr,
+                  std::make_shared<const RoundParameters>(std::move(parameters))};
   if (KeepsResidual(*plan_)) job.residual = ResidualFor(plan_->delta.covered());
   commands_.emplace_back(StartTraining{std::move(job)});
 }
@@ -407,7 +408,7 @@ void ClientCore::SettleRefused(const Error& error) {
   const auto plan = cache_->FindPlan(staged.plan);
   if (staged.kind == wire::TaskKind::kTrain && plan != nullptr && KeepsResidual(*plan)) {
     auto whole = ErrorFeedback::GiveBack(staged.update, staged.residual, plan->delta,
-                                         RoundParameters{staged.round_parameters});
+                                         {staged.round_parameters, staged.round});
     if (!whole) Log(LogLevel::kError, "the refused update is lost: " + whole.error().message);
     state_.residual = whole ? *std::move(whole) : std::move(staged.residual);
     state_.residual_round = staged.round;
