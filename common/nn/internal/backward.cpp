@@ -177,38 +177,13 @@ void ConvolutionBackward(const BackwardCall& call) {
   if (call.input_gradient != nullptr) ConvolutionInput(call, window);
 }
 
-// Calls visit(offset in the input, offset in the output, pixels of the window) for each pixel of
-// each window.
-template <typename Visit>
-void ForEachPixel(const BackwardCall& call, const Window& window, const Visit& visit) {
-  const std::size_t channels = window.input.channels;
-  for (std::size_t i = 0; i < call.batch; ++i) {
-    for (std::size_t out_y = 0; out_y < window.output.height; ++out_y) {
-      const Reach rows =
-          ReachOf(out_y, window.stride, window.pad_top, window.kernel_height, window.input.height);
-      for (std::size_t out_x = 0; out_x < window.output.width; ++out_x) {
-        const Reach columns =
-            ReachOf(out_x, window.stride, window.pad_left, window.kernel_width, window.input.width);
-        const std::size_t to =
-            i * window.output.count() + out_y * window.output.row() + out_x * channels;
-        const std::size_t pixels = (rows.end - rows.first) * (columns.end - columns.first);
-        for (std::size_t y = rows.first; y < rows.end; ++y) {
-          for (std::size_t x = columns.first; x < columns.end; ++x) {
-            visit(i * window.input.count() + y * window.input.row() + x * channels, to, pixels);
-          }
-        }
-      }
-    }
-  }
-}
-
 // The first pixel of a window that equals its maximum takes the gradient.
 void MaxPoolBackward(const BackwardCall& call) {
   if (call.input_gradient == nullptr) return;
   const Window window = WindowOf(call.graph, call.node);
   const std::size_t channels = window.input.channels;
   std::fill_n(call.input_gradient, call.batch * window.input.count(), 0.0F);
-  ForEachPixel(call, window, [&](std::size_t from, std::size_t to, std::size_t) {
+  ForEachPixel(window, call.batch, [&](std::size_t from, std::size_t to, std::size_t, std::size_t) {
     call.kernels.claim(call.input + from, call.output + to, channels, call.output_gradient + to,
                        call.input_gradient + from);
   });
@@ -219,10 +194,11 @@ void AvgPoolBackward(const BackwardCall& call) {
   const Window window = WindowOf(call.graph, call.node);
   const std::size_t channels = window.input.channels;
   std::fill_n(call.input_gradient, call.batch * window.input.count(), 0.0F);
-  ForEachPixel(call, window, [&](std::size_t from, std::size_t to, std::size_t pixels) {
-    call.kernels.add_scaled(call.output_gradient + to, 1.0F / static_cast<float>(pixels), channels,
-                            call.input_gradient + from);
-  });
+  ForEachPixel(
+      window, call.batch, [&](std::size_t from, std::size_t to, std::size_t, std::size_t pixels) {
+        call.kernels.add_scaled(call.output_gradient + to, 1.0F / static_cast<float>(pixels),
+                                channels, call.input_gradient + from);
+      });
 }
 
 void GlobalAvgPoolBackward(const BackwardCall& call) {
