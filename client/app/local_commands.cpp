@@ -59,9 +59,11 @@ class PredictionPrinter {
 
   Result<> Print(const std::string& name, const data::Dataset& dataset, std::size_t index,
                  bool labelled) {
+    FL_TRY(const data::Dataset normalized, dataset.WithNormalization(model_.normalization()));
     std::vector<float> sample(dataset.features());
-    dataset.CopySample(index, sample);
+    normalized.CopySample(index, sample);
     FL_TRY(const Prediction prediction, model_.Predict(sample));
+    dataset.CopySample(index, sample);
     if (dataset.classes() == 0) {
       PrintNumber(name, prediction, dataset.targets()[index]);
       return {};

@@ -16,28 +16,23 @@
 namespace fl::client {
 namespace {
 
-// The plan's [data] normalization in one line, for the model file.
-std::string DescribeNormalization(const DataConfig& data) {
-  std::string text = data.normalize;
-  if (data.normalize != "standard") return text;
-  for (const auto& [name, values] : {std::pair{" mean", &data.mean}, {" scale", &data.scale}}) {
-    text += name;
-    for (const double value : *values) text += " " + std::to_string(value);
-  }
-  return text;
-}
-
 // The installed model's accuracy on the samples; nothing where it cannot judge them.
 std::optional<double> MeasureInstalled(ByteSpan model_file, const data::Subset& samples) {
   if (model_file.empty()) return std::nullopt;
   const Result<nn::ModelFile> file = nn::ParseModelFile(model_file);
   if (!file) return std::nullopt;
   if (file->graph().input_shape().count() != samples.dataset().features()) return std::nullopt;
+  const auto own = data::Normalization::Parse(file->normalization);
+  if (!own) return std::nullopt;
+  auto view = samples.dataset().WithNormalization(*own);
+  if (!view) return std::nullopt;
+  const data::Subset seen(std::make_shared<const data::Dataset>(*std::move(view)),
+                          {samples.indices().begin(), samples.indices().end()});
   const auto* integers = std::get_if<nn::QuantizedModel>(&file->model);
   const auto* floats = std::get_if<nn::FloatModel>(&file->model);
-  const Result<double> accuracy =
-      integers != nullptr ? deploy::Accuracy(*integers, samples)
-                          : deploy::Accuracy(floats->graph, floats->parameters, samples);
+  const Result<double> accuracy = integers != nullptr
+                                      ? deploy::Accuracy(*integers, seen)
+                                      : deploy::Accuracy(floats->graph, floats->parameters, seen);
   return accuracy ? std::optional(*accuracy) : std::nullopt;
 }
 
@@ -54,7 +49,7 @@ Result<deploy::DeployReport> RunPassList(const DeploymentJob& job, const LocalDa
                                   {plan.deployment.drop_points_max, plan.deployment.bytes_max},
                                   rng.Child("deploy"),
                                   stop,
-                                  DescribeNormalization(plan.data),
+                                  data.training.dataset().normalization().ToText(),
                                   {},
                                   {{"federation", plan.name},
                                    {"model_version", std::to_string(job.task.model.version)},

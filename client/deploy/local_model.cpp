@@ -22,13 +22,18 @@ float Confidence(std::span<const float> outputs, std::size_t index) {
 
 Result<LocalModel> LocalModel::Load(ByteSpan model_file) {
   FL_TRY(nn::ModelFile file, nn::ParseModelFile(model_file));
+  data::Normalization normalization;
+  if (!file.normalization.empty()) {
+    FL_TRY(normalization, data::Normalization::Parse(file.normalization));
+  }
   if (const auto* integers = std::get_if<nn::QuantizedModel>(&file.model)) {
     FL_TRY(nn::IntegerSession session, nn::IntegerSession::Create(*integers, 1));
-    return LocalModel(std::move(session), {}, std::move(file.labels));
+    return LocalModel(std::move(session), {}, std::move(file.labels), std::move(normalization));
   }
   auto& floats = std::get<nn::FloatModel>(file.model);
   FL_TRY(nn::Session session, nn::Session::Create(floats.graph, 1));
-  return LocalModel(std::move(session), std::move(floats.parameters), std::move(file.labels));
+  return LocalModel(std::move(session), std::move(floats.parameters), std::move(file.labels),
+                    std::move(normalization));
 }
 
 const nn::Graph& LocalModel::graph() const {

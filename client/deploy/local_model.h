@@ -7,6 +7,7 @@
 
 #include "fl/common/base/bytes.h"
 #include "fl/common/base/result.h"
+#include "fl/common/data/normalization.h"
 #include "fl/common/nn/integer_session.h"
 #include "fl/common/nn/session.h"
 
@@ -24,27 +25,32 @@ struct Prediction {
 // objects unsafe.
 class LocalModel {
  public:
-  // nn::ParseModelFile's errors.
+  // nn::ParseModelFile's and data::Normalization::Parse's errors.
   static Result<LocalModel> Load(ByteSpan model_file);
 
   const nn::Graph& graph() const;
   bool is_integer() const { return std::holds_alternative<nn::IntegerSession>(session_); }
   // Names of the classes; may be empty.
   const std::vector<std::string>& labels() const { return labels_; }
+  // How raw samples become its input.
+  const data::Normalization& normalization() const { return normalization_; }
 
   // kShapeMismatch unless `sample` has as many values as the model's input; they are normalized.
   Result<Prediction> Predict(std::span<const float> sample);
 
  private:
   using Session = std::variant<nn::IntegerSession, nn::Session>;
-  LocalModel(Session session, std::vector<float> parameters, std::vector<std::string> labels)
+  LocalModel(Session session, std::vector<float> parameters, std::vector<std::string> labels,
+             data::Normalization normalization)
       : session_(std::move(session)),
         parameters_(std::move(parameters)),
-        labels_(std::move(labels)) {}
+        labels_(std::move(labels)),
+        normalization_(std::move(normalization)) {}
 
   Session session_;
   std::vector<float> parameters_;  // Of an fp32 model.
   std::vector<std::string> labels_;
+  data::Normalization normalization_;
 };
 
 }  // namespace fl::client

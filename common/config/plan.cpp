@@ -29,12 +29,15 @@ Result<> ReadData(Table table, DataConfig& data) {
   table.Read("categorical", data.categorical);
   table.Read("ignore", data.ignore);
   table.Read("missing", data.missing, {"refuse", "mean"});
-  table.Read("normalize", data.normalize, {"none", "unit", "standard"});
+  table.Read("normalize", data.normalize, {"none", "unit", "standard", "fitted"});
+  table.Read("fit", data.fit, {"all", "channel", "feature"});
   table.Read("mean", data.mean, {});
   table.Read("scale", data.scale, {.min = 0, .min_excluded = true});
   table.Read("holdout", data.holdout, {0, 0.9});
   if (data.mean.size() != data.scale.size())
     table.Refuse("scale", "expected as many values as in mean");
+  if (data.normalize != "standard" && !data.mean.empty())
+    table.Refuse("mean", "mean and scale go with normalize = \"standard\" only");
   if (data.normalize == "standard" && data.mean.empty()) {
     table.Refuse("normalize",
                  "\"standard\" needs mean and scale, one value for each feature or one for all");

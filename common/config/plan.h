@@ -44,10 +44,12 @@ struct DataConfig {
   std::string missing =
       "refuse";  // CSV: an empty or "?" field: "refuse" or "mean" (numeric) / own category.
   std::string normalize =
-      "none";                 // "none", "unit" (bytes / 255), "standard" (mean and scale below).
-  std::vector<double> mean;   // With "standard": one value for each feature, or one for all.
-  std::vector<double> scale;  // With "standard": divisors, > 0, as many as mean.
-  double holdout = 0.2;       // Share of a client's samples that it never trains on, in [0, 0.9].
+      "none";  // "none", "unit" (bytes / 255), "standard" (mean and scale below), or "fitted": each
+               // device's own mean and deviation, which go with its local model.
+  std::string fit = "feature";  // With "fitted": over "all" values, by "channel" or by "feature".
+  std::vector<double> mean;     // With "standard": one value for each feature, or one for all.
+  std::vector<double> scale;    // With "standard": divisors, > 0, as many as mean.
+  double holdout = 0.2;         // Share of a client's samples that it never trains on, in [0, 0.9].
 };
 
 // [training]: local training; a job takes it as it stands.

@@ -63,14 +63,21 @@ std::vector<float> Spread(const std::vector<float>& values, std::size_t features
 
 Result<Dataset> Dataset::Create(Samples samples, Normalization normalization) {
   FL_TRY_OK(CheckSamples(samples));
-  FL_TRY_OK(normalization.Validate(samples.shape));
   Dataset dataset;
   dataset.features_ = samples.shape.count();
+  dataset.samples_ = std::make_shared<const Samples>(std::move(samples));
+  return dataset.WithNormalization(std::move(normalization));
+}
+
+Result<Dataset> Dataset::WithNormalization(Normalization normalization) const {
+  FL_TRY_OK(normalization.Validate(shape()));
+  Dataset dataset;
+  dataset.samples_ = samples_;
+  dataset.features_ = features_;
   if (normalization.kind == Normalization::Kind::kStandard) {
     dataset.mean_ = Spread(normalization.mean, dataset.features_);
     dataset.scale_ = Spread(normalization.scale, dataset.features_);
   }
-  dataset.samples_ = std::move(samples);
   dataset.normalization_ = std::move(normalization);
   return dataset;
 }
@@ -83,7 +90,7 @@ void Dataset::CopySample(std::size_t index, std::span<float> out) const {
         const auto* in = features.data() + index * features_;
         for (std::size_t i = 0; i < features_; ++i) out[i] = static_cast<float>(in[i]);
       },
-      samples_.features);
+      samples_->features);
   if (normalization_.kind == Normalization::Kind::kUnit) {
     for (float& value : out) value /= 255.0F;
   } else if (normalization_.kind == Normalization::Kind::kStandard) {

@@ -33,17 +33,19 @@ class Dataset {
   // kMalformed when the sizes do not fit, a label is out of range or there is no sample;
   // kNotFinite; kInvalidArgument when the normalization does not fit the shape.
   static Result<Dataset> Create(Samples samples, Normalization normalization = {});
+  // The same stored samples, shared, read in another way. kInvalidArgument as above.
+  Result<Dataset> WithNormalization(Normalization normalization) const;
 
-  const Shape& shape() const { return samples_.shape; }
+  const Shape& shape() const { return samples_->shape; }
   std::size_t features() const { return features_; }  // Of one sample.
-  std::size_t count() const { return samples_.count(); }
-  std::size_t classes() const { return samples_.classes; }  // 0: regression.
+  std::size_t count() const { return samples_->count(); }
+  std::size_t classes() const { return samples_->classes; }  // 0: regression.
   // One for each sample; labels() is empty for regression, targets() for classification.
-  std::span<const std::int32_t> labels() const { return samples_.labels; }
-  std::span<const float> targets() const { return samples_.targets; }
+  std::span<const std::int32_t> labels() const { return samples_->labels; }
+  std::span<const float> targets() const { return samples_->targets; }
   const Normalization& normalization() const { return normalization_; }
   // The stored features, not normalized.
-  const Samples& samples() const { return samples_; }
+  const Samples& samples() const { return *samples_; }
 
   // The normalized features of one sample; out.size() == features(), index < count().
   void CopySample(std::size_t index, std::span<float> out) const;
@@ -53,7 +55,7 @@ class Dataset {
  private:
   Dataset() = default;
 
-  Samples samples_;
+  std::shared_ptr<const Samples> samples_;
   Normalization normalization_;
   std::size_t features_ = 0;
   std::vector<float> mean_;  // One for each feature, with kStandard.

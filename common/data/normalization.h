@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -23,6 +24,12 @@ struct Normalization {
   // one for each feature.
   std::vector<float> mean{};
   std::vector<float> scale{};  // As many as mean, each > 0.
+
+  // In one line: "none", "unit", "standard mean 0.5 0.25 scale 1 2"; each number is read back to
+  // its bits.
+  std::string ToText() const;
+  // kMalformed unless it is such a line.
+  static Result<Normalization> Parse(std::string_view text);
 
   // kInvalidArgument when mean and scale are not as said above for samples of this shape.
   Result<> Validate(const Shape& sample) const;

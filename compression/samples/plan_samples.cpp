@@ -2,6 +2,8 @@
 
 #include <string>
 
+#include "fl/common/base/check.h"
+
 namespace fl {
 
 Result<data::SourceOptions> SourceOptionsOf(const CheckedPlan& checked) {
@@ -10,8 +12,10 @@ Result<data::SourceOptions> SourceOptionsOf(const CheckedPlan& checked) {
   options.shape = checked.graph.input_shape();
   options.regression = checked.graph.loss == nn::LossKind::kMeanSquaredError;
   options.classes = options.regression ? 0 : checked.graph.output_shape().count();
-  FL_TRY(options.normalization,
-         data::MakeNormalization(config.normalize, config.mean, config.scale));
+  if (config.normalize != "fitted") {
+    FL_TRY(options.normalization,
+           data::MakeNormalization(config.normalize, config.mean, config.scale));
+  }
   options.csv.label = config.label;
   options.csv.categorical = config.categorical;
   options.csv.ignore = config.ignore;
@@ -35,6 +39,17 @@ Result<> CheckFits(const data::Dataset& dataset, const nn::Graph& graph) {
   return Error{ErrorCode::kShapeMismatch, "data: expected labels of at most " +
                                               std::to_string(outputs) + " classes, found " +
                                               std::to_string(dataset.classes())};
+}
+
+std::shared_ptr<const data::Dataset> FitNormalization(const data::Subset& samples,
+                                                      const DataConfig& config) {
+  if (config.normalize != "fitted" || samples.empty()) return samples.shared_dataset();
+  const data::FitScope scope = config.fit == "all"       ? data::FitScope::kAll
+                               : config.fit == "channel" ? data::FitScope::kChannel
+                                                         : data::FitScope::kFeature;
+  auto fitted = samples.dataset().WithNormalization(data::FitStandard(samples, scope));
+  FL_CHECK(fitted.has_value(), "what was fitted to the samples fits them");
+  return std::make_shared<const data::Dataset>(*std::move(fitted));
 }
 
 Result<std::shared_ptr<const data::Dataset>> OpenSamples(std::string_view source,

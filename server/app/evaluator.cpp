@@ -32,6 +32,7 @@ Result<Measure> MakeMeasure(std::shared_ptr<const FederationPlan> plan,
   FL_TRY(std::shared_ptr<const data::Dataset> dataset,
          OpenUnder(source, std::move(options), roots));
   FL_TRY_OK(CheckFits(*dataset, plan->graph()));
+  dataset = FitNormalization(data::Subset(dataset), plan->plan().data);
   return Measure([plan = std::move(plan),
                   dataset = std::move(dataset)](std::span<const float> model) -> Result<Quality> {
     FL_TRY(const nn::Evaluation evaluation,

@@ -64,6 +64,7 @@ Result<FederationData> LoadFederationData(const CheckedPlan& plan, const Roots& 
   FL_TRY(data.shares, Partition(config, facts, plan.plan.seed));
   if (!plan.plan.evaluation.data.empty()) {
     FL_TRY(data.evaluation, Open(plan.plan.evaluation.data, options, roots));
+    data.evaluation = FitNormalization(data::Subset(data.evaluation), plan.plan.data);
   }
   return data;
 }

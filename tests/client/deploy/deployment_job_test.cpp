@@ -20,8 +20,8 @@ using testing::PlanText;
 
 // A trained teacher and a device with 200 samples.
 struct Bench {
-  explicit Bench(const std::string& layer = "dense 3")
-      : plan(MakePlan(Text(layer))),
+  explicit Bench(const std::string& layer = "dense 3", const std::string& data_keys = "")
+      : plan(MakePlan(Text(layer, data_keys))),
         data(MakeData(*plan, 200)),
         teacher(nn::InitializeParameters(plan->graph, RngStream(1))) {
     const Trainer trainer(plan->graph, plan->plan.training, 1, stop);
@@ -33,11 +33,12 @@ struct Bench {
     }
   }
 
-  static std::string Text(const std::string& layer) {
+  static std::string Text(const std::string& layer, const std::string& data_keys) {
     std::string text = PlanText("raw",
                                 "\n[deployment]\nversion = 1\n\n"
                                 "[[deployment.pass]]\npass = \"ptq_static\"\n\n"
                                 "[[deployment.pass]]\npass = \"verify\"\n");
+    text.insert(text.find("holdout"), data_keys);
     return text.replace(text.find("dense 3"), 7, layer);
   }
 
@@ -77,6 +78,17 @@ TEST_CASE("RunDeployment: a model with factors is deployed as a plain one of int
     CHECK(model.graph().parameters ==
           TensorLayout({{"dense1.weight", {4, 3}}, {"dense1.bias", {3}}}));
   }
+}
+
+TEST_CASE("RunDeployment: a normalization fitted on the device goes with its model") {
+  const Bench bench("dense 3", "normalize = \"fitted\"\n");
+  const DeploymentResult result = bench.Deploy(bench.teacher);
+  CHECK(result.installed);
+  const data::Normalization& fitted = bench.data.training.dataset().normalization();
+  CHECK(fitted.mean.size() == 4);
+  CHECK(fitted == data::FitStandard(bench.data.training, data::FitScope::kFeature));
+  CHECK(bench.data.verification.dataset().normalization() == fitted);
+  CHECK(Get(LocalModel::Load(result.model_file)).normalization() == fitted);
 }
 
 TEST_CASE("RunDeployment: a good model is installed and reported") {

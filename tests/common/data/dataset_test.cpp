@@ -75,6 +75,37 @@ TEST_CASE("Dataset: a normalization that does not fit is refused") {
   CHECK(code({std::numeric_limits<float>::infinity()}, {1}) == ErrorCode::kInvalidArgument);
 }
 
+TEST_CASE("Dataset: another normalization shares the stored samples") {
+  const Dataset stored = Get(Dataset::Create(ByteSamples(2)));
+  const Dataset unit = Get(stored.WithNormalization({.kind = Normalization::Kind::kUnit}));
+  CHECK(&unit.samples() == &stored.samples());
+  CHECK(Read(unit, 1)[0] == 28.0F / 255.0F);
+  CHECK(CodeOf(stored.WithNormalization({Normalization::Kind::kStandard, {1, 2, 3}, {1, 2, 3}})) ==
+        ErrorCode::kInvalidArgument);
+}
+
+TEST_CASE("Normalization: its line is read back to the bits") {
+  const Normalization all[] = {
+      {},
+      {.kind = Normalization::Kind::kUnit},
+      {Normalization::Kind::kStandard, {0.1F, -3e-20F}, {1.0F / 3.0F, 1e30F}}};
+  for (const Normalization& one : all) {
+    CAPTURE(one.ToText());
+    CHECK(Get(Normalization::Parse(one.ToText())) == one);
+  }
+}
+
+TEST_CASE("Normalization: what is no line of one is malformed") {
+  for (const char* text :
+       {"", "unit ", "standard", "standard mean", "standard mean 1", "standard mean 1 scale",
+        "standard mean 1 scale 1 2", "standard scale 1 mean 1", "standard 1 mean 1 scale 1",
+        "standard mean 1x scale 1", "standard mean 1 scale 1 scale 1",
+        "standard mean  1 scale 1"}) {
+    CAPTURE(text);
+    CHECK(CodeOf(Normalization::Parse(text)) == ErrorCode::kMalformed);
+  }
+}
+
 TEST_CASE("Dataset: samples that do not fit together are refused") {
   Samples label = ByteSamples(2);
   label.labels[1] = 3;
