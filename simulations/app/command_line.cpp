@@ -130,12 +130,12 @@ Result<> Finish(Simulation& simulation, const Call& call) {
   return {};
 }
 
-int Play(const Call& call, std::shared_ptr<const CheckedPlan> plan, FederationData data) {
+int Play(const Call& call, const std::shared_ptr<const CheckedPlan>& plan, FederationData data) {
   SystemClock clock;
   const Logger log(ParseLogLevel(call.log_level).value_or(LogLevel::kError));
   const std::uint64_t rounds = plan->plan.rounds.count;
   Result<std::unique_ptr<Simulation>> simulation = Simulation::Create(
-      std::move(plan), std::move(data),
+      plan, std::move(data),
       {call.threads, {call.record_updates, call.record_every, call.record_mb * 1000000}},
       {clock, stop_requested, log});
   if (!simulation) return Fail(simulation.error(), PreparationStatus(simulation.error()));
@@ -166,7 +166,7 @@ int RunPlan(Call call) {
                  "residuals (compression.residual = true) or sends raw updates\n";
   }
   WatchSignals();
-  return Play(call, std::move(plan).value(), std::move(data).value());
+  return Play(call, *plan, std::move(data).value());
 }
 
 int Split(Call call) {

@@ -76,10 +76,10 @@ class SmallFederation {
  public:
   explicit SmallFederation(const std::vector<std::string>& settings = {},
                            sim::SimulationOptions options = {}) {
-    auto plan = CornersPlan(settings);
+    const auto plan = CornersPlan(settings);
     sim::FederationData data = CornersData(*plan);
-    simulation_ = Get(sim::Simulation::Create(std::move(plan), std::move(data), std::move(options),
-                                              {clock_, stop, log_}));
+    simulation_ = Get(
+        sim::Simulation::Create(plan, std::move(data), std::move(options), {clock_, stop, log_}));
   }
 
   sim::Simulation& operator*() { return *simulation_; }
