@@ -13,7 +13,6 @@
 #include "fl/compression/codecs/level_quantize.h"
 #include "fl/compression/codecs/quantize.h"
 #include "fl/compression/codecs/ternary.h"
-#include "fl/compression/codecs/top_k.h"
 
 namespace fl {
 namespace {
@@ -76,10 +75,11 @@ std::size_t LevelCodec::EncodedBytesMax() const {
          LevelBytesMax(config_.space);
 }
 
-LevelScale LevelCodec::Quantize(std::span<const float> values, RngStream& rng,
+LevelScale LevelCodec::Quantize(std::span<const float> values, std::uint64_t round, RngStream& rng,
                                 std::span<std::int32_t> levels) const {
-  if (config_.keep == 0) return leveller_->Quantize(values, rng, levels);
-  const auto indices = internal::LargestMagnitudes(values, config_.keep);
+  if (!config_.kept) return leveller_->Quantize(values, rng, levels);
+  const auto indices =
+      internal::LargestMagnitudes(values, config_.kept->CountAtRound(round, count()));
   std::vector<float> kept(indices.size());
   for (std::size_t i = 0; i < kept.size(); ++i) kept[i] = values[indices[i]];
   std::vector<std::int32_t> kept_levels(kept.size());
@@ -89,12 +89,11 @@ LevelScale LevelCodec::Quantize(std::span<const float> values, RngStream& rng,
 }
 
 void LevelCodec::Encode(std::span<const float> values, std::span<float> decoded,
-                        const RoundParameters& /*parameters*/, RngStream rng,
-                        ByteWriter& out) const {
+                        const RoundParameters& parameters, RngStream rng, ByteWriter& out) const {
   FL_CHECK(values.size() == count() && decoded.size() == count(),
            "a codec is made for one number of values");
   std::vector<std::int32_t> levels(count());
-  const LevelScale scale = Quantize(values, rng, levels);
+  const LevelScale scale = Quantize(values, parameters.round, rng, levels);
   bool any = false;
   for (std::size_t i = 0; i < levels.size(); ++i) {
     decoded[i] = levels[i] == 0 ? 0.0F : scale.ValueOf(levels[i]);
@@ -238,10 +237,9 @@ bool HasLevels(const Chain& chain) {
 
 Result<std::unique_ptr<Codec>> BuildLevels(const Chain& chain, const Shape& shape) {
   FL_TRY(std::unique_ptr<Leveller> leveller, BuildLeveller(chain));
-  LevelCodecConfig config{.space = SpaceOf(shape), .keep = 0, .code = CodeNamed(chain.entropy)};
+  LevelCodecConfig config{.space = SpaceOf(shape), .kept = {}, .code = CodeNamed(chain.entropy)};
   if (chain.shape != nullptr) {
-    FL_TRY(const double share, ReadTopK(*chain.shape));
-    config.keep = TopK::KeptOf(share, shape.count());
+    FL_TRY(config.kept, ReadTopK(*chain.shape));
   }
   return std::unique_ptr<Codec>(std::make_unique<LevelCodec>(std::move(leveller), config));
 }

@@ -3,6 +3,7 @@
 #include <memory>
 #include <optional>
 
+#include "fl/compression/codecs/kept_share.h"
 #include "fl/compression/codecs/leveller.h"
 #include "fl/compression/entropy/level_code.h"
 #include "fl/compression/stage.h"
@@ -11,7 +12,7 @@ namespace fl {
 
 struct LevelCodecConfig {
   LevelSpace space;               // max is the leveller's.
-  std::size_t keep = 0;           // Of all values, those with the largest magnitudes; 0: all.
+  std::optional<KeptShare> kept;  // Those with the largest magnitudes; none: all values.
   std::optional<LevelCode> code;  // None: the one that takes the fewest bytes, each time.
 };
 
@@ -42,7 +43,7 @@ class LevelCodec final : public Codec {
                  std::span<float> out) const override;
 
  private:
-  LevelScale Quantize(std::span<const float> values, RngStream& rng,
+  LevelScale Quantize(std::span<const float> values, std::uint64_t round, RngStream& rng,
                       std::span<std::int32_t> levels) const;
   Result<LevelScale> ReadScale(ByteReader& reader) const;
 

@@ -4,7 +4,6 @@
 #include <array>
 #include <bit>
 #include <cmath>
-#include <optional>
 #include <string>
 
 #include "fl/common/base/check.h"
@@ -55,11 +54,6 @@ Result<ParsedBlock> ParseBlock(ByteReader& reader, ByteSpan payload, std::size_t
 
 }  // namespace
 
-std::size_t TopK::KeptOf(double share, std::size_t count) {
-  const auto kept = static_cast<std::size_t>(std::ceil(share * static_cast<double>(count)));
-  return std::clamp<std::size_t>(kept, 1, count);
-}
-
 CodecTraits TopK::traits() const {
   return {.deterministic = values_->traits().deterministic};
 }
@@ -69,8 +63,8 @@ CodecTraits TopK::traits() const {
 // with the mean share is the worst.
 std::size_t TopK::EncodedBytesMax() const {
   const std::size_t blocks = (count_ + kBlock - 1) / kBlock;
-  const auto gap_bits = static_cast<std::size_t>(std::bit_width(count_ / keep_)) + 5;
-  return blocks * 4 + (keep_ * gap_bits + 7) / 8 + values_->EncodedBytes(keep_);
+  const auto gap_bits = static_cast<std::size_t>(std::bit_width(count_ / keep_max_)) + 5;
+  return blocks * 4 + (keep_max_ * gap_bits + 7) / 8 + values_->EncodedBytes(keep_max_);
 }
 
 void TopK::Encode(std::span<const float> values, std::span<float> decoded,
@@ -78,7 +72,8 @@ void TopK::Encode(std::span<const float> values, std::span<float> decoded,
   FL_CHECK(values.size() == count_ && decoded.size() == count_,
            "a codec is made for one number of values");
   const std::size_t start = out.size();
-  std::vector<std::uint32_t> indices = internal::LargestMagnitudes(values, keep_);
+  std::vector<std::uint32_t> indices =
+      internal::LargestMagnitudes(values, kept_.CountAtRound(parameters.round, count_));
   std::vector<float> kept(indices.size());
   for (std::size_t i = 0; i < kept.size(); ++i) kept[i] = values[indices[i]];
   std::size_t at = 0;
@@ -103,7 +98,7 @@ Result<std::unique_ptr<ParsedPayload>> TopK::Parse(ByteSpan payload,
   auto parsed = std::make_unique<ParsedTopK>();
   ByteReader reader(payload);
   for (std::size_t block = 0; block * kBlock < count_; ++block) {
-    auto next = ParseBlock(reader, payload, BlockSize(block, count_), keep_ - parsed->kept);
+    auto next = ParseBlock(reader, payload, BlockSize(block, count_), keep_max_ - parsed->kept);
     if (!next) return next.error().At("block " + std::to_string(block));
     next->rank = parsed->kept;
     parsed->kept += next->count;
@@ -141,23 +136,8 @@ void TopK::DecodeAdd(const ParsedPayload& payload, std::size_t first, float scal
   }
 }
 
-Result<double> ReadTopK(const Stage& stage) {
-  FL_TRY_OK(StageOptions::Read(stage, {}));
-  const std::string_view text =
-      stage.arguments.size() == 1 ? std::string_view(stage.arguments.front()) : std::string_view();
-  const auto percent =
-      text.ends_with('%') ? ParseNumber<double>(text.substr(0, text.size() - 1)) : std::nullopt;
-  if (!percent || !(*percent > 0) || *percent > 100) {
-    return RefuseStage(
-        stage,
-        "expected the share that is kept, above 0% and up to 100%, such as top_k 1%, found \"" +
-            std::string(text) + "\"");
-  }
-  return *percent / 100;
-}
-
 Result<std::unique_ptr<Codec>> BuildTopK(const Chain& chain, const Shape& shape) {
-  FL_TRY(const double share, ReadTopK(*chain.shape));
+  FL_TRY(const KeptShare kept, ReadTopK(*chain.shape));
   if (chain.values != nullptr && chain.values->name == "quantize") {
     FL_TRY(const QuantizeStage quantize, ReadQuantize(*chain.values));
     if (quantize.shared) {
@@ -167,8 +147,7 @@ Result<std::unique_ptr<Codec>> BuildTopK(const Chain& chain, const Shape& shape)
     }
   }
   FL_TRY(std::unique_ptr<ValueCoder> values, BuildValueCoder(chain.values, shape, true));
-  const std::size_t keep = TopK::KeptOf(share, shape.count());
-  return std::unique_ptr<Codec>(std::make_unique<TopK>(std::move(values), shape.count(), keep));
+  return std::unique_ptr<Codec>(std::make_unique<TopK>(std::move(values), shape.count(), kept));
 }
 
 }  // namespace fl

@@ -4,18 +4,20 @@
 #include <memory>
 #include <vector>
 
+#include "fl/compression/codecs/kept_share.h"
 #include "fl/compression/codecs/value_coder.h"
 
 namespace fl {
 
-// `top_k F%`: keeps the largest magnitudes of the whole segment and drops the rest, which is the
-// caller's residual (Aji & Heafield 2017, arXiv:1704.05021). Ties keep the lower index and zeros
-// are never kept, so encoding is deterministic. The kept values go through a value coder.
+// `top_k F% [warmup=N [from=P%]]`: keeps the largest magnitudes of the whole segment and drops the
+// rest, which is the caller's residual (Aji & Heafield 2017, arXiv:1704.05021). Ties keep the lower
+// index and zeros are never kept, so encoding is deterministic. The kept values go through a value
+// coder.
 //
-//   top_k  = { block } values                 a block for each 65536 coordinates, the last one
-//   shorter block  = count:varint gaps                kept coordinates of the block gaps   = {
-//   quotient:unary remainder:b }   bits, the lowest first, zero padded to a byte values = as the
-//   value coder writes them, in the order of the coordinates
+//   top_k  = { block } values             a block for each 65536 coordinates, the last one shorter
+//   block  = count:varint gaps            kept coordinates of the block
+//   gaps   = { quotient:unary rest:b }    bits, the lowest first, zero padded to a byte
+//   values                                as the value coder writes them, in coordinate order
 //
 // A gap is the distance from the coordinate before (of the first: its index in the block) less one.
 // Rice coding: quotient = gap >> b as that many ones and a zero; b follows from the block's size
@@ -23,12 +25,13 @@ namespace fl {
 // any.
 class TopK final : public Codec {
  public:
-  // keep: in [1, count].
-  TopK(std::unique_ptr<ValueCoder> values, std::size_t count, std::size_t keep)
-      : values_(std::move(values)), count_(count), keep_(keep) {}
-
-  // How many of `count` coordinates a share in (0, 1] keeps: rounded up.
-  static std::size_t KeptOf(double share, std::size_t count);
+  // During a warm-up more is kept, by the round that the encoder is told; a decoder takes as many
+  // as any round keeps.
+  TopK(std::unique_ptr<ValueCoder> values, std::size_t count, const KeptShare& kept)
+      : values_(std::move(values)),
+        count_(count),
+        kept_(kept),
+        keep_max_(kept.LargestCount(count)) {}
 
   CodecTraits traits() const override;
   std::size_t count() const override { return count_; }
@@ -43,11 +46,9 @@ class TopK final : public Codec {
  private:
   std::unique_ptr<ValueCoder> values_;
   std::size_t count_;
-  std::size_t keep_;
+  KeptShare kept_;
+  std::size_t keep_max_;
 };
-
-// F of `top_k F%`, as a share in (0, 1].
-Result<double> ReadTopK(const Stage& stage);
 
 // The codec that a chain asks for, its head being top_k.
 Result<std::unique_ptr<Codec>> BuildTopK(const Chain& chain, const Shape& shape);

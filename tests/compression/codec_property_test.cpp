@@ -39,6 +39,7 @@ const std::vector<Case>& Cases() {
       {"quantize 8 scale=shared stochastic range=4", {1001}},
       {"top_k 1%", {3000}},
       {"top_k 100%", {300}},
+      {"top_k 1% warmup=5 from=30% | quantize 8", {3000}},
       {"top_k 3% | fp16", {70000}},
       {"top_k 2% | quantize 8 | pack", {300, 500}},
       {"top_k 50% | quantize 4 stochastic", {131073}},

@@ -71,13 +71,6 @@ TEST_CASE("TopK: zeros are never kept") {
   CHECK(LargestMagnitudes(std::vector<float>(5), 4).empty());
 }
 
-TEST_CASE("TopK: a share keeps at least one coordinate and rounds up") {
-  CHECK(TopK::KeptOf(0.01, 1) == 1);
-  CHECK(TopK::KeptOf(0.01, 100) == 1);
-  CHECK(TopK::KeptOf(0.01, 101) == 2);
-  CHECK(TopK::KeptOf(1.0, 101) == 101);
-}
-
 // On random positions a gap at 1 % costs log2(100) + 1.44 = 8.08 bits at best; Rice codes come
 // within 0.1 bit of it. With an 8-bit value that is 2.03 bytes, plus the scale and the counts.
 TEST_CASE("TopK: one percent with 8-bit values takes about two bytes a kept value") {
@@ -101,7 +94,7 @@ TEST_CASE("TopK: the largest payload is within the bound however positions clust
     const std::size_t count = 1000 + rng.UniformInteger(200000);
     const double share = std::pow(2.0, -static_cast<double>(rng.UniformInteger(11)));
     const TopK codec(std::make_unique<Quantize>(QuantizeConfig{.bits = 2}), count,
-                     TopK::KeptOf(share, count));
+                     KeptShare{.share = share});
     std::vector<float> values(count);
     const std::size_t period = 1 + rng.UniformInteger(3000);
     for (std::size_t i = 0; i < count; ++i)
