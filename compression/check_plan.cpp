@@ -145,6 +145,23 @@ Result<> CheckPrivacy(const Plan& plan) {
   return {};
 }
 
+// Momentum works on what is left out; where nothing is, or it is not kept, masking would undo it.
+// The momentum of local training is another one: it ends with each task, this one goes from update
+// to update.
+Result<> CheckMomentum(const Plan& plan, const SegmentPlan& delta) {
+  if (plan.compression.momentum == 0) return {};
+  if (!plan.compression.residual) {
+    return AtKey(plan, "compression", "momentum",
+                 "needs the residual that it carries on: expected residual = true, or no momentum");
+  }
+  if (delta.lossless()) {
+    return AtKey(plan, "compression", "momentum",
+                 "has no effect where updates leave nothing out: expected a recipe such as \"top_k "
+                 "1% | ternary\", or no momentum");
+  }
+  return {};
+}
+
 TensorLayout OneTensor(const std::string& name, std::size_t count) {
   return TensorLayout({{name, Shape{count}}});
 }
@@ -191,6 +208,7 @@ Result<CheckedPlan> Check(Plan plan) {
   FL_TRY_OK(CheckPrivacy(plan));
   FL_TRY(checked.delta,
          SegmentPlan::Create(plan.compression, checked.graph.parameters, checked.graph.frozen));
+  FL_TRY_OK(CheckMomentum(plan, checked.delta));
   FL_TRY(checked.metrics, SegmentPlan::Uniform({"raw", {}}, OneTensor("metrics", 4)));
   FL_TRY(checked.streams, BuildStreams(plan, checked.graph));
   FL_TRY(checked.passes, deploy::ParsePassList(plan.deployment, Teacher(checked.graph)));

@@ -140,6 +140,8 @@ nlohmann::ordered_json DescribeDevice(const DeviceState& device, const std::stri
   info["bytes_up"] = device.counters.bytes_up;
   info["update_waiting"] = device.staged.has_value();
   info["residual_norm"] = device.residual == nullptr ? 0.0 : NormL2(device.residual->values);
+  if (device.residual != nullptr) info["residual_round"] = device.residual_round;
+  if (device.velocity != nullptr) info["velocity_norm"] = NormL2(device.velocity->values);
   info["residual_tensors_dropped"] = device.counters.residual_tensors_dropped;
   info["local_model_bytes"] = local ? local->size() : 0;
   return info;

@@ -5,7 +5,7 @@
 
 #include "fl/client/core/backoff.h"
 #include "fl/client/core/model_patch.h"
-#include "fl/client/state/error_feedback.h"
+#include "fl/client/state/carried_over.h"
 #include "fl/common/crypto/sha256.h"
 #include "fl/compression/recipe.h"
 
@@ -22,10 +22,6 @@ constexpr std::uint64_t kChangeBytesOver = 256;
 bool NeedsPerson(ErrorCode code) {
   return code == ErrorCode::kNotFound || code == ErrorCode::kUnsupported ||
          code == ErrorCode::kInvalidArgument || code == ErrorCode::kWrongState;
-}
-
-bool KeepsResidual(const CheckedPlan& plan) {
-  return plan.plan.compression.residual && !plan.delta.lossless();
 }
 
 }  // namespace
@@ -278,33 +274,31 @@ void ClientCore::StartTask() {
     return Abandon({ErrorCode::kWrongRecipe, "the task's recipe is not the plan's"});
   }
   RoundParameters parameters{parameters_ == nullptr ? Bytes{} : parameters_->bytes, task_->round};
-  TrainingJob job{*task_, options_.name, plan_, model_, nullptr,
-                  std::make_shared<const RoundParameters>(std::move(parameters))};
-  if (KeepsResidual(*plan_)) job.residual = ResidualFor(plan_->delta.covered());
+  TrainingJob job{*task_, options_.name, plan_, model_, {}, {}, {}};
+  job.round_parameters = std::make_shared<const RoundParameters>(std::move(parameters));
+  if (job.task.kind == wire::TaskKind::kTrain && KeepsResidual(*plan_)) {
+    BringResidualForward();
+    job.residual = state_.residual;
+    job.velocity = state_.velocity;
+  }
   commands_.emplace_back(StartTraining{std::move(job)});
 }
 
-std::shared_ptr<const NamedTensors> ClientCore::ResidualFor(const TensorLayout& layout) {
-  const std::uint64_t rounds_max = plan_->plan.compression.residual_rounds_max;
-  if (state_.residual != nullptr && rounds_max > 0 && state_.residual_round > 0 &&
-      task_->round > state_.residual_round + rounds_max) {
-    state_.counters.residual_tensors_dropped += state_.residual->layout.size();
+void ClientCore::BringResidualForward() {
+  const DroppedTensors dropped = BringForward(state_, *plan_, task_->round);
+  if (dropped.too_old > 0) {
     Log(LogLevel::kInfo, "the residual of round " + std::to_string(state_.residual_round) +
                              " is older than the plan keeps it, and is dropped");
-    state_.residual = nullptr;
   }
-  const Digest graph = LayoutDigest(layout);
-  if (state_.residual != nullptr && state_.residual_graph != graph) {
-    std::size_t dropped = 0;
-    state_.residual = RemapResidual(state_.residual, layout, dropped);
-    state_.counters.residual_tensors_dropped += dropped;
-    if (dropped > 0) {
-      Log(LogLevel::kWarning,
-          std::to_string(dropped) + " tensors of the residual do not fit the new model");
-    }
+  if (dropped.misfits > 0) {
+    Log(LogLevel::kWarning,
+        std::to_string(dropped.misfits) + " tensors of the residual do not fit the new model");
   }
-  state_.residual_graph = graph;
-  return state_.residual;
+}
+
+std::uint64_t ClientCore::ResidualAge() const {
+  const bool known = state_.residual != nullptr && state_.residual_round > 0;
+  return known && task_->round > state_.residual_round ? task_->round - state_.residual_round : 0;
 }
 
 // Steps 5 and 6: the update is durable before a byte of it leaves.
@@ -318,13 +312,14 @@ void ClientCore::On(TrainingDone event) {
   TrainingResult& result = *event.result;
   const bool trains = task_->kind == wire::TaskKind::kTrain;
   ++(trains ? state_.counters.trained : state_.counters.evaluated);
-  StagedUpdate staged;
-  staged.update = std::move(result.update);
-  staged.residual = std::move(result.residual);
   RecordActivity record;
   record.what = trains ? "trained" : "evaluated";
   record.examples = result.examples;
-  record.detail = DescribeMetrics(result.metrics);
+  record.detail = DescribeMetrics(result.metrics) + DescribeLeftOut(result, ResidualAge());
+  StagedUpdate staged;
+  staged.update = std::move(result.update);
+  staged.residual = std::move(result.residual);
+  staged.velocity = std::move(result.velocity);
   StageUpdate(std::move(staged), std::move(record));
 }
 
@@ -385,19 +380,14 @@ void ClientCore::SettleAccepted(std::uint64_t round) {
   commands_.emplace_back(SaveState{});
   RecordActivity record{"accepted", round, state_.staged->task, 0, 0, 0, {}};
   commands_.emplace_back(std::move(record));
-  // Evaluations and deployments leave the residual as it is.
-  if (state_.staged->kind == wire::TaskKind::kTrain) {
-    state_.residual = std::move(state_.staged->residual);
-    state_.residual_round = state_.staged->round;
-  }
-  state_.staged.reset();
+  CommitStaged(state_, cache_->FindPlan(state_.staged->plan).get());
   failures_ = 0;
   CheckInLater();
 }
 
 // What was sent is given back to the residual, so that the next update carries it.
 void ClientCore::SettleRefused(const Error& error) {
-  StagedUpdate staged = *std::exchange(state_.staged, std::nullopt);
+  const StagedUpdate& staged = *state_.staged;
   ++state_.counters.refused;
   Log(LogLevel::kWarning, "the server refuses the update of round " + std::to_string(staged.round) +
                               ": " + error.message);
@@ -405,14 +395,9 @@ void ClientCore::SettleRefused(const Error& error) {
   std::string reason = std::string(ErrorCodeName(error.code)) + ": " + error.message;
   commands_.emplace_back(
       RecordActivity{"refused", staged.round, staged.task, 0, 0, 0, std::move(reason)});
-  const auto plan = cache_->FindPlan(staged.plan);
-  if (staged.kind == wire::TaskKind::kTrain && plan != nullptr && KeepsResidual(*plan)) {
-    auto whole = ErrorFeedback::GiveBack(staged.update, staged.residual, plan->delta,
-                                         {staged.round_parameters, staged.round});
-    if (!whole) Log(LogLevel::kError, "the refused update is lost: " + whole.error().message);
-    state_.residual = whole ? *std::move(whole) : std::move(staged.residual);
-    state_.residual_round = staged.round;
-  }
+  const auto given_back = GiveBackStaged(state_, cache_->FindPlan(staged.plan).get());
+  if (!given_back)
+    Log(LogLevel::kError, "the refused update is lost: " + given_back.error().message);
   failures_ = 0;
   CheckInLater();
 }

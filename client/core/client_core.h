@@ -147,7 +147,8 @@ class ClientCore {
   Result<> TakeModel(Result<NamedTensors> model);
   void NoteHeld(const wire::ModelSource& source);
   void StartTask();
-  std::shared_ptr<const NamedTensors> ResidualFor(const TensorLayout& layout);
+  void BringResidualForward();
+  std::uint64_t ResidualAge() const;
 
   // Steps 5 and 6: stage the update, bring it to the server, settle the residual.
   void StageUpdate(StagedUpdate staged, RecordActivity record);

@@ -12,10 +12,9 @@ namespace {
 
 // body    = client:text federation:text plan:digest? model:held? residual staged counters
 // held    = version:varint digest
-// residual= graph:digest (0:u8 | 1:u8 tensors) round:varint
+// residual= graph:digest tensors? round:varint velocity:tensors?
 // staged  = 0:u8 | 1:u8 task:u64 kind:u8 round:varint plan:digest parameters:text digest
-// update:text
-//           (0:u8 | 1:u8 tensors)
+//           update:text residual:tensors? velocity:tensors?
 // tensors = count:varint { name:text rank:varint { extent:varint } } { value:f32 }
 // text    = bytes:varint ...     x? = 0:u8 | 1:u8 x
 constexpr std::string_view kMagic = "FLDS";
@@ -56,6 +55,7 @@ void WriteStaged(const std::optional<StagedUpdate>& staged, ByteWriter& out) {
   out.WriteVarint(staged->update.size());
   out.WriteSpan(staged->update);
   WriteTensors(staged->residual.get(), out);
+  WriteTensors(staged->velocity.get(), out);
 }
 
 // All eight, in the order of their declaration; a new one is appended under a new schema.
@@ -91,6 +91,9 @@ class StateReader {
     FL_TRY(state.residual, ReadTensors());
     if (schema_ >= 2) {
       FL_TRY(state.residual_round, reader_.ReadVarint());
+    }
+    if (schema_ >= 3) {
+      FL_TRY(state.velocity, ReadTensors());
     }
     FL_TRY(state.staged, ReadStaged());
     for (std::uint64_t* field : Fields(state.counters)) {
@@ -176,7 +179,8 @@ class StateReader {
     auto tensors = std::make_shared<NamedTensors>(TensorLayout(std::move(specs)));
     FL_TRY(const ByteSpan bytes, reader_.ReadSpan(values * sizeof(float)));
     if (values > 0) std::memcpy(tensors->values.data(), bytes.data(), bytes.size());
-    if (!AllFinite(tensors->values)) return Error{ErrorCode::kNotFinite, "a residual"};
+    if (!AllFinite(tensors->values))
+      return Error{ErrorCode::kNotFinite, "a residual or a velocity"};
     return std::shared_ptr<const NamedTensors>(std::move(tensors));
   }
 
@@ -196,6 +200,9 @@ class StateReader {
     FL_TRY(staged.digest, ReadDigest());
     FL_TRY(staged.update, ReadBytes());
     FL_TRY(staged.residual, ReadTensors());
+    if (schema_ >= 3) {
+      FL_TRY(staged.velocity, ReadTensors());
+    }
     return std::optional<StagedUpdate>(std::move(staged));
   }
 
@@ -221,6 +228,7 @@ Bytes DeviceState::Encode() const {
   out.WriteSpan(residual_graph.bytes);
   WriteTensors(residual.get(), out);
   out.WriteVarint(residual_round);
+  WriteTensors(velocity.get(), out);
   WriteStaged(staged, out);
   DeviceCounters copy = counters;
   for (const std::uint64_t* field : Fields(copy)) out.WriteVarint(*field);

@@ -29,6 +29,7 @@ struct StagedUpdate {
   Bytes update;            // wire::EncodeUpdate's bytes.
   Digest digest;           // Their SHA-256.
   std::shared_ptr<const NamedTensors> residual;  // Shared with the job's result; null: zero.
+  std::shared_ptr<const NamedTensors> velocity;  // As it was added; likewise.
 };
 
 // For the device's owner: `fl-client info`.
@@ -56,7 +57,8 @@ struct DeviceStateLimits {
 //
 // An idle device's is under 4 KiB. Thread safety: distinct objects safe.
 struct DeviceState {
-  static constexpr std::uint16_t kSchema = 2;  // Schema 1, without residual_round, is read too.
+  // Schema 1, without residual_round and velocity, and 2, without velocity, are read too.
+  static constexpr std::uint16_t kSchema = 3;
 
   std::string client;      // The name in its certificate; empty in a new state.
   std::string federation;  // Empty until the first answer.
@@ -65,6 +67,7 @@ struct DeviceState {
   Digest residual_graph;  // Of the layout that the residual has; LayoutDigest.
   std::shared_ptr<const NamedTensors> residual;  // Null: zero. Shared with a job under way.
   std::uint64_t residual_round = 0;              // Whose update changed it last; 0: unknown.
+  std::shared_ptr<const NamedTensors> velocity;  // Of the residual's tensors; null: zero.
   std::optional<StagedUpdate> staged;
   DeviceCounters counters;
 

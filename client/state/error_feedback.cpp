@@ -24,15 +24,20 @@ std::shared_ptr<const NamedTensors> Covered(std::shared_ptr<const NamedTensors> 
 
 }  // namespace
 
-void ErrorFeedback::Compensate(NamedTensors& delta) const {
-  if (residual_ == nullptr) return;
-  for (std::size_t i = 0; i < delta.layout.size(); ++i) {
-    const auto found = residual_->layout.Find(delta.layout[i].name);
-    if (!found || residual_->layout[*found].shape != delta.layout[i].shape) continue;
-    const std::span<float> out = delta.tensor(i);
-    const std::span<const float> left_out = residual_->tensor(*found);
-    for (std::size_t k = 0; k < out.size(); ++k) out[k] += left_out[k];
+void AddScaled(const std::shared_ptr<const NamedTensors>& tensors, float factor,
+               NamedTensors& out) {
+  if (tensors == nullptr) return;
+  for (std::size_t i = 0; i < out.layout.size(); ++i) {
+    const auto found = tensors->layout.Find(out.layout[i].name);
+    if (!found || tensors->layout[*found].shape != out.layout[i].shape) continue;
+    const std::span<float> to = out.tensor(i);
+    const std::span<const float> from = tensors->tensor(*found);
+    for (std::size_t k = 0; k < to.size(); ++k) to[k] += factor * from[k];
   }
+}
+
+void ErrorFeedback::Compensate(NamedTensors& delta) const {
+  AddScaled(residual_, 1.0F, delta);
 }
 
 EncodedDelta ErrorFeedback::Encode(const NamedTensors& update, const SegmentPlan& recipe,
@@ -57,14 +62,9 @@ EncodedDelta ErrorFeedback::Encode(const NamedTensors& update, const SegmentPlan
   return encoded;
 }
 
-Result<std::shared_ptr<const NamedTensors>> ErrorFeedback::GiveBack(
-    ByteSpan update, const std::shared_ptr<const NamedTensors>& left_out, const SegmentPlan& recipe,
-    const RoundParameters& parameters) {
-  if (left_out != nullptr && left_out->layout != recipe.covered()) {
-    return Error{ErrorCode::kShapeMismatch, "residual: expected the tensors of the recipe"};
-  }
-  auto whole = std::make_shared<NamedTensors>(recipe.layout());
-  ErrorFeedback(left_out, true).Compensate(*whole);
+Result<std::shared_ptr<const NamedTensors>> ErrorFeedback::DecodeOwn(
+    ByteSpan update, const SegmentPlan& recipe, const RoundParameters& parameters) {
+  auto sent = std::make_shared<NamedTensors>(recipe.layout());
   FL_TRY(const wire::UpdateView view, wire::DecodeUpdate(update, kOwnUpdate));
   for (const wire::UpdateStreamView& stream : view.streams) {
     if (stream.id != wire::kStreamDelta) continue;
@@ -77,10 +77,23 @@ Result<std::shared_ptr<const NamedTensors>> ErrorFeedback::GiveBack(
              codec.Parse(entry.payload, parameters, kOwnPayload));
       std::vector<float> decoded(codec.count());
       codec.DecodeAdd(*payload, 0, 1.0F, decoded);
-      recipe.Scatter(entry.segment, decoded, whole->values);
+      recipe.Scatter(entry.segment, decoded, sent->values);
     }
   }
-  return Covered(std::move(whole), recipe);
+  return Covered(std::move(sent), recipe);
+}
+
+Result<std::shared_ptr<const NamedTensors>> ErrorFeedback::GiveBack(
+    ByteSpan update, const std::shared_ptr<const NamedTensors>& left_out, const SegmentPlan& recipe,
+    const RoundParameters& parameters) {
+  if (left_out != nullptr && left_out->layout != recipe.covered()) {
+    return Error{ErrorCode::kShapeMismatch, "residual: expected the tensors of the recipe"};
+  }
+  FL_TRY(const std::shared_ptr<const NamedTensors> sent, DecodeOwn(update, recipe, parameters));
+  if (left_out == nullptr) return sent;
+  auto whole = std::make_shared<NamedTensors>(*sent);
+  ErrorFeedback(left_out, true).Compensate(*whole);
+  return std::shared_ptr<const NamedTensors>(std::move(whole));
 }
 
 std::shared_ptr<const NamedTensors> RemapResidual(

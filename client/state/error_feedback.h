@@ -42,8 +42,15 @@ class ErrorFeedback {
   EncodedDelta Encode(const NamedTensors& update, const SegmentPlan& recipe,
                       const RoundParameters& parameters, const RngStream& rng) const;
 
+  // What an update, as wire::EncodeUpdate made it, brings to the server: the tensors that segments
+  // cover, decoded. Errors are wire::DecodeUpdate's and Codec::Parse's.
+  static Result<std::shared_ptr<const NamedTensors>> DecodeOwn(ByteSpan update,
+                                                               const SegmentPlan& recipe,
+                                                               const RoundParameters& parameters);
+
   // For a refused update, as wire::EncodeUpdate made it: what was sent plus what was left out,
-  // which is the residual from now on. Errors are wire::DecodeUpdate's and Codec::Parse's.
+  // which is the residual from now on. Errors are DecodeOwn's, and kShapeMismatch when what was
+  // left out is of other tensors.
   static Result<std::shared_ptr<const NamedTensors>> GiveBack(
       ByteSpan update, const std::shared_ptr<const NamedTensors>& left_out,
       const SegmentPlan& recipe, const RoundParameters& parameters);
@@ -53,6 +60,10 @@ class ErrorFeedback {
   std::shared_ptr<const NamedTensors> residual_;
   bool active_;
 };
+
+// out += factor x tensors, tensor by tensor, by name; one that `out` does not have, or has in
+// another shape, is left out. Null counts as zero.
+void AddScaled(const std::shared_ptr<const NamedTensors>& tensors, float factor, NamedTensors& out);
 
 // Brings a residual to another model's layout: tensors are found by name and shape. Null when none
 // fits; `dropped` counts the tensors that were lost.

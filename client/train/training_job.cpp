@@ -5,7 +5,9 @@
 #include <utility>
 
 #include "fl/client/privacy/clip_and_noise.h"
+#include "fl/client/state/carried_over.h"
 #include "fl/client/state/error_feedback.h"
+#include "fl/client/state/momentum.h"
 #include "fl/client/train/report_streams.h"
 #include "fl/client/train/trainer.h"
 #include "fl/common/wire/update.h"
@@ -66,6 +68,15 @@ std::string DescribeMetrics(const TrainingMetrics& metrics) {
   return text;
 }
 
+std::string DescribeLeftOut(const TrainingResult& result, std::uint64_t age) {
+  if (result.residual == nullptr || !(result.delta_norm > 0)) return {};
+  char text[64];
+  std::snprintf(text, sizeof(text), "; left out %.2f times the change",
+                NormL2(result.residual->values) / result.delta_norm);
+  if (age == 0) return text;
+  return text + (", with a residual of " + std::to_string(age) + " rounds ago");
+}
+
 Result<TrainingResult> RunTraining(const TrainingJob& job, const LocalData& data,
                                    const std::atomic<bool>& stop) {
   const CheckedPlan& checked = *job.plan;
@@ -81,9 +92,11 @@ Result<TrainingResult> RunTraining(const TrainingJob& job, const LocalData& data
   FL_TRY(LocalDelta local, trainer.Train(*job.model, data.training, rng.Child("train")));
   result.metrics.loss_after = OrNothing(local.loss);
   result.examples = local.examples;
+  result.delta_norm = NormL2(local.delta.values);
 
-  const bool keeps_residual = checked.plan.compression.residual && !checked.delta.lossless();
-  const ErrorFeedback feedback(job.residual, keeps_residual);
+  result.velocity = Accelerate(local.delta, job.velocity, checked.plan.compression.momentum,
+                               checked.delta.covered());
+  const ErrorFeedback feedback(job.residual, KeepsResidual(checked));
   feedback.Compensate(local.delta);
   ClipAndNoise(local.delta, checked.plan.privacy, rng.Child("noise"));
   EncodedDelta encoded =

@@ -22,6 +22,7 @@ struct TrainingJob {
   std::shared_ptr<const CheckedPlan> plan;
   std::shared_ptr<const NamedTensors> model;     // The received one.
   std::shared_ptr<const NamedTensors> residual;  // Null: zero.
+  std::shared_ptr<const NamedTensors> velocity;  // Null: zero.
   std::shared_ptr<const RoundParameters> round_parameters;
 };
 
@@ -40,14 +41,21 @@ struct TrainingResult {
   Bytes update;  // wire::EncodeUpdate's bytes, ready to be sent.
   std::shared_ptr<const NamedTensors>
       residual;  // The new one, once the server has acknowledged; null: zero.
+  std::shared_ptr<const NamedTensors> velocity;  // As it was added; null: the plan has no momentum.
   std::uint64_t examples = 0;
+  double delta_norm = 0;  // L2, of what training alone changed.
   TrainingMetrics metrics;
 };
 
-// Steps 3 to 5: train, compensate, clip, encode. Same job and data, same bits on one machine and
-// build. Errors: kShapeMismatch (the data are not what the plan's model takes), kInvalidArgument
-// (no training samples), kNotFinite (training diverged), kUnavailable (`stop` was set). Pure:
-// touches nothing but its arguments.
+// "; left out 4.21 times the change, with a residual of 3 rounds ago", for the activity log;
+// nothing where no residual is kept. `age`: rounds since the residual changed that the job began
+// with; 0: there was none.
+std::string DescribeLeftOut(const TrainingResult& result, std::uint64_t age);
+
+// Steps 3 to 5: train, accelerate, compensate, clip, encode. Same job and data, same bits on one
+// machine and build. Errors: kShapeMismatch (the data are not what the plan's model takes),
+// kInvalidArgument (no training samples), kNotFinite (training diverged), kUnavailable (`stop` was
+// set). Pure: touches nothing but its arguments.
 Result<TrainingResult> RunTraining(const TrainingJob& job, const LocalData& data,
                                    const std::atomic<bool>& stop);
 

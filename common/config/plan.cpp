@@ -85,6 +85,7 @@ Result<> ReadCompression(Table table, CompressionConfig& compression) {
   table.Read("gathered", compression.gathered);
   table.Read("residual", compression.residual);
   table.Read("residual_rounds_max", compression.residual_rounds_max, {0, kCountMax});
+  table.Read("momentum", compression.momentum, {0, 1, false, true});
   for (Table& rule : table.Children("recipe")) {
     RecipeRule& entry = compression.rules.emplace_back();
     entry.tensors.text = "*";

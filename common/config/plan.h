@@ -95,6 +95,8 @@ struct CompressionConfig {
   bool residual = true;         // Error feedback on lossy recipes.
   std::uint32_t residual_rounds_max =
       0;  // A residual is dropped when this many rounds have passed since it changed; 0: never.
+  double momentum = 0.0;  // Of each client's changes, from one of its updates to the next, in
+                          // [0, 1); 0: none.
 };
 
 // [[stream]]: more than the two streams that each update has (delta, metrics).

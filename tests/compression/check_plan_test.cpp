@@ -143,5 +143,19 @@ TEST_CASE("CheckPlan: more clients in a round than the server has slots for are 
                ErrorCode::kInvalidArgument, "p.toml:9:1: rounds.goal: ", "at most 1000000");
 }
 
+TEST_CASE("CheckPlan: momentum needs a residual and a recipe that leaves something out") {
+  const std::string_view recipes = "[[compression.recipe]]\ntensors = \"*\"";
+  const auto with = [&](const std::string& keys) {
+    return "[compression]\n" + keys + "\n" + std::string(recipes);
+  };
+  CHECK(CheckWith(recipes, with("momentum = 0.9")).has_value());
+  CHECK(CheckWith(recipes, with("momentum = 0.0\nresidual = false")).has_value());
+  CheckRefused(recipes, with("momentum = 0.9\nresidual = false"), ErrorCode::kInvalidArgument,
+               "p.toml:17:1: compression.momentum", "residual = true");
+  CheckRefused(std::string(recipes) + "\nrecipe = \"low_rank 2 | quantize 4\"",
+               with("momentum = 0.9") + "\nrecipe = \"raw\"", ErrorCode::kInvalidArgument,
+               "p.toml:17:1: compression.momentum", "leave nothing out");
+}
+
 }  // namespace
 }  // namespace fl

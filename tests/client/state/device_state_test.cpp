@@ -1,5 +1,6 @@
 #include "fl/client/state/device_state.h"
 
+#include <algorithm>
 #include <limits>
 
 #include <doctest/doctest.h>
@@ -32,6 +33,7 @@ DeviceState FullState() {
   state.residual = SomeTensors(0.5F);
   state.residual_graph = LayoutDigest(state.residual->layout);
   state.residual_round = 11;
+  state.velocity = SomeTensors(0.25F);
   StagedUpdate staged;
   staged.task = 0x1234567890ABCDEF;
   staged.round = 13;
@@ -40,6 +42,7 @@ DeviceState FullState() {
   staged.update = ToBytes("an update");
   staged.digest = crypto::Sha256(staged.update);
   staged.residual = SomeTensors(-1.0F);
+  staged.velocity = SomeTensors(-2.0F);
   state.staged = std::move(staged);
   state.counters.check_ins = 40;
   state.counters.bytes_up = 1'000'000;
@@ -57,10 +60,12 @@ TEST_CASE("DeviceState: a full one survives saving and loading bit by bit") {
   CHECK(*loaded.residual == *state.residual);
   CHECK(loaded.residual_graph == state.residual_graph);
   CHECK(loaded.residual_round == state.residual_round);
+  CHECK(*loaded.velocity == *state.velocity);
   REQUIRE(loaded.staged);
   CHECK(loaded.staged->task == state.staged->task);
   CHECK(loaded.staged->update == state.staged->update);
   CHECK(*loaded.staged->residual == *state.staged->residual);
+  CHECK(*loaded.staged->velocity == *state.staged->velocity);
   CHECK(loaded.counters == state.counters);
   CHECK(loaded.Encode() == bytes);
 }
@@ -97,17 +102,46 @@ TEST_CASE("DeviceState: schema 1 is read and its residual has no known round") {
   // magic schema "device-7" "" plan model graph residual, then the round.
   const std::size_t round_at = 4 + 2 + 9 + 1 + 1 + 1 + 32 + 1;
   bytes[4] = std::byte{1};
-  bytes.erase(bytes.begin() + static_cast<std::ptrdiff_t>(round_at));
+  const auto round = bytes.begin() + static_cast<std::ptrdiff_t>(round_at);
+  bytes.erase(round, round + 2);  // The velocity's flag lies behind it.
   bytes.resize(bytes.size() - 4);
   const DeviceState loaded = Get(DeviceState::Decode(WithChecksum(bytes)));
   CHECK(loaded.client == "device-7");
   CHECK(loaded.residual_round == 0);
 }
 
+TEST_CASE("DeviceState: schema 2 is read and has no velocity") {
+  DeviceState state = FullState();
+  state.velocity = nullptr;
+  state.staged->velocity = nullptr;
+  Bytes bytes = state.Encode();
+  // The velocities' flags: one lies before the staged update's task, the other before the counters.
+  const Bytes task = {std::byte{0xEF}, std::byte{0xCD}, std::byte{0xAB}, std::byte{0x90}};
+  const auto found = std::ranges::search(bytes, task).begin();
+  std::size_t counters = 0;
+  for (const std::uint64_t counter : {40U, 0U, 0U, 0U, 0U, 0U, 0U, 1'000'000U}) {
+    ByteWriter out;
+    out.WriteVarint(counter);
+    counters += out.size();
+  }
+  bytes.resize(bytes.size() - 4);
+  bytes.erase(bytes.end() - static_cast<std::ptrdiff_t>(counters) - 1);
+  bytes.erase(found - 2);
+  bytes[4] = std::byte{2};
+  const DeviceState loaded = Get(DeviceState::Decode(WithChecksum(bytes)));
+  CHECK(*loaded.residual == *state.residual);
+  CHECK(loaded.residual_round == 11);
+  CHECK(loaded.velocity == nullptr);
+  REQUIRE(loaded.staged);
+  CHECK(*loaded.staged->residual == *state.staged->residual);
+  CHECK(loaded.staged->velocity == nullptr);
+  CHECK(loaded.counters == state.counters);
+}
+
 TEST_CASE("DeviceState: a newer schema is refused by its own code") {
   Bytes bytes = DeviceState().Encode();
   bytes.resize(bytes.size() - 4);
-  bytes[4] = std::byte{3};
+  bytes[4] = std::byte{4};
   CHECK(CodeOf(DeviceState::Decode(WithChecksum(bytes))) == ErrorCode::kWrongVersion);
 }
 
