@@ -173,6 +173,7 @@ Result<> ReadSimulation(Table table, SimulationConfig& simulation) {
   table.Read("devices", simulation.devices, {1, 1e7});
   table.Read("data", simulation.data);
   table.Read("partition", simulation.partition, {"iid", "dirichlet", "shards", "natural"});
+  table.Read("split_seed", simulation.split_seed, {0, 9e18});
   table.Read("alpha", simulation.alpha, {0, 1e6, true});
   table.Read("shards_per_device", simulation.shards_per_device, {1, 1e6});
   table.Read("clients", simulation.clients);

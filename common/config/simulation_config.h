@@ -17,6 +17,7 @@ struct SimulationConfig {
   std::uint32_t devices = 10;           // >= 1.
   std::string data;                     // A data source: training samples of all devices together.
   std::string partition = "iid";        // "iid", "dirichlet", "shards", "natural".
+  std::uint64_t split_seed = 0;         // Seed of how samples are dealt; 0: the plan's seed.
   double alpha = 0.5;                   // Dirichlet's concentration, > 0.
   std::uint32_t shards_per_device = 2;  // With "shards".
   std::string clients;  // With "natural": file with each sample's client (IDX int32 / uint8, or CSV

@@ -148,7 +148,8 @@ Result<Shares> PartitionNatural(std::span<const std::int64_t> clients, std::size
 
 Result<Shares> Partition(const SimulationConfig& config, const SampleFacts& facts,
                          std::uint64_t seed) {
-  const RngStream rng = RngStream(seed).Child("partition");
+  const RngStream rng =
+      RngStream(config.split_seed == 0 ? seed : config.split_seed).Child("partition");
   const std::size_t devices = config.devices;
   if (config.partition == "iid") return PartitionIid(facts.samples, devices, rng);
   const bool natural = config.partition == "natural";

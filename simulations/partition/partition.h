@@ -50,9 +50,9 @@ Result<Shares> PartitionShards(std::span<const std::int64_t> labels, std::size_t
 Result<Shares> PartitionNatural(std::span<const std::int64_t> clients, std::size_t devices,
                                 RngStream rng);
 
-// The partition that a plan names, drawn from RngStream(seed).Child("partition"). kInvalidArgument
-// also for a partition that does not exist, and where the facts that it needs are missing or not as
-// many as samples.
+// The partition that a plan names, drawn from RngStream(S).Child("partition"), S being the plan's
+// split_seed or, where that is 0, `seed`. kInvalidArgument also for a partition that does not
+// exist, and where the facts that it needs are missing or not as many as samples.
 Result<Shares> Partition(const SimulationConfig& config, const SampleFacts& facts,
                          std::uint64_t seed);
 

@@ -117,6 +117,25 @@ TEST_CASE("PartitionNatural: a natural client is never divided") {
   }
 }
 
+TEST_CASE("Partition: a split seed deals alike whatever the plan's seed is") {
+  SimulationConfig config;
+  config.devices = 10;
+  const SampleFacts facts{200, RandomValues(200, 4, RngStream(1)),
+                          RandomValues(200, 20, RngStream(2))};
+  for (const char* kind : {"iid", "dirichlet", "shards", "natural"}) {
+    CAPTURE(kind);
+    config.partition = kind;
+    config.split_seed = 0;
+    const Shares five = Get(Partition(config, facts, 5));
+    CHECK(Get(Partition(config, facts, 6)) != five);
+    config.split_seed = 5;
+    CHECK(Get(Partition(config, facts, 5)) == five);
+    CHECK(Get(Partition(config, facts, 6)) == five);
+    config.split_seed = 6;
+    CHECK(Get(Partition(config, facts, 5)) != five);
+  }
+}
+
 TEST_CASE("Partition: what cannot be dealt is refused") {
   SimulationConfig config;
   config.devices = 11;
