@@ -11,9 +11,10 @@ namespace {
 
 using testing::Get;
 
-TEST_CASE("Configs: each plan of the folder loads and its parts fit together") {
+// The number of plans that the folder holds, each checked.
+std::size_t CheckPlansOf(const std::string& folder) {
   std::size_t plans = 0;
-  for (const auto& entry : std::filesystem::directory_iterator(FL_TEST_SOURCE_DIR "/configs")) {
+  for (const auto& entry : std::filesystem::directory_iterator(folder)) {
     if (entry.path().extension() != ".toml") continue;
     CAPTURE(entry.path().string());
     const auto plan = Get(CheckPlan(Get(LoadPlan(entry.path().string())), entry.path().string()));
@@ -21,7 +22,15 @@ TEST_CASE("Configs: each plan of the folder loads and its parts fit together") {
     CHECK(plan->plan.rounds.population_min <= plan->plan.simulation.devices);
     ++plans;
   }
-  CHECK(plans >= 4);
+  return plans;
+}
+
+TEST_CASE("Configs: each plan of the folder loads and its parts fit together") {
+  CHECK(CheckPlansOf(FL_TEST_SOURCE_DIR "/configs") >= 4);
+}
+
+TEST_CASE("Configs: each plan of a study loads and its parts fit together") {
+  CHECK(CheckPlansOf(FL_TEST_SOURCE_DIR "/configs/studies") >= 4);
 }
 
 }  // namespace
