@@ -32,6 +32,8 @@ enum class StageId : std::uint8_t {
   kLloyd = 23,
   kEden = 24,
   kHadamard = 25,
+  kSharedMask = 26,
+  kAnnounced = 27,
   kThreshold = 28,
 };
 // Ids of all stages that this program has, ascending: what a check-in lists.
@@ -95,6 +97,15 @@ class SegmentPlan {
   // What the round's clients share when nobody has measured anything yet: each codec's part, from
   // its recipe, one after the other. Each codec takes the whole and knows its part.
   RoundParameters InitialRoundParameters() const;
+  // What the clients of the next round share after a round with `now` whose updates added up to
+  // `aggregate_flat`, in the layout's order: each codec's next part, from its own segment of the
+  // aggregate. `measured` is of the whole round; its own aggregate is not read. After a round
+  // without updates, and where no codec's part moves, these bytes stay.
+  RoundParameters NextRoundParameters(const RoundParameters& now,
+                                      std::span<const float> aggregate_flat,
+                                      const RoundFeedback& measured) const;
+  // Whether any codec takes part in what the clients of a round share.
+  bool needs_round_parameters() const;
 
   // out = the segment's coordinates of a flat vector in the layout's order; out.size() ==
   // codec->count().

@@ -175,6 +175,35 @@ RoundParameters SegmentPlan::InitialRoundParameters() const {
   return parameters;
 }
 
+RoundParameters SegmentPlan::NextRoundParameters(const RoundParameters& now,
+                                                 std::span<const float> aggregate_flat,
+                                                 const RoundFeedback& measured) const {
+  RoundParameters next{now.bytes, now.round + 1};
+  if (measured.updates == 0) return next;
+  std::size_t offset = 0;
+  for (std::size_t i = 0; i < segments_.size(); ++i) {
+    const Codec& codec = *segments_[i].codec;
+    const std::size_t size = codec.InitialParameters().size();
+    if (size == 0) continue;
+    FL_CHECK(size <= now.bytes.size() - offset, "a round's parameters hold each codec's part");
+    std::vector<float> values(codec.count());
+    Gather(i, aggregate_flat, values);
+    RoundFeedback feedback = measured;
+    feedback.aggregate = values;
+    const Bytes part = codec.NextParameters(ByteSpan(now.bytes).subspan(offset, size), feedback);
+    FL_CHECK(part.size() == size, "a codec's part of the parameters keeps its size");
+    std::ranges::copy(part, next.bytes.begin() + static_cast<std::ptrdiff_t>(offset));
+    offset += size;
+  }
+  return next;
+}
+
+bool SegmentPlan::needs_round_parameters() const {
+  return std::ranges::any_of(segments_, [](const Segment& segment) {
+    return segment.codec->traits().needs_round_parameters;
+  });
+}
+
 void SegmentPlan::Gather(std::size_t segment, std::span<const float> flat,
                          std::span<float> out) const {
   FL_CHECK(flat.size() == layout_.total() && out.size() == segments_[segment].codec->count(),

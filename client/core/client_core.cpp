@@ -157,7 +157,7 @@ void ClientCore::Advance() {
   }
   if (phase_asked_) AnswerPhase();
   if (!task_) return CheckInLater();
-  if (task_->round_parameters && parameters_ == nullptr) {
+  if (LacksParameters()) {
     download_.emplace(*task_->round_parameters, 0, options_.chunk_bytes);
     return Send(Stage::kParameters);
   }
@@ -188,7 +188,7 @@ Result<> ClientCore::TakeBlob(Bytes blob) {
     return {};
   }
   if (stage_ == Stage::kParameters) {
-    parameters_ = std::make_shared<const RoundParameters>(RoundParameters{std::move(blob)});
+    parameters_ = HeldParameters{*task_->round_parameters, std::move(blob)};
     return {};
   }
   if (!task_->model.change_from) return TakeModel(ReadWholeModel(plan_->graph.parameters, blob));
@@ -264,6 +264,15 @@ void ClientCore::NoteHeld(const wire::ModelSource& source) {
   state_.model = HeldModel{source.version, source.digest};
 }
 
+bool ClientCore::LacksParameters() const {
+  return task_->round_parameters &&
+         (!parameters_ || parameters_->digest != *task_->round_parameters);
+}
+
+Bytes ClientCore::TaskParameters() const {
+  return task_->round_parameters ? parameters_->bytes : Bytes{};
+}
+
 void ClientCore::StartTask() {
   stage_ = Stage::kJob;
   if (task_->kind == wire::TaskKind::kDeploy) {
@@ -273,7 +282,7 @@ void ClientCore::StartTask() {
   if (task_->kind == wire::TaskKind::kTrain && task_->recipe != plan_->delta.digest().prefix()) {
     return Abandon({ErrorCode::kWrongRecipe, "the task's recipe is not the plan's"});
   }
-  RoundParameters parameters{parameters_ == nullptr ? Bytes{} : parameters_->bytes, task_->round};
+  RoundParameters parameters{TaskParameters(), task_->round};
   TrainingJob job{*task_, options_.name, plan_, model_, {}, {}, {}};
   job.round_parameters = std::make_shared<const RoundParameters>(std::move(parameters));
   if (job.task.kind == wire::TaskKind::kTrain && KeepsResidual(*plan_)) {
@@ -343,7 +352,7 @@ void ClientCore::StageUpdate(StagedUpdate staged, RecordActivity record) {
   staged.kind = task_->kind;
   staged.round = task_->round;
   staged.plan = *state_.plan;
-  if (parameters_ != nullptr) staged.round_parameters = parameters_->bytes;
+  staged.round_parameters = TaskParameters();
   staged.digest = crypto::Sha256(staged.update);
   record.round = task_->round;
   record.task = task_->id;
@@ -353,7 +362,6 @@ void ClientCore::StageUpdate(StagedUpdate staged, RecordActivity record) {
   state_.staged = std::move(staged);
   task_.reset();
   model_ = nullptr;
-  parameters_ = nullptr;
   abandoned_ = 0;
   commands_.emplace_back(SaveState{});
   commands_.emplace_back(std::move(record));
@@ -441,7 +449,6 @@ void ClientCore::Abandon(const Error& error) {
   task_.reset();
   phase_asked_.reset();
   model_ = nullptr;
-  parameters_ = nullptr;
   download_.reset();
   stage_ = Stage::kCheckIn;
   RngStream rng = NextDraw();

@@ -125,6 +125,12 @@ class ClientCore {
     kFinished
   };
 
+  // What the clients of a round share, as it was downloaded.
+  struct HeldParameters {
+    Digest digest;
+    Bytes bytes;
+  };
+
   ClientCore(ClientOptions options, DeviceState state, ContentCache& cache);
 
   void On(Started event);
@@ -146,6 +152,8 @@ class ClientCore {
   Result<> FindModel();
   Result<> TakeModel(Result<NamedTensors> model);
   void NoteHeld(const wire::ModelSource& source);
+  bool LacksParameters() const;
+  Bytes TaskParameters() const;
   void StartTask();
   void BringResidualForward();
   std::uint64_t ResidualAge() const;
@@ -182,7 +190,7 @@ class ClientCore {
   std::optional<wire::PhaseMessage> phase_answer_;  // For the next check-in.
   std::shared_ptr<const CheckedPlan> plan_;
   std::shared_ptr<const NamedTensors> model_;
-  std::shared_ptr<const RoundParameters> parameters_;
+  std::optional<HeldParameters> parameters_;  // The last ones; rounds may share them.
   std::optional<Download> download_;
   std::optional<Upload> upload_;
   std::vector<ClientCommand> commands_;

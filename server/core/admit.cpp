@@ -3,6 +3,7 @@
 #include <cmath>
 
 #include "fl/common/crypto/sha256.h"
+#include "fl/server/core/round_parameters.h"
 
 namespace fl::server {
 namespace {
@@ -62,7 +63,7 @@ Result<> CheckNorm(double squares, double bound) {
 }
 
 Result<> CheckStreams(const FederationPlan& plan, const wire::UpdateView& view,
-                      CheckedUpdate& checked) {
+                      const RoundParameters& parameters, CheckedUpdate& checked) {
   const double bound = plan.plan().privacy.norm_bound;
   double squares = 0;
   for (const wire::UpdateStreamView& stream : view.streams) {
@@ -73,7 +74,7 @@ Result<> CheckStreams(const FederationPlan& plan, const wire::UpdateView& view,
     }
     const StreamPlan& stream_plan = plan.streams()[stream.id];
     const bool delta = stream.id == wire::kStreamDelta;
-    FL_TRY_OK(CheckStream(stream_plan, stream, plan.ParametersOf(stream_plan),
+    FL_TRY_OK(CheckStream(stream_plan, stream, plan.ParametersOf(stream_plan, parameters),
                           delta && bound > 0 ? &squares : nullptr));
     if (stream.id == wire::kStreamMetrics) {
       FL_TRY(checked.metrics, ReadMetrics(stream_plan, stream));
@@ -85,7 +86,8 @@ Result<> CheckStreams(const FederationPlan& plan, const wire::UpdateView& view,
 
 }  // namespace
 
-Result<CheckedUpdate> CheckUpdate(const FederationPlan& plan, ByteSpan update) {
+Result<CheckedUpdate> CheckUpdate(const FederationPlan& plan, ByteSpan update,
+                                  const RoundParameters& parameters) {
   wire::UpdateLimits limits;
   limits.bytes_max = plan.update_bytes_max();
   limits.streams_max = plan.streams().size();
@@ -104,7 +106,7 @@ Result<CheckedUpdate> CheckUpdate(const FederationPlan& plan, ByteSpan update) {
   if (view.recipe != plan.recipe()) {
     return Error{ErrorCode::kWrongRecipe, "expected the plan's recipe, found another"};
   }
-  FL_TRY_OK(CheckStreams(plan, view, checked));
+  FL_TRY_OK(CheckStreams(plan, view, parameters, checked));
   return checked;
 }
 
@@ -113,19 +115,23 @@ std::shared_ptr<const Result<CheckedUpdate>> CheckRequest(Storage& storage,
                                                           const DecodedRequest& request,
                                                           const net::Request& message) {
   using Checked = const Result<CheckedUpdate>;
-  if (std::holds_alternative<UploadWhole>(request)) {
-    return std::make_shared<Checked>(CheckUpdate(plan, message.body));
-  }
   const auto* commit = std::get_if<UploadCommit>(&request);
-  if (commit == nullptr) return nullptr;
-  Result<Bytes> bytes = Bytes{};
-  {
+  const bool whole = std::holds_alternative<UploadWhole>(request);
+  if (!whole && commit == nullptr) return nullptr;
+  Result<Bytes> chunks = Bytes{};
+  Result<RoundParameters> parameters = plan.initial_parameters();
+  // A whole update whose recipe shares nothing is checked without the storage.
+  if (commit != nullptr || plan.checked().delta.needs_round_parameters()) {
     const auto transaction = storage.Begin(plan.name(), TransactionMode::kOptimistic);
     if (!transaction) return nullptr;
-    bytes = (*transaction)->ReadChunks(commit->task.value);
+    if (commit != nullptr) chunks = (*transaction)->ReadChunks(commit->task.value);
+    const auto task = (*transaction)->FindTask(TaskOf(request)->value);
+    if (!task || !*task || (*task)->federation != plan.name()) return nullptr;
+    parameters = ReadTaskParameters(**transaction, plan, **task);
   }
-  if (!bytes || bytes->size() != commit->message.bytes) return nullptr;
-  return std::make_shared<Checked>(CheckUpdate(plan, *bytes));
+  if (!parameters || !chunks) return nullptr;
+  if (commit != nullptr && chunks->size() != commit->message.bytes) return nullptr;
+  return std::make_shared<Checked>(CheckUpdate(plan, whole ? message.body : *chunks, *parameters));
 }
 
 Result<> Admit(const CheckedUpdate& update, const TaskRow& task, const ModelRow& base,

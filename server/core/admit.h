@@ -34,8 +34,9 @@ struct CheckedUpdate {
 // Checks an update's envelope and each of its payloads against the plan: kMalformed,
 // kDigestMismatch, kWrongVersion, kLimitExceeded, kStreamMismatch (a stream that the plan does not
 // have), kShapeMismatch (a segment that it does not have), kWrongRecipe, kNotFinite, kNormExceeded,
-// kBadWeight. Pure: runs in parallel, before the core.
-Result<CheckedUpdate> CheckUpdate(const FederationPlan& plan, ByteSpan update);
+// kBadWeight. `parameters` are those of the update's task. Pure: runs in parallel, before the core.
+Result<CheckedUpdate> CheckUpdate(const FederationPlan& plan, ByteSpan update,
+                                  const RoundParameters& parameters);
 
 // CheckUpdate for the update that a request completes: the body of a PUT; the stored chunks of a
 // commit. Null for other requests and where the storage cannot say. Thread safety: any number of

@@ -187,8 +187,9 @@ Result<wire::Task> Batch::BuildTask(const TaskRow& row, const wire::CheckInReque
   FL_TRY(task.model, SourceOf(row.base_version, train ? Edition::kPublished : Edition::kReleased,
                               request.version_held));
   task.recipe = plan_.recipe();
-  if (!plan_.round_parameters().bytes.empty()) {
-    task.round_parameters = crypto::Sha256(plan_.round_parameters().bytes);
+  const Bytes& initial = plan_.initial_parameters().bytes;
+  if (train && !initial.empty()) {
+    task.round_parameters = round_->parameters ? *round_->parameters : crypto::Sha256(initial);
   }
   return task;
 }

@@ -3,6 +3,7 @@
 
 #include "fl/common/crypto/sha256.h"
 #include "fl/server/core/batch.h"
+#include "fl/server/core/round_parameters.h"
 #include "fl/server/core/round_policy.h"
 
 namespace fl::server {
@@ -85,6 +86,8 @@ Result<bool> Batch::OpenRound() {
   round.base_version = federation_.version;
   round.opened_at = now_;
   round.deadline_at = now_ + SelectionPatience(plan_.plan().rounds);
+  round.parameters = federation_.parameters;
+  FL_TRY_OK(DropOldParameters(transaction_, plan_, round));
   round_ = round;
   return true;
 }
@@ -231,6 +234,10 @@ Result<> Batch::StoreModel(const RoundResult& result) {
   }
   for (const auto& [tensor, bytes] : result.tensors) {
     FL_TRY_OK(transaction_.PutTensor(name, tensor, bytes));
+  }
+  if (result.next_parameters) {
+    federation_.parameters = crypto::Sha256(*result.next_parameters);
+    FL_TRY_OK(transaction_.PutBlob(name, *federation_.parameters, *result.next_parameters));
   }
   return Ok{};
 }

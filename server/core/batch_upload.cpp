@@ -3,6 +3,7 @@
 
 #include "fl/common/crypto/sha256.h"
 #include "fl/server/core/batch.h"
+#include "fl/server/core/round_parameters.h"
 #include "fl/server/core/round_policy.h"
 
 namespace fl::server {
@@ -92,8 +93,7 @@ Result<net::Response> Batch::Whole(TaskRow& task, const RequestArrived& event) {
   }
   FL_TRY(const auto closed, ClosedFor(task));
   if (closed) return Refuse(*closed, task.round, closed->code == ErrorCode::kUnavailable);
-  const Result<CheckedUpdate> checked =
-      event.checked ? *event.checked : CheckUpdate(plan_, event.request.body);
+  FL_TRY(const Result<CheckedUpdate> checked, Check(task, event, event.request.body));
   if (!checked) return Refuse(checked.error(), task.round);
   FL_TRY(const auto refused, CheckAdmission(task, *checked));
   if (refused) return Refuse(*refused, task.round);
@@ -190,8 +190,7 @@ Result<net::Response> Batch::CommitUpload(TaskRow& task, const UploadCommit& req
   if (crypto::Sha256(bytes) != task.digest) {
     refused = Error{ErrorCode::kDigestMismatch, "update: expected bytes of the reserved digest"};
   } else {
-    const Result<CheckedUpdate> checked =
-        event.checked ? *event.checked : CheckUpdate(plan_, bytes);
+    FL_TRY(const Result<CheckedUpdate> checked, Check(task, event, bytes));
     if (!checked) {
       refused = checked.error();
     } else if (checked->digest != task.digest) {
@@ -206,6 +205,14 @@ Result<net::Response> Batch::CommitUpload(TaskRow& task, const UploadCommit& req
     return Refuse(*refused, task.round);
   }
   return Accept(task, *update);
+}
+
+// What the shell found out before, where it did; the outer errors are the storage's.
+Result<Result<CheckedUpdate>> Batch::Check(const TaskRow& task, const RequestArrived& event,
+                                           ByteSpan update) {
+  if (event.checked) return Result<CheckedUpdate>(*event.checked);
+  FL_TRY(const RoundParameters parameters, ReadTaskParameters(transaction_, plan_, task));
+  return CheckUpdate(plan_, update, parameters);
 }
 
 Result<std::optional<Error>> Batch::CheckAdmission(const TaskRow& task,

@@ -46,7 +46,7 @@ std::shared_ptr<const FederationPlan> FederationPlan::Create(
     plan->update_bytes_max_ +=
         20 + stream.segments->EncodedBytesMax() + 20 * stream.segments->segments().size();
   }
-  plan->round_parameters_ = parts.delta.InitialRoundParameters();
+  plan->initial_parameters_ = parts.delta.InitialRoundParameters();
   plan->stages_ = NeededStages(parts.plan);
   const AggregationConfig& aggregation = parts.plan.aggregation;
   if (aggregation.publish == "lattice") {
@@ -56,8 +56,9 @@ std::shared_ptr<const FederationPlan> FederationPlan::Create(
   return plan;
 }
 
-const RoundParameters& FederationPlan::ParametersOf(const StreamPlan& stream) const {
-  return stream.id == wire::kStreamDelta ? round_parameters_ : no_parameters_;
+const RoundParameters& FederationPlan::ParametersOf(const StreamPlan& stream,
+                                                    const RoundParameters& round) const {
+  return stream.id == wire::kStreamDelta ? round : no_parameters_;
 }
 
 std::vector<float> FederationPlan::InitialModel() const {

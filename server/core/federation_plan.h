@@ -40,10 +40,11 @@ class FederationPlan {
   const std::vector<StreamPlan>& streams() const { return streams_; }
   // The first 8 bytes of the delta recipe's digest, as tasks and updates carry it.
   std::uint64_t recipe() const { return streams_.front().segments->digest().prefix(); }
-  // What the clients of a round share; empty where the recipe needs nothing.
-  const RoundParameters& round_parameters() const { return round_parameters_; }
-  // Those that a stream's payloads are parsed with.
-  const RoundParameters& ParametersOf(const StreamPlan& stream) const;
+  // What the clients of the first round share; empty where the recipe needs nothing. Those of later
+  // rounds follow from their predecessors (core/round_parameters.h).
+  const RoundParameters& initial_parameters() const { return initial_parameters_; }
+  // Those that a stream's payloads are parsed with, in a round whose parameters are `round`.
+  const RoundParameters& ParametersOf(const StreamPlan& stream, const RoundParameters& round) const;
   // No update of a train task is larger.
   std::uint64_t update_bytes_max() const { return update_bytes_max_; }
   // Ids of the stages that a client must have.
@@ -60,7 +61,7 @@ class FederationPlan {
   std::shared_ptr<const CheckedPlan> checked_;  // Shared with other users of the plan.
   std::vector<StreamPlan> streams_;
   std::uint64_t update_bytes_max_ = 0;
-  RoundParameters round_parameters_;
+  RoundParameters initial_parameters_;
   RoundParameters no_parameters_;
   std::vector<std::uint8_t> stages_;
   std::unique_ptr<const Lattice> lattice_;

@@ -3,6 +3,7 @@
 #include "fl/common/crypto/sha256.h"
 #include "fl/common/wire/model_change.h"
 #include "fl/common/wire/update.h"
+#include "fl/server/core/round_parameters.h"
 #include "fl/server/core/version_models.h"
 #include "fl/server/publish/publisher.h"
 #include "fl/server/publish/released_model.h"
@@ -19,6 +20,7 @@ constexpr const char* kStrategyPrefix = "strategy/";
 struct RoundInput {
   RoundRow round;
   std::vector<JournalEntry> entries;
+  std::map<std::uint64_t, RoundParameters> parameters;  // By the round of the entries' tasks.
   std::map<std::string, Bytes> tensors;
   std::uint64_t version = 0;                                        // The current one.
   std::vector<float> current;                                       // Its published model.
@@ -58,6 +60,11 @@ Result<RoundInput> ReadInput(Storage& storage, const FederationPlan& plan, std::
   RoundInput input;
   input.round = *round;
   FL_TRY(input.entries, Journal(*transaction).Read(plan.name(), number));
+  input.parameters[number];
+  for (const JournalEntry& entry : input.entries) input.parameters[entry.round];
+  for (auto& [of, parameters] : input.parameters) {
+    FL_TRY(parameters, ReadRoundParameters(*transaction, plan, of));
+  }
   FL_TRY(input.tensors, transaction->Tensors(plan.name()));
   input.version = federation->version;
   FL_TRY(const ModelRow row, FindVersion(*transaction, plan, input.version));
@@ -123,12 +130,26 @@ void Release(const FederationPlan& plan, const RoundInput& input, const std::vec
   result.released = FromFloats(Publisher(plan.lattice()).Release(std::move(average)));
 }
 
+// What the next round's clients share follows from the round's aggregate.
+void MoveParameters(const FederationPlan& plan, const RoundInput& input, const FoldResult& folded,
+                    RoundResult& result) {
+  const RoundParameters& now = input.parameters.at(input.round.number);
+  RoundFeedback measured;
+  measured.loss = folded.metrics.loss_trained;
+  measured.updates = input.round.accepted;
+  measured.examples = folded.metrics.examples;
+  RoundParameters next =
+      plan.checked().delta.NextRoundParameters(now, folded.streams.front().values, measured);
+  if (next.bytes != now.bytes) result.next_parameters = std::move(next.bytes);
+}
+
 }  // namespace
 
 Result<RoundResult> RunFold(Storage& storage, const FederationPlan& plan, std::uint64_t round,
                             ThreadPool* pool) {
   FL_TRY(RoundInput input, ReadInput(storage, plan, round));
-  FL_TRY(const ParsedJournal journal, ParsedJournal::Parse(plan, std::move(input.entries)));
+  FL_TRY(const ParsedJournal journal,
+         ParsedJournal::Parse(plan, std::move(input.entries), input.parameters));
   const AggregationConfig& aggregation = plan.plan().aggregation;
   FoldOptions options;
   options.weights = aggregation.weights == "uniform" ? WeightRule::kUniform : WeightRule::kExamples;
@@ -145,6 +166,7 @@ Result<RoundResult> RunFold(Storage& storage, const FederationPlan& plan, std::u
   }
   FL_TRY_OK(Publish(plan, input, wanted, pool, result));
   Release(plan, input, wanted, result);
+  MoveParameters(plan, input, folded, result);
   for (const StreamAggregate& stream : folded.streams) {
     if (stream.stream < wire::kStreamPlanFirst) continue;
     result.tensors["stream/" + plan.streams()[stream.stream].name] = FromFloats(stream.values);

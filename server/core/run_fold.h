@@ -28,6 +28,7 @@ struct RoundResult {
   // size, since it says where the model is.
   std::vector<EncodedChange> changes;
   std::map<std::string, Bytes> tensors;  // What strategy and publisher keep.
+  std::optional<Bytes> next_parameters;  // Of the next round; absent: they stay as they are.
   RoundMetrics metrics;
 };
 

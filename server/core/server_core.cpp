@@ -35,7 +35,7 @@ Result<> CreateFederation(Transaction& transaction, const FederationPlan& plan, 
 Result<> StorePlan(Transaction& transaction, const FederationPlan& plan) {
   const std::string& text = plan.plan().source;
   FL_TRY_OK(transaction.PutBlob(plan.name(), plan.digest(), AsBytes(text)));
-  const Bytes& parameters = plan.round_parameters().bytes;
+  const Bytes& parameters = plan.initial_parameters().bytes;
   if (parameters.empty()) return Ok{};
   return transaction.PutBlob(plan.name(), crypto::Sha256(parameters), parameters);
 }

@@ -11,6 +11,7 @@ namespace fl::server {
 struct ParsedPart {
   std::uint64_t position = 0;
   std::uint64_t examples = 0;
+  const RoundParameters* parameters = nullptr;  // Its stream's, in the journal's content.
   std::unique_ptr<ParsedPayload> payload;
 };
 // (stream, segment, group) -> the payloads in the order of positions.
@@ -18,6 +19,7 @@ using PartKey = std::tuple<std::uint64_t, std::uint64_t, std::uint64_t>;
 
 struct ParsedJournal::Content {
   std::vector<JournalEntry> entries;  // Keeps the bytes that the payloads refer to.
+  std::map<std::uint64_t, RoundParameters> parameters;  // By round; not changed once parsed with.
   std::map<PartKey, std::vector<ParsedPart>> parts;
   std::vector<GroupSums::Group> metrics;  // Groups with their measurements alone, ascending.
 };
@@ -42,12 +44,14 @@ Error Broken(std::uint64_t position, const Error& error) {
 }
 
 Result<> ParseStream(const FederationPlan& plan, const wire::UpdateStreamView& view,
-                     const JournalEntry& entry, std::map<PartKey, std::vector<ParsedPart>>& parts,
+                     const JournalEntry& entry, const RoundParameters& round,
+                     std::map<PartKey, std::vector<ParsedPart>>& parts,
                      GroupSums::Measured& measured) {
   const StreamPlan& stream = plan.streams()[view.id];
+  const RoundParameters& parameters = plan.ParametersOf(stream, round);
   for (const wire::UpdateEntryView& piece : view.entries) {
     const Codec& codec = *stream.segments->segments()[piece.segment].codec;
-    auto payload = codec.Parse(piece.payload, plan.ParametersOf(stream), PayloadLimits{});
+    auto payload = codec.Parse(piece.payload, parameters, PayloadLimits{});
     if (!payload) return payload.error();
     if (view.id == wire::kStreamMetrics) {
       measured.values.assign(codec.count(), 0.0F);
@@ -55,7 +59,7 @@ Result<> ParseStream(const FederationPlan& plan, const wire::UpdateStreamView& v
       continue;
     }
     parts[{view.id, piece.segment, entry.position / kGroupSlots}].push_back(
-        {entry.position, entry.examples, std::move(*payload)});
+        {entry.position, entry.examples, &parameters, std::move(*payload)});
   }
   return Ok{};
 }
@@ -63,9 +67,11 @@ Result<> ParseStream(const FederationPlan& plan, const wire::UpdateStreamView& v
 }  // namespace
 
 Result<ParsedJournal> ParsedJournal::Parse(const FederationPlan& plan,
-                                           std::vector<JournalEntry> entries) {
+                                           std::vector<JournalEntry> entries,
+                                           std::map<std::uint64_t, RoundParameters> parameters) {
   auto content = std::make_unique<Content>();
   content->entries = std::move(entries);
+  content->parameters = std::move(parameters);
   std::ranges::sort(content->entries, {}, &JournalEntry::position);
   wire::UpdateLimits limits;
   limits.bytes_max = plan.update_bytes_max();
@@ -73,8 +79,12 @@ Result<ParsedJournal> ParsedJournal::Parse(const FederationPlan& plan,
     const auto view = wire::DecodeUpdate(entry.update, limits);
     if (!view) return Broken(entry.position, view.error());
     GroupSums::Measured measured{entry.position, entry.examples, {}};
+    const RoundParameters& round =
+        content->parameters
+            .try_emplace(entry.round, RoundParameters{plan.initial_parameters().bytes, entry.round})
+            .first->second;
     for (const wire::UpdateStreamView& stream : view->streams) {
-      const auto parsed = ParseStream(plan, stream, entry, content->parts, measured);
+      const auto parsed = ParseStream(plan, stream, entry, round, content->parts, measured);
       if (!parsed) return Broken(entry.position, parsed.error());
     }
     const std::uint64_t group = entry.position / kGroupSlots;
@@ -115,8 +125,8 @@ class Folder {
   void SumGroup(const StreamPlan& stream, std::size_t segment, const std::vector<ParsedPart>& parts,
                 std::size_t first, std::span<float> out) const {
     const Codec& codec = *stream.segments->segments()[segment].codec;
-    if (SumsIntegers(codec)) return SumGroupIntegers(stream, codec, parts, first, out);
     std::ranges::fill(out, 0.0F);
+    if (SumsIntegers(codec)) return SumGroupIntegers(stream, codec, parts, first, out);
     for (const ParsedPart& part : parts) {
       const auto scale = static_cast<float>(WeightOf(stream, part.examples));
       codec.DecodeAdd(*part.payload, first, scale, out);
@@ -138,23 +148,45 @@ class Folder {
     return traits.linear && traits.granularity > 1;
   }
 
-  // Exact: a weight is at most 2^32 and a level below 2^8, of 32 updates.
+  // Levels are of the same values where the parameters are: those of each round are summed on their
+  // own, and the rounds in the order in which they first occur.
   void SumGroupIntegers(const StreamPlan& stream, const Codec& codec,
                         const std::vector<ParsedPart>& parts, std::size_t first,
+                        std::span<float> out) const {
+    std::vector<const RoundParameters*> rounds;
+    for (const ParsedPart& part : parts) {
+      if (std::ranges::find(rounds, part.parameters) == rounds.end()) {
+        rounds.push_back(part.parameters);
+      }
+    }
+    std::vector<float> values(out.size());
+    for (const RoundParameters* round : rounds) {
+      std::vector<const ParsedPart*> own;
+      for (const ParsedPart& part : parts) {
+        if (part.parameters == round) own.push_back(&part);
+      }
+      SumRoundIntegers(stream, codec, own, first, values);
+      for (std::size_t i = 0; i < out.size(); ++i) out[i] += values[i];
+    }
+  }
+
+  // Exact: a weight is at most 2^32 and a level below 2^8, of 32 updates.
+  void SumRoundIntegers(const StreamPlan& stream, const Codec& codec,
+                        const std::vector<const ParsedPart*>& parts, std::size_t first,
                         std::span<float> out) const {
     constexpr std::size_t kRun = 4096;
     std::vector<std::int64_t> sum(out.size());
     std::vector<std::int64_t> levels(std::min(kRun, out.size()));
     for (std::size_t at = 0; at < out.size(); at += kRun) {
       const auto run = std::span(levels).first(std::min(kRun, out.size() - at));
-      for (const ParsedPart& part : parts) {
+      for (const ParsedPart* part : parts) {
         std::ranges::fill(run, 0);
-        codec.DecodeAddIntegers(*part.payload, first + at, run);
-        const auto weight = static_cast<std::int64_t>(WeightOf(stream, part.examples));
+        codec.DecodeAddIntegers(*part->payload, first + at, run);
+        const auto weight = static_cast<std::int64_t>(WeightOf(stream, part->examples));
         for (std::size_t i = 0; i < run.size(); ++i) sum[at + i] += weight * run[i];
       }
     }
-    codec.Finish(sum, parts.size(), plan_.ParametersOf(stream), first, out);
+    codec.Finish(sum, parts.size(), *parts.front()->parameters, first, out);
   }
 
   const FederationPlan& plan_;

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <optional>
 #include <span>
@@ -51,8 +52,11 @@ struct FoldResult {
 // The journal with every payload parsed. Immutable. Thread safety: shared objects safe.
 class ParsedJournal {
  public:
-  // kInternal when an entry does not parse: it was checked before it was accepted.
-  static Result<ParsedJournal> Parse(const FederationPlan& plan, std::vector<JournalEntry> entries);
+  // `parameters`: what the clients of a round shared, by the round of the entries' tasks; those of
+  // a round that it does not have are the recipe's own. kInternal when an entry does not parse: it
+  // was checked before it was accepted.
+  static Result<ParsedJournal> Parse(const FederationPlan& plan, std::vector<JournalEntry> entries,
+                                     std::map<std::uint64_t, RoundParameters> parameters = {});
   ParsedJournal(ParsedJournal&&) noexcept;
   ParsedJournal& operator=(ParsedJournal&&) noexcept;
   ~ParsedJournal();

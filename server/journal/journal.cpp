@@ -44,7 +44,7 @@ Result<std::vector<JournalEntry>> Journal::Read(const std::string& federation,
   entries.reserve(tasks.size());
   for (const TaskRow& task : tasks) {
     FL_TRY(Bytes update, transaction_.ReadChunks(task.id));
-    entries.push_back({task.position, task.examples, std::move(update)});
+    entries.push_back({task.position, task.examples, std::move(update), task.round});
   }
   return entries;
 }

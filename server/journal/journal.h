@@ -12,7 +12,8 @@ namespace fl::server {
 struct JournalEntry {
   std::uint64_t position = 0;  // In the round's fold; group = position / 32.
   std::uint64_t examples = 0;
-  Bytes update;  // As it came.
+  Bytes update;             // As it came.
+  std::uint64_t round = 0;  // Of its task: an older one than the journal's where it came late.
 };
 
 // The place in the fold of an update that comes `lateness` rounds after its own: those of the

@@ -34,7 +34,9 @@ struct FederationRow {
   std::uint64_t abandoned = 0;  // Rounds abandoned in a row.
   TimePoint created_at{};
   TimePoint deploying_at{};  // When the last round was published.
-  std::uint64_t fence = 0;   // Grows by one with each transaction; written by Commit alone.
+  // A blob: what the clients of the next round share; absent: what the recipe alone gives.
+  std::optional<Digest> parameters;
+  std::uint64_t fence = 0;  // Grows by one with each transaction; written by Commit alone.
 };
 
 enum class RoundState : std::uint8_t {
@@ -63,6 +65,7 @@ struct RoundRow {
   std::optional<double> loss_trained;  // Mean training loss of the clients' last epoch.
   std::optional<double> loss_before;   // Of the base model on the clients' hold-out.
   std::optional<double> accuracy_before;
+  std::optional<Digest> parameters;  // A blob, as in FederationRow: those of this round's tasks.
 };
 
 struct ClientRow {

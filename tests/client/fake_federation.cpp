@@ -138,6 +138,7 @@ wire::Task FakeServer::MakeTask(std::optional<std::uint64_t> held) {
   task.deadline_s = 60;
   task.asked = 1;
   task.recipe = plan_->delta.digest().prefix();
+  if (parameters_of) task.round_parameters = parameters_of(task.round);
   task.model.version = version;
   task.model.digest = ModelDigest(versions_.back().values);
   if (version == 0 || held == version) return task;

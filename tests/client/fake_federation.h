@@ -39,6 +39,7 @@ class FakeServer {
   std::uint64_t rounds = 3;
   std::vector<ErrorCode> refusals;  // For the next complete uploads, one each; kOk: accept.
   wire::TaskKind kind = wire::TaskKind::kTrain;
+  std::function<std::optional<Digest>(std::uint64_t round)> parameters_of;  // Empty: none.
 
   std::vector<Bytes> accepted;  // Update bytes in the order of acceptance.
   std::vector<Bytes> refused;

@@ -29,6 +29,7 @@ struct Table<FederationRow> {
     visit("abandoned", row.abandoned);
     visit("created_at", row.created_at);
     visit("deploying_at", row.deploying_at);
+    visit("parameters", row.parameters);
   }
 };
 
@@ -55,6 +56,7 @@ struct Table<RoundRow> {
     visit("loss_trained", row.loss_trained);
     visit("loss_before", row.loss_before);
     visit("accuracy_before", row.accuracy_before);
+    visit("parameters", row.parameters);
   }
 };
 

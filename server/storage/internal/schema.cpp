@@ -87,6 +87,10 @@ ALTER TABLE changes_by_edition RENAME TO changes;
 ALTER TABLE models ADD COLUMN clients_examples INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE models ADD COLUMN clients_loss_sum REAL NOT NULL DEFAULT 0;
 ALTER TABLE models ADD COLUMN clients_correct INTEGER NOT NULL DEFAULT 0;
+)sql",
+    R"sql(
+ALTER TABLE federations ADD COLUMN parameters BLOB;
+ALTER TABLE rounds ADD COLUMN parameters BLOB;
 )sql"};
 
 Result<std::uint64_t> VersionOf(SqliteConnection& connection) {

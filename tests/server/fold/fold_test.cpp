@@ -112,6 +112,39 @@ TEST_CASE("Fold: levels of a shared rotation are summed and turned back once") {
   CHECK(error / static_cast<double>(delta.size()) < 2 * (4.0 / 31) * (4.0 / 31) / 6);
 }
 
+// Two rounds with rotations of their own in one group: each is turned back by its own seed.
+TEST_CASE("Fold: levels of a late update are turned back as its own round's") {
+  const auto plan = PlanWith(kRotated);
+  RngStream rng(6);
+  std::vector<float> delta(plan->layout().total());
+  rng.FillNormal(delta);
+  std::map<std::uint64_t, RoundParameters> parameters;
+  std::vector<JournalEntry> entries;
+  for (const std::uint64_t round : {1UL, 2UL}) {
+    RoundParameters& own = parameters[round];
+    own = plan->initial_parameters();
+    own.bytes[0] = static_cast<std::byte>(40 + round);
+    own.round = round;
+    wire::Task task;
+    task.round = round;
+    task.recipe = plan->recipe();
+    const wire::Update update = UpdateFor(*plan, task, delta, 2, own.bytes);
+    entries.push_back({round, 2, wire::EncodeUpdate(update), round});
+  }
+  const auto error_of = [&](std::map<std::uint64_t, RoundParameters> with) {
+    const FoldResult result =
+        Fold(*plan, Get(ParsedJournal::Parse(*plan, entries, std::move(with))), {}, nullptr);
+    double error = 0;
+    for (std::size_t i = 0; i < delta.size(); ++i) {
+      const double difference = double{result.streams[0].values[i]} - double{delta[i]};
+      error += difference * difference;
+    }
+    return error / static_cast<double>(delta.size());
+  };
+  CHECK(error_of(parameters) < (4.0 / 31) * (4.0 / 31) / 6);
+  CHECK(error_of({{1, parameters[1]}, {2, parameters[1]}}) > 0.1);
+}
+
 TEST_CASE("Fold: weighs by examples or uniformly and sums where the stream says so") {
   const auto plan = QuantizedPlan();
   RngStream rng(4);

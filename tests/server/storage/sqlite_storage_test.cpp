@@ -88,6 +88,8 @@ TEST_CASE("SqliteStorage: migrates a file of an older schema") {
             "ALTER TABLE models DROP COLUMN clients_examples;"
             "ALTER TABLE models DROP COLUMN clients_loss_sum;"
             "ALTER TABLE models DROP COLUMN clients_correct;"
+            "ALTER TABLE federations DROP COLUMN parameters;"
+            "ALTER TABLE rounds DROP COLUMN parameters;"
             "CREATE TABLE changes (federation TEXT NOT NULL, base INTEGER NOT NULL, target INTEGER "
             "NOT NULL, blob BLOB NOT NULL, bytes INTEGER NOT NULL,"
             "PRIMARY KEY (federation, base, target)) WITHOUT ROWID;"

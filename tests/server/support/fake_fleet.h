@@ -54,16 +54,19 @@ inline wire::UpdateStream EncodeAll(const StreamPlan& plan, std::span<const floa
 }
 
 // What a fake device answers to a task: metrics, and for a train task a delta of its own choice and
-// a count in each further stream.
+// a count in each further stream. `parameters`: what its round shares; none: what the recipe gives.
 inline wire::Update UpdateFor(const FederationPlan& plan, const wire::Task& task,
-                              std::span<const float> delta, std::uint64_t examples) {
+                              std::span<const float> delta, std::uint64_t examples,
+                              const std::optional<Bytes>& parameters = std::nullopt) {
   wire::Update update;
   update.task = TaskId{task.id};
   update.base = task.model.digest.prefix();
   update.recipe = task.recipe;
   update.examples = examples;
   if (task.kind == wire::TaskKind::kTrain) {
-    update.streams.push_back(EncodeAll(plan.streams()[0], delta, plan.round_parameters()));
+    const RoundParameters shared{parameters ? *parameters : plan.initial_parameters().bytes,
+                                 task.round};
+    update.streams.push_back(EncodeAll(plan.streams()[0], delta, shared));
   }
   const std::vector<float> metrics = task.kind == wire::TaskKind::kDeploy
                                          ? std::vector<float>{3000.0F, 0.9F, 0.8F, 1.0F}
@@ -90,9 +93,23 @@ inline std::uint64_t ExamplesOf(const std::string& device) {
 }
 
 inline Bytes GoodUpdate(const FederationPlan& plan, const wire::Task& task,
-                        const std::string& device) {
+                        const std::string& device,
+                        const std::optional<Bytes>& parameters = std::nullopt) {
   return wire::EncodeUpdate(
-      UpdateFor(plan, task, DeltaOf(plan, device, task.round), ExamplesOf(device)));
+      UpdateFor(plan, task, DeltaOf(plan, device, task.round), ExamplesOf(device), parameters));
+}
+
+inline net::Request BlobRequest(const Digest& digest) {
+  return {"GET", "/v1/blobs/" + digest.ToHex(), "localhost", {}, {}};
+}
+
+// What the task's round shares, where it shares anything.
+inline std::optional<Bytes> ParametersFor(Server& server, const std::string& device,
+                                          const wire::Task& task) {
+  if (!task.round_parameters) return std::nullopt;
+  const net::Response blob = server.Send(Device(device), BlobRequest(*task.round_parameters));
+  REQUIRE(blob.status == 200);
+  return blob.body;
 }
 
 inline net::Response Put(Server& server, const std::string& device, std::uint64_t task,
@@ -119,8 +136,9 @@ inline void PlayAll(Server& server, const std::vector<std::string>& devices, int
                   wire::PhaseMessage{answer.phase->round, answer.phase->phase, {1, 2}});
       }
       if (answer.task) {
-        const net::Response response =
-            Put(server, device, answer.task->id, GoodUpdate(server.plan(), *answer.task, device));
+        const net::Response response = Put(server, device, answer.task->id,
+                                           GoodUpdate(server.plan(), *answer.task, device,
+                                                      ParametersFor(server, device, *answer.task)));
         CHECK(response.status == 200);
       }
     }
