@@ -4,6 +4,11 @@
 
 namespace fl {
 
+std::optional<double> CodecTraits::contraction() const {
+  if (!relative_error || *relative_error >= 1) return std::nullopt;
+  return 1 - *relative_error;
+}
+
 Bytes Codec::NextParameters(ByteSpan part, const RoundFeedback& /*feedback*/) const {
   return Bytes(part.begin(), part.end());
 }

@@ -21,6 +21,16 @@ struct CodecTraits {
   bool needs_round_parameters = false;
   std::size_t granularity = 1;  // Finish takes blocks that begin at multiples of it, and end there
                                 // or with the segment.
+  bool shared_randomness = false;  // Draws from a seed that the round's clients share.
+  bool server_state = false;       // Its part of the round's parameters follows the aggregate.
+  // The expected squared error is at most this share of the values' energy, whatever the values
+  // are; absent: no such bound is known.
+  std::optional<double> relative_error = std::nullopt;
+
+  // 1 - relative_error where that is below 1: what error feedback's theory asks for.
+  std::optional<double> contraction() const;
+  // Whether a client should keep what is left out: it is lossy and biased.
+  bool wants_residual() const { return !lossless && !unbiased; }
 };
 
 // What all of a round's clients share: a blob whose digest travels in the task; empty where the

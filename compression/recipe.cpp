@@ -4,6 +4,7 @@
 #include <array>
 
 #include "fl/common/base/check.h"
+#include "fl/compression/codecs/announced.h"
 #include "fl/compression/codecs/bf16.h"
 #include "fl/compression/codecs/dense.h"
 #include "fl/compression/codecs/eden.h"
@@ -15,6 +16,7 @@
 #include "fl/compression/codecs/quantize.h"
 #include "fl/compression/codecs/raw.h"
 #include "fl/compression/codecs/rotated.h"
+#include "fl/compression/codecs/shared_mask.h"
 #include "fl/compression/codecs/threshold.h"
 #include "fl/compression/codecs/top_k.h"
 
@@ -29,24 +31,27 @@ struct StageKind {
   std::string_view name;
   Role role;
 };
-constexpr auto kStages = std::to_array<StageKind>({{StageId::kRaw, "raw", Role::kValues},
-                                                   {StageId::kFp16, "fp16", Role::kValues},
-                                                   {StageId::kQuantize, "quantize", Role::kValues},
-                                                   {StageId::kTopK, "top_k", Role::kShape},
-                                                   {StageId::kLowRank, "low_rank", Role::kShape},
-                                                   {StageId::kPack, "pack", Role::kEntropy},
-                                                   {StageId::kBf16, "bf16", Role::kValues},
-                                                   {StageId::kNatural, "natural", Role::kValues},
-                                                   {StageId::kSign, "sign", Role::kValues},
-                                                   {StageId::kLloyd, "lloyd", Role::kValues},
-                                                   {StageId::kEden, "eden", Role::kValues},
-                                                   {StageId::kHadamard, "hadamard", Role::kShape},
-                                                   {StageId::kThreshold, "threshold", Role::kShape},
-                                                   {StageId::kRice, "rice", Role::kEntropy},
-                                                   {StageId::kRans, "rans", Role::kEntropy},
-                                                   {StageId::kContext, "context", Role::kEntropy},
-                                                   {StageId::kDeadZone, "dead_zone", Role::kValues},
-                                                   {StageId::kTernary, "ternary", Role::kValues}});
+constexpr auto kStages =
+    std::to_array<StageKind>({{StageId::kRaw, "raw", Role::kValues},
+                              {StageId::kFp16, "fp16", Role::kValues},
+                              {StageId::kQuantize, "quantize", Role::kValues},
+                              {StageId::kTopK, "top_k", Role::kShape},
+                              {StageId::kLowRank, "low_rank", Role::kShape},
+                              {StageId::kPack, "pack", Role::kEntropy},
+                              {StageId::kBf16, "bf16", Role::kValues},
+                              {StageId::kNatural, "natural", Role::kValues},
+                              {StageId::kSign, "sign", Role::kValues},
+                              {StageId::kLloyd, "lloyd", Role::kValues},
+                              {StageId::kEden, "eden", Role::kValues},
+                              {StageId::kHadamard, "hadamard", Role::kShape},
+                              {StageId::kSharedMask, "shared_mask", Role::kShape},
+                              {StageId::kAnnounced, "announced", Role::kShape},
+                              {StageId::kThreshold, "threshold", Role::kShape},
+                              {StageId::kRice, "rice", Role::kEntropy},
+                              {StageId::kRans, "rans", Role::kEntropy},
+                              {StageId::kContext, "context", Role::kEntropy},
+                              {StageId::kDeadZone, "dead_zone", Role::kValues},
+                              {StageId::kTernary, "ternary", Role::kValues}});
 
 const StageKind* FindKind(std::string_view name) {
   const auto found = std::ranges::find(kStages, name, &StageKind::name);
@@ -177,6 +182,10 @@ Result<std::unique_ptr<Codec>> BuildCodec(const Recipe& recipe, const Shape& sha
       return BuildLowRank(chain, shape);
     case StageId::kThreshold:
       return BuildThreshold(chain, shape);
+    case StageId::kAnnounced:
+      return BuildAnnounced(chain, shape, parameters_offset);
+    case StageId::kSharedMask:
+      return BuildSharedMask(chain, shape, parameters_offset);
     case StageId::kHadamard:
       return BuildRotated(chain, shape, parameters_offset);
     case StageId::kRaw:

@@ -39,4 +39,14 @@ const std::string* StageOptions::Find(std::string_view key) const {
   return nullptr;
 }
 
+Result<double> ReadShare(const Stage& stage, std::size_t arguments_max) {
+  const bool right = !stage.arguments.empty() && stage.arguments.size() <= arguments_max;
+  const std::string_view text = right ? std::string_view(stage.arguments.front()) : "";
+  const auto percent =
+      text.ends_with('%') ? ParseNumber<double>(text.substr(0, text.size() - 1)) : std::nullopt;
+  if (percent && *percent > 0 && *percent <= 100) return *percent / 100;
+  return RefuseStage(stage, "expected the share that is kept, above 0% and up to 100%, such as " +
+                                stage.name + " 1%, found \"" + std::string(text) + "\"");
+}
+
 }  // namespace fl

@@ -35,6 +35,10 @@ Error RefuseStage(const Stage& stage, const std::string& reason);
 // Refuses arguments and options.
 Result<> TakesNothing(const Stage& stage);
 
+// The share, in (0, 1], that a stage's first argument names, such as 1%. kInvalidArgument when it
+// does not, or when there are more than `arguments_max`.
+Result<double> ReadShare(const Stage& stage, std::size_t arguments_max = 1);
+
 // The number that is the whole of `text`, if it is one.
 template <typename T>
 std::optional<T> ParseNumber(std::string_view text) {

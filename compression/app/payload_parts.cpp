@@ -124,11 +124,14 @@ std::vector<PayloadPart> PartsOf(const Recipe& recipe, const Shape& shape, ByteS
   const Stage& head = recipe.stages.front();
   const Stage* next = recipe.stages.size() > 1 ? &recipe.stages[1] : nullptr;
   if (next != nullptr && next->name == "pack") next = nullptr;
-  if (recipe.stages.size() > 2 || (next != nullptr && head.name != "top_k" &&
+  const bool masked = head.name == "shared_mask" || head.name == "announced";
+  if (recipe.stages.size() > 2 || (next != nullptr && head.name != "top_k" && !masked &&
                                    head.name != "low_rank" && head.name != "hadamard")) {
     divider.TakeRest(head.name, "all");  // Coded by an entropy stage, which mixes what it codes.
   } else if (head.name == "top_k") {
     DivideTopK(shape.count(), divider);
+    DivideValues(next, Shape(), divider.left().size(), divider);
+  } else if (masked) {
     DivideValues(next, Shape(), divider.left().size(), divider);
   } else if (head.name == "low_rank") {
     DivideLowRank(head, next, shape, divider);

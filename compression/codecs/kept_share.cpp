@@ -97,15 +97,8 @@ std::size_t KeptShare::LargestCount(std::size_t count) const {
 Result<KeptShare> ReadTopK(const Stage& stage) {
   constexpr std::array<std::string_view, 2> kKnown = {"warmup", "from"};
   FL_TRY(const StageOptions options, StageOptions::Read(stage, kKnown));
-  const std::string text = stage.arguments.size() == 1 ? stage.arguments.front() : "";
-  const auto share = ParseShare(text);
-  if (!share) {
-    return RefuseStage(
-        stage,
-        "expected the share that is kept, above 0% and up to 100%, such as top_k 1%, found \"" +
-            text + "\"");
-  }
-  KeptShare kept{.share = *share};
+  FL_TRY(const double share, ReadShare(stage));
+  KeptShare kept{.share = share};
   FL_TRY_OK(ReadWarmup(stage, options, kept));
   return kept;
 }

@@ -14,7 +14,9 @@ namespace fl {
 // Below 2^-126 the choice is between that and zero; from 2^127 on the power is 2^127.
 class Natural final : public ValueCoder {
  public:
-  CodecTraits traits() const override { return {.unbiased = true, .deterministic = false}; }
+  CodecTraits traits() const override {
+    return {.unbiased = true, .deterministic = false, .relative_error = 0.125};
+  }
   std::size_t EncodedBytes(std::size_t count) const override { return count + (count + 7) / 8; }
   void Encode(std::span<const float> values, RngStream& rng, ByteWriter& out) const override;
   Result<> Check(ByteSpan payload, std::size_t count, const PayloadLimits& limits) const override;

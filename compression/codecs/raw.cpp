@@ -11,7 +11,7 @@
 namespace fl {
 
 CodecTraits Raw::traits() const {
-  return {.lossless = true, .unbiased = true};
+  return {.lossless = true, .unbiased = true, .relative_error = 0};
 }
 
 void Raw::Encode(std::span<const float> values, RngStream& /*rng*/, ByteWriter& out) const {

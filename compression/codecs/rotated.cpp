@@ -38,6 +38,7 @@ CodecTraits Rotated::traits() const {
   traits.lossless = false;
   traits.deterministic = traits.deterministic && config_.shared;
   traits.needs_round_parameters = traits.needs_round_parameters || config_.shared;
+  traits.shared_randomness = config_.shared;
   traits.granularity = config_.block;
   return traits;
 }

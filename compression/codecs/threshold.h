@@ -18,7 +18,12 @@ class Threshold final : public Codec {
   Threshold(double multiple, std::unique_ptr<Codec> kept)
       : multiple_(multiple), kept_(std::move(kept)) {}
 
-  CodecTraits traits() const override { return kept_->traits(); }
+  // It may keep nothing at all.
+  CodecTraits traits() const override {
+    CodecTraits traits = kept_->traits();
+    traits.relative_error.reset();
+    return traits;
+  }
   std::size_t count() const override { return kept_->count(); }
   std::size_t EncodedBytesMax() const override { return kept_->EncodedBytesMax(); }
   void Encode(std::span<const float> values, std::span<float> decoded,

@@ -55,7 +55,15 @@ Result<ParsedBlock> ParseBlock(ByteReader& reader, ByteSpan payload, std::size_t
 }  // namespace
 
 CodecTraits TopK::traits() const {
-  return {.deterministic = values_->traits().deterministic};
+  const CodecTraits kept = values_->traits();
+  CodecTraits traits{.deterministic = kept.deterministic};
+  // The dropped ones have at most their share of the energy, which is largest after a warm-up.
+  const double share =
+      static_cast<double>(kept_.CountAtRound(0, count_)) / static_cast<double>(count_);
+  if (kept.relative_error && *kept.relative_error <= 1) {
+    traits.relative_error = 1 - share * (1 - *kept.relative_error);
+  }
+  return traits;
 }
 
 // With b = RiceWidth, a block's gaps take count * (b + 1) bits and at most size >> b more, which is

@@ -79,6 +79,14 @@ const std::vector<Case>& Cases() {
       {"hadamard 64 | quantize 4", {5, 41}},
       {"hadamard 1024 | bf16", {1500}},
       {"hadamard 256 seed=shared | quantize 6 stochastic scale=shared range=8", {999}},
+      {"shared_mask 10%", {1003}},
+      {"shared_mask 100% unbiased block=7 | fp16", {50}},
+      {"shared_mask 30% block=1 | quantize 4 stochastic", {31, 40}},
+      {"shared_mask 5% unbiased block=16 | quantize 8 scale=shared range=4", {2011}},
+      {"shared_mask 20% block=32 | dead_zone 2 | context", {90, 40}, true},
+      {"announced 10%", {1003}},
+      {"announced 1% explore=100% | bf16", {50}},
+      {"announced 30% explore=1% | quantize 8 scale=shared range=4", {40, 31}},
   };
   return cases;
 }
@@ -158,6 +166,57 @@ TEST_CASE("Codec: any split into blocks gives the same bits") {
       codec.DecodeAdd(*parsed, first, 0.3F, std::span(pieces).subspan(first, size));
       first += size;
     }
+    CHECK(pieces == whole);
+  });
+}
+
+// With weights, in any order and for any split; the integers exactly, the values but for rounding.
+TEST_CASE("Codec: a linear codec's sum of integers finishes to the sum of what decoders see") {
+  ForCases([](const Codec& codec, const std::vector<float>& values) {
+    const CodecTraits traits = codec.traits();
+    if (!traits.linear) return;
+    const std::size_t count = codec.count();
+    RngStream rng(6);
+    std::vector<testing::Encoded> updates;
+    std::vector<double> expected(count);
+    double largest = 0;
+    for (std::uint64_t client = 0; client < 5; ++client) {
+      std::vector<float> own = values;
+      for (float& value : own) value *= rng.Normal();
+      updates.push_back(EncodeValues(codec, own, RngStream(9).Child("client", client)));
+      for (std::size_t i = 0; i < count; ++i) {
+        expected[i] += static_cast<double>(client + 1) * double{updates.back().decoded[i]};
+        largest = std::max(largest, std::abs(expected[i]));
+      }
+    }
+    const auto sum_in = [&](const std::vector<std::size_t>& order) {
+      std::vector<std::int64_t> sum(count);
+      for (const std::size_t client : order) {
+        const auto parsed =
+            testing::Get(codec.Parse(updates[client].payload, updates[client].parameters, {}));
+        std::vector<std::int64_t> levels(count);
+        const std::size_t cut = rng.UniformInteger(count + 1);
+        codec.DecodeAddIntegers(*parsed, cut, std::span(levels).subspan(cut));
+        codec.DecodeAddIntegers(*parsed, 0, std::span(levels).first(cut));
+        for (std::size_t i = 0; i < count; ++i) {
+          sum[i] += static_cast<std::int64_t>(client + 1) * levels[i];
+        }
+      }
+      return sum;
+    };
+    const std::vector<std::int64_t> sum = sum_in({0, 1, 2, 3, 4});
+    CHECK(sum_in({3, 0, 4, 2, 1}) == sum);
+    const RoundParameters& parameters = updates[0].parameters;
+    std::vector<float> whole(count);
+    codec.Finish(sum, 5, parameters, 0, whole);
+    for (std::size_t i = 0; i < count; ++i) {
+      CHECK(std::abs(double{whole[i]} - expected[i]) <= 1e-5 * largest);
+    }
+    const std::size_t units = count / traits.granularity;
+    const std::size_t cut = traits.granularity * rng.UniformInteger(units + 1);
+    std::vector<float> pieces(count);
+    codec.Finish(std::span(sum).first(cut), 5, parameters, 0, std::span(pieces).first(cut));
+    codec.Finish(std::span(sum).subspan(cut), 5, parameters, cut, std::span(pieces).subspan(cut));
     CHECK(pieces == whole);
   });
 }
@@ -252,7 +311,8 @@ TEST_CASE("Codec: stochastic rounding is unbiased") {
 TEST_CASE("Codec: integers are for linear codecs only") {
   for (const Case& each : Cases()) {
     CAPTURE(each.recipe);
-    const bool shared = std::string_view(each.recipe).find("shared") != std::string_view::npos;
+    const bool shared =
+        std::string_view(each.recipe).find("scale=shared") != std::string_view::npos;
     CHECK(MakeCodec(each.recipe, each.shape)->traits().linear == shared);
   }
 }

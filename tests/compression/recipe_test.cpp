@@ -70,6 +70,11 @@ TEST_CASE("BuildCodec: every chain of known stages is built") {
         "eden 0.05",
         "eden 8 block=64 scale=nearest",
         "hadamard 64 | quantize 4",
+        "shared_mask 10%",
+        "shared_mask 0.5% unbiased block=1 | quantize 8 scale=shared range=3",
+        "shared_mask 10% block=256 | dead_zone 2 | rans",
+        "announced 1%",
+        "announced 5% explore=10% | quantize 8 scale=shared range=3 stochastic",
         "hadamard 4096 seed=own | lloyd 2",
         "hadamard 1024 seed=shared | quantize 4 scale=shared stochastic | pack"}) {
     CAPTURE(text);
@@ -150,6 +155,17 @@ TEST_CASE("BuildCodec: an impossible chain is refused with its reason") {
       {"threshold 3 | quantize 8 scale=shared", "cannot be summed"},
       {"hadamard 32 | quantize 4", "expected the block"},
       {"hadamard 8192 | quantize 4", "expected the block"},
+      {"shared_mask", "above 0% and up to 100%, such as shared_mask 1%"},
+      {"shared_mask 0%", "above 0% and up to 100%"},
+      {"announced", "above 0% and up to 100%, such as announced 1%"},
+      {"announced 1% explore=0%", "explore: expected the share"},
+      {"announced 1% explore=5", "explore: expected the share"},
+      {"announced 1% unbiased", "above 0% and up to 100%"},
+      {"shared_mask 10% biased", "expected unbiased or nothing"},
+      {"shared_mask 10% block=0", "block: expected 1 to 65536"},
+      {"shared_mask 10% block=65537", "block: expected 1 to 65536"},
+      {"shared_mask 10% seed=1", "seed"},
+      {"top_k 1% | shared_mask 10%", "at most one stage of their kind"},
       {"hadamard 1024", "a rotation alone saves nothing"},
       {"hadamard 1024 seed=mine | quantize 4", "expected own or shared"},
       {"hadamard 1024 | quantize 4 scale=shared", "use hadamard 1024 seed=shared"},
@@ -177,8 +193,8 @@ TEST_CASE("BuildCodec: vectors have neither rank nor channels") {
 }
 
 TEST_CASE("KnownStages: ids are ascending and stay as they are") {
-  CHECK(KnownStages() ==
-        std::vector<std::uint8_t>{1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 20, 21, 22, 23, 24, 25, 28});
+  CHECK(KnownStages() == std::vector<std::uint8_t>{1,  2,  3,  4,  5,  6,  7,  8,  9,  10,
+                                                   11, 20, 21, 22, 23, 24, 25, 26, 27, 28});
 }
 
 TEST_CASE("StagesOf: the ids of a recipe's stages in its order") {

@@ -1,6 +1,6 @@
 #include "fl/tests/fuzz/codec_fuzz.h"
 
-// Rotations, of two whole blocks and a shorter unit, and a threshold.
+// Rotations, of two whole blocks and a shorter unit, a threshold, and masks.
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   static constexpr std::string_view kRecipes[] = {
       "eden 1 block=64",
@@ -11,6 +11,9 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
       "hadamard 64 | lloyd 2",
       "hadamard 64 seed=shared | quantize 4 scale=shared range=4 stochastic",
       "hadamard 64 | dead_zone 1 | rice",
-      "threshold 1.5 | lloyd 2"};
+      "threshold 1.5 | lloyd 2",
+      "shared_mask 30% block=8 | quantize 4 scale=shared range=4",
+      "shared_mask 30% unbiased block=1 | natural",
+      "announced 30% | quantize 8 scale=shared range=4"};
   return fl::testing::FuzzCodecs(kRecipes, fl::Shape{10, 17}, data, size);
 }

@@ -770,6 +770,69 @@ def read_level_payload(stages, shape, reader):
     return out
 
 
+# Section 14: masks that all clients share.
+
+
+def draw_subset(key, total, keep):
+    stream = words(key)
+    taken = set()
+    for j in range(total - keep, total):
+        while True:
+            low = next(stream)
+            product_128 = (low | next(stream) << 32) * (j + 1)
+            if product_128 & MASK64 >= ((1 << 64) - (j + 1)) % (j + 1):
+                break
+        drawn = product_128 >> 64
+        taken.add(j if drawn in taken else drawn)
+    return sorted(taken)
+
+
+def share_of(text, total):
+    return min(max(math.ceil(float(text[:-1]) / 100 * total), 1), total)
+
+
+def read_kept(kept, factor, stages, count, reader, parameters):
+    """The values of the coordinates `kept`, by the rest of the recipe, at their places."""
+    rest = stages[1:] or [("raw", [], {})]
+    out = [0.0] * count
+    for i, value in zip(kept, read_segment(rest, [len(kept)], reader, parameters), strict=True):
+        out[i] = f32(factor * value)
+    return out
+
+
+def read_shared_mask(stages, count, reader, parameters):
+    _, arguments, options = stages[0]
+    block = int(options.get("block", 64))
+    total = -(-count // block)
+    keep = share_of(arguments[0], total)
+    blocks = draw_subset(child(mix(parameters.word("Q")), "shared_mask", 0), total, keep)
+    kept = [i for b in blocks for i in range(b * block, min((b + 1) * block, count))]
+    factor = f32(total / keep) if "unbiased" in arguments else 1.0
+    return read_kept(kept, factor, stages, count, reader, parameters)
+
+
+def read_announced(stages, count, reader, parameters):
+    _, arguments, options = stages[0]
+    kept = share_of(arguments[0], count)
+    explored = min(kept, math.ceil(float(options.get("explore", "20%")[:-1]) / 100 * kept))
+    announced = kept - explored
+    width = (count // announced).bit_length() - 1 if announced else 0
+    seed = parameters.word("Q")
+    low = int.from_bytes(parameters.take((announced * width + 7) // 8), "little")
+    high_bits = announced + (count >> width) + 1
+    high = int.from_bytes(parameters.take((high_bits + 7) // 8), "little")
+    places = []
+    for bit in range(high_bits):
+        if high >> bit & 1:
+            i = len(places)
+            places.append((bit - i << width) + (low >> i * width & (1 << width) - 1))
+    known = set(places)
+    others = [i for i in range(count) if i not in known]
+    key = child(mix(seed), "explore", 0)
+    places += [others[rank] for rank in draw_subset(key, len(others), explored)]
+    return read_kept(sorted(places), 1.0, stages, count, reader, parameters)
+
+
 # All of a segment.
 
 
@@ -785,16 +848,22 @@ def has_levels(stages):
 
 def decode_payload(recipe, shape, payload, parameters=b""):
     """The values of a segment."""
-    stages = parse_recipe(recipe)
     reader = Reader(payload)
-    if has_levels(stages):
-        values = read_level_payload(stages, shape, reader)
-    else:
-        if stages[-1][0] == "pack":
-            stages = stages[:-1]
-        values = read_stages(stages, shape, reader, Reader(parameters))
+    values = read_segment(parse_recipe(recipe), shape, reader, Reader(parameters))
     reader.end()
     return values
+
+
+def read_segment(stages, shape, reader, parameters):
+    if stages[0][0] == "shared_mask":
+        return read_shared_mask(stages, product(shape), reader, parameters)
+    if stages[0][0] == "announced":
+        return read_announced(stages, product(shape), reader, parameters)
+    if has_levels(stages):
+        return read_level_payload(stages, shape, reader)
+    if stages[-1][0] == "pack":
+        stages = stages[:-1]
+    return read_stages(stages, shape, reader, parameters)
 
 
 def read_stages(stages, shape, reader, parameters):

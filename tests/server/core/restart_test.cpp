@@ -8,9 +8,12 @@ using fl::testing::TemporaryFolder;
 
 const std::vector<std::string> kFleet = {"device-0", "device-1", "device-2"};
 
+// Its rounds have masks of their own, so that parameters move, too.
 std::string SmallPlan() {
   return PlanText(
-      "count = 2\npopulation_min = 3\ngoal = 3\nmin_report = 3\nphases = [\"hello\", \"collect\"]");
+      "count = 2\npopulation_min = 3\ngoal = 3\nmin_report = 3\nphases = [\"hello\", \"collect\"]",
+      "[compression]\ngather_below = 0\n[[compression.recipe]]\ntensors = \"*\"\n"
+      "recipe = \"shared_mask 50% block=1\"\n");
 }
 
 Digest ModelOf(Storage& storage) {
@@ -59,11 +62,17 @@ bool PlayFragile(Storage& storage, const std::shared_ptr<const FederationPlan>& 
                        wire::PhaseMessage{answer->phase->round, answer->phase->phase, {}}));
       }
       if (answer->task) {
+        std::optional<Bytes> parameters;
+        if (answer->task->round_parameters) {
+          const net::Response blob = send(BlobRequest(*answer->task->round_parameters));
+          if (blob.status != 200) return false;
+          parameters = blob.body;
+        }
         send({"PUT",
               TaskTarget(answer->task->id),
               "localhost",
               {},
-              GoodUpdate(*plan, *answer->task, device)});
+              GoodUpdate(*plan, *answer->task, device, parameters)});
       }
     }
     if (all_done) return true;
@@ -176,11 +185,15 @@ TEST_CASE("Two cores over one file: give the same model in spite of conflicts") 
         send(CheckInOf(false, std::nullopt, wire::PhaseMessage{answer.phase->round, 0, {}}));
       }
       if (answer.task) {
+        std::optional<Bytes> parameters;
+        if (answer.task->round_parameters) {
+          parameters = send(BlobRequest(*answer.task->round_parameters)).body;
+        }
         send({"PUT",
               TaskTarget(answer.task->id),
               "localhost",
               {},
-              GoodUpdate(*plan, *answer.task, kFleet[i])});
+              GoodUpdate(*plan, *answer.task, kFleet[i], parameters)});
       }
     }
   }
