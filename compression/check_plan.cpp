@@ -9,6 +9,7 @@
 #include "fl/common/nn/build_graph.h"
 #include "fl/common/nn/plain_graph.h"
 #include "fl/compression/glob.h"
+#include "fl/compression/why_not_summed.h"
 
 namespace fl {
 namespace {
@@ -136,11 +137,50 @@ Result<> CheckPrivacy(const Plan& plan) {
                  "noise is not available in this version; leave it out or set it to 0",
                  ErrorCode::kUnsupported);
   }
-  if (plan.privacy.secure_aggregation) {
-    return AtKey(
-        plan, "privacy", "secure_aggregation",
-        "secure aggregation is not available in this version; leave it out or set it to false",
-        ErrorCode::kUnsupported);
+  return {};
+}
+
+// The recipe that made a segment; null: no rule matches, so it is raw.
+const LocatedText* RecipeOf(const CompressionConfig& compression, const Segment& segment) {
+  const bool gathered = segment.name == "gathered";
+  if (gathered) return &compression.gathered;
+  const auto found = std::ranges::find_if(compression.rules, [&](const RecipeRule& rule) {
+    return GlobMatches(rule.tensors.text, segment.name);
+  });
+  return found == compression.rules.end() ? nullptr : &found->recipe;
+}
+
+// Masked updates can only be added, so that each recipe must sum as integers. Which stage stands in
+// the way is said before that there is no secure aggregation yet.
+Result<> CheckSecureAggregation(const Plan& plan, const SegmentPlan& delta) {
+  if (!plan.privacy.secure_aggregation) return {};
+  for (const Segment& segment : delta.segments()) {
+    if (segment.codec->traits().linear) continue;
+    const LocatedText* text = RecipeOf(plan.compression, segment);
+    FL_TRY(const Recipe recipe, ParseRecipe(text == nullptr ? "raw" : text->text));
+    const Location place =
+        text == nullptr ? FindKey(plan.source, "privacy", "secure_aggregation") : text->location;
+    return Error{ErrorCode::kInvalidArgument, PlaceText(place) + "privacy.secure_aggregation: " +
+                                                  segment.name + ": " + WhyNotSummed(recipe)};
+  }
+  return AtKey(
+      plan, "privacy", "secure_aggregation",
+      "secure aggregation is not available in this version; leave it out or set it to false",
+      ErrorCode::kUnsupported);
+}
+
+// What a codec leaves out comes back with the next update, and grows where it can be more than what
+// there was.
+Result<> CheckResidual(const Plan& plan, const SegmentPlan& delta) {
+  if (!plan.compression.residual) return {};
+  for (const Segment& segment : delta.segments()) {
+    const std::optional<double> error = segment.codec->traits().relative_error;
+    if (!error || *error <= 1) continue;
+    return AtKey(plan, "compression", "residual",
+                 "what the recipe of " + segment.name + " leaves out can be " +
+                     std::to_string(*error) +
+                     " times the energy of an update, so that a residual would grow from round to "
+                     "round; expected residual = false, or a recipe without unbiased");
   }
   return {};
 }
@@ -209,6 +249,8 @@ Result<CheckedPlan> Check(Plan plan) {
   FL_TRY(checked.delta,
          SegmentPlan::Create(plan.compression, checked.graph.parameters, checked.graph.frozen));
   FL_TRY_OK(CheckMomentum(plan, checked.delta));
+  FL_TRY_OK(CheckSecureAggregation(plan, checked.delta));
+  FL_TRY_OK(CheckResidual(plan, checked.delta));
   FL_TRY(checked.metrics, SegmentPlan::Uniform({"raw", {}}, OneTensor("metrics", 4)));
   FL_TRY(checked.streams, BuildStreams(plan, checked.graph));
   FL_TRY(checked.passes, deploy::ParsePassList(plan.deployment, Teacher(checked.graph)));

@@ -146,8 +146,6 @@ Result<> ReadPrivacy(Table table, PrivacyConfig& privacy) {
   }
   if (privacy.noise_multiplier > 0)
     table.Refuse("noise_multiplier", "noise is not available in this version; expected 0");
-  if (privacy.secure_aggregation)
-    table.Refuse("secure_aggregation", "not available in this version; expected false");
   return table.Finish();
 }
 

@@ -132,9 +132,66 @@ TEST_CASE("CheckPlan: noise and secure aggregation are not available") {
   CHECK(testing::CodeOf(noise) == ErrorCode::kUnsupported);
   CHECK(noise.error().message.starts_with(
       "p.toml: privacy.noise_multiplier: noise is not available"));
-  Plan secret = testing::Get(ParsePlan(kPlan, "p.toml"));
-  secret.privacy.secure_aggregation = true;
-  CHECK(testing::CodeOf(CheckPlan(std::move(secret), "p.toml")) == ErrorCode::kUnsupported);
+}
+
+// How a plan with secure aggregation and that recipe, for all tensors, is refused.
+Error RefusedSum(const std::string& recipe) {
+  Plan plan = testing::Get(ParsePlan(kPlan, "p.toml"));
+  plan.privacy.secure_aggregation = true;
+  plan.compression.gather_below = 0;
+  plan.compression.rules[0].recipe.text = recipe;
+  const auto checked = CheckPlan(std::move(plan), "p.toml");
+  REQUIRE_FALSE(checked.has_value());
+  return checked.error();
+}
+
+TEST_CASE("CheckPlan: secure aggregation is refused by the stage that cannot be summed first") {
+  const std::vector<std::pair<std::string, std::string>> cases = {
+      {"top_k 1% | quantize 8",
+       "top_k is chosen by each client, so it cannot be summed under secure aggregation; use "
+       "shared_mask"},
+      {"threshold 2", "threshold is chosen by each client"},
+      {"hadamard 64 | quantize 4", "a seed of its own"},
+      {"hadamard 64 seed=shared | quantize 4", "quantize has a grid of each client's own"},
+      {"quantize 4", "quantize has a grid of each client's own"},
+      {"quantize 4 | rans", "rans spends bits by the levels"},
+      {"shared_mask 10%", "without a value stage values are raw"},
+      {"announced 10% | fp16", "fp16 writes no levels of a grid that all clients share"},
+      {"eden 1", "eden writes no levels"},
+      {"raw", "raw writes no levels"}};
+  for (const auto& [recipe, part] : cases) {
+    CAPTURE(recipe);
+    const Error error = RefusedSum(recipe);
+    CHECK(error.code == ErrorCode::kInvalidArgument);
+    CHECK(error.message.find("privacy.secure_aggregation: ") != std::string::npos);
+    CHECK(error.message.find(part) != std::string::npos);
+  }
+  CHECK(testing::CodeOf(CheckWith("clip_norm = 1.0", "secure_aggregation = true")) ==
+        ErrorCode::kInvalidArgument);
+  CheckRefused("clip_norm = 1.0", "secure_aggregation = true", ErrorCode::kInvalidArgument,
+               "p.toml:", "low_rank sends factors");
+}
+
+TEST_CASE("CheckPlan: secure aggregation of recipes that sum is not available") {
+  for (const char* recipe :
+       {"quantize 8 scale=shared", "shared_mask 10% | quantize 8 scale=shared range=2",
+        "announced 10% | quantize 8 scale=shared",
+        "hadamard 64 seed=shared | quantize 6 scale=shared"}) {
+    CAPTURE(recipe);
+    const Error error = RefusedSum(recipe);
+    CHECK(error.code == ErrorCode::kUnsupported);
+    CHECK(error.message.find("not available in this version") != std::string::npos);
+  }
+}
+
+TEST_CASE("CheckPlan: a residual of what can exceed an update is refused") {
+  CheckRefused("low_rank 2 | quantize 4", "shared_mask 10% unbiased block=1",
+               ErrorCode::kInvalidArgument, "p.toml", "a residual would grow");
+  CHECK(CheckWith("[[compression.recipe]]\ntensors = \"*\"\nrecipe = \"low_rank 2 | quantize 4\"",
+                  "[compression]\nresidual = false\n[[compression.recipe]]\ntensors = \"*\"\n"
+                  "recipe = \"shared_mask 10% unbiased block=1\"")
+            .has_value());
+  CHECK(CheckWith("low_rank 2 | quantize 4", "shared_mask 60% unbiased block=1").has_value());
 }
 
 TEST_CASE("CheckPlan: more clients in a round than the server has slots for are refused") {

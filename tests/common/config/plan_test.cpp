@@ -117,10 +117,8 @@ TEST_CASE("Plan: values that contradict each other are refused") {
         std::string::npos);
 }
 
-TEST_CASE("Plan: noise and secure aggregation are refused as not available") {
+TEST_CASE("Plan: noise is refused as not available") {
   CHECK(MessageOf(std::string(kPlan) + "[privacy]\nnoise_multiplier = 1.0\n")
-            .find("not available in this version") != std::string::npos);
-  CHECK(MessageOf(std::string(kPlan) + "[privacy]\nsecure_aggregation = true\n")
             .find("not available in this version") != std::string::npos);
 }
 

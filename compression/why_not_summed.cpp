@@ -1,0 +1,81 @@
+#include "fl/compression/why_not_summed.h"
+
+#include <algorithm>
+#include <string_view>
+
+namespace fl {
+namespace {
+
+constexpr const char* kSharedGrid = "quantize 8 scale=shared range=X";
+
+bool IsOneOf(std::string_view name, std::initializer_list<std::string_view> names) {
+  return std::ranges::find(names, name) != names.end();
+}
+
+// Empty where the stage is not in the way.
+std::string WhyNotSummed(const Stage& stage) {
+  const std::string& name = stage.name;
+  if (IsOneOf(name, {"top_k", "threshold"})) {
+    return name +
+           " is chosen by each client, so it cannot be summed under secure aggregation; use "
+           "shared_mask or announced";
+  }
+  if (name == "low_rank") {
+    return name +
+           " sends factors, and the product of sums is not the sum of products, so it cannot be "
+           "summed under secure aggregation; use shared_mask, or train fewer parameters";
+  }
+  if (name == "hadamard" &&
+      std::ranges::find(stage.options, std::pair<std::string, std::string>("seed", "shared")) ==
+          stage.options.end()) {
+    return name +
+           " turns each client's values by a seed of its own, so they cannot be summed under "
+           "secure "
+           "aggregation; use hadamard N seed=shared | " +
+           kSharedGrid;
+  }
+  if (IsOneOf(name, {"rice", "rans", "context"})) {
+    return name +
+           " spends bits by the levels, and levels under a mask are all alike to it, so it cannot "
+           "work under secure aggregation; leave it out and use " +
+           kSharedGrid;
+  }
+  if (name == "quantize" &&
+      std::ranges::find(stage.options, std::pair<std::string, std::string>("scale", "shared")) ==
+          stage.options.end()) {
+    return name +
+           " has a grid of each client's own, so its levels cannot be summed under secure "
+           "aggregation; use " +
+           kSharedGrid;
+  }
+  if (IsOneOf(name, {"raw", "fp16", "bf16", "natural", "sign", "lloyd", "eden", "dead_zone",
+                     "ternary"})) {
+    return name +
+           " writes no levels of a grid that all clients share, so it cannot be summed under "
+           "secure aggregation; use " +
+           kSharedGrid;
+  }
+  return "";
+}
+
+}  // namespace
+
+std::string WhyNotSummed(const Recipe& recipe) {
+  // An entropy code is named before the levels that it writes.
+  for (const Stage& stage : recipe.stages) {
+    const bool entropy = IsOneOf(stage.name, {"rice", "rans", "context"});
+    const bool shapes = IsOneOf(stage.name, {"top_k", "threshold", "low_rank", "hadamard"});
+    if (!entropy && !shapes) continue;
+    std::string why = WhyNotSummed(stage);
+    if (!why.empty()) return why;
+  }
+  for (const Stage& stage : recipe.stages) {
+    std::string why = WhyNotSummed(stage);
+    if (!why.empty()) return why;
+  }
+  return "without a value stage values are raw, which cannot be summed under secure aggregation; "
+         "add " +
+         std::string(kSharedGrid);
+}
+
+}  // namespace fl
