@@ -1,0 +1,62 @@
+#include <fstream>
+#include <iostream>
+
+#include <CLI/CLI.hpp>
+
+#include "fl/benchmarks/codecs.h"
+
+namespace {
+
+struct Call {
+  std::vector<std::string> groups = {"codecs"};
+  std::string json;
+  std::string recorded;
+  fl::bench::CodecsConfig codecs;
+};
+
+int Run(const Call& call) {
+  fl::bench::Report report(call.codecs.conditions);
+  for (const std::string& group : call.groups) {
+    if (group != "codecs") {
+      std::cerr << "fl-bench: expected a group, codecs, found \"" << group << "\"\n";
+      return 2;
+    }
+    const auto done = fl::bench::RunCodecs(call.codecs, report);
+    if (!done) {
+      std::cerr << "fl-bench: " << done.error().message << "\n";
+      return 1;
+    }
+  }
+  std::cout << report.Draw();
+  if (call.json.empty()) return 0;
+  std::ofstream file(call.json);
+  file << report.ToJson();
+  if (file.flush()) return 0;
+  std::cerr << "fl-bench: cannot write " << call.json << "\n";
+  return 1;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  Call call;
+  CLI::App app(
+      "Measures fl against bars: bytes, errors and speeds.\n\n  fl-bench codecs --json "
+      "codecs.json");
+  app.set_version_flag("--version", FL_VERSION);
+  app.add_option("group", call.groups, "What to measure: codecs");
+  app.add_option("--json", call.json, "Also write the rows to this file");
+  app.add_option("--recorded", call.recorded, "A folder of fl-sim run --record-updates");
+  app.add_option("--seed", call.codecs.conditions.seed, "Of all values and codecs");
+  app.add_option("--repeats", call.codecs.conditions.repeats, "Of each timing; rows are medians")
+      ->check(CLI::Range(1, 1000));
+  app.add_option("--side", call.codecs.side, "Timed matrices are this many values wide and high")
+      ->check(CLI::Range(256, 4096));
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    return app.exit(error) == 0 ? 0 : 2;
+  }
+  call.codecs.recorded = call.recorded;
+  return Run(call);
+}
