@@ -24,8 +24,13 @@ void DenseCodec::Encode(std::span<const float> values, std::span<float> decoded,
            "a codec is made for one number of values");
   const std::size_t start = out.size();
   values_->Encode(values, rng, out);
-  std::ranges::fill(decoded, 0.0F);
-  values_->DecodeAdd(ByteSpan(out.bytes()).subspan(start), count_, 0, 1.0F, decoded);
+  const ByteSpan payload = ByteSpan(out.bytes()).subspan(start);
+  constexpr std::size_t kBlock = 16384;  // What was just filled is still in a cache.
+  for (std::size_t at = 0; at < count_; at += kBlock) {
+    const auto block = decoded.subspan(at, std::min(kBlock, count_ - at));
+    std::ranges::fill(block, 0.0F);
+    values_->DecodeAdd(payload, count_, at, 1.0F, block);
+  }
 }
 
 Result<std::unique_ptr<ParsedPayload>> DenseCodec::Parse(ByteSpan payload,

@@ -10,6 +10,7 @@
 #include "fl/common/tensor/half.h"
 #include "fl/compression/codecs/grouped.h"
 #include "fl/compression/entropy/pack.h"
+#include "fl/compression/kernels/grid_codes.h"
 
 namespace fl {
 namespace internal {
@@ -34,16 +35,24 @@ std::uint16_t Bfloat16Below(float value) {
 std::uint8_t CodeOf(float value, const kernels::LevelGrid& grid, unsigned code_max,
                     RngStream* rng) {
   if (!(grid.step > 0)) return static_cast<std::uint8_t>(grid.zero);
-  const float place = std::clamp((value - grid.low) / grid.step + static_cast<float>(grid.zero),
-                                 0.0F, static_cast<float>(code_max));
-  if (rng == nullptr) {
-    // Between 2^23 and 2^24 floats are whole numbers, so that the addition rounds, to even on ties.
-    constexpr float kWhole = 0x1.8p23F;
-    return static_cast<std::uint8_t>((place + kWhole) - kWhole);
+  const float place = kernels::PlaceOnGrid(value, grid, code_max);
+  return rng == nullptr ? kernels::NearestCode(place) : kernels::RandomCode(place, rng->Uniform());
+}
+
+void CodesOf(std::span<const float> values, const kernels::LevelGrid& grid, unsigned code_max,
+             RngStream* rng, std::span<std::uint8_t> codes) {
+  if (!(grid.step > 0)) {
+    std::ranges::fill(codes, static_cast<std::uint8_t>(grid.zero));
+    return;
   }
-  const auto below = static_cast<std::uint8_t>(place);
-  const bool up = rng->Uniform() < place - static_cast<float>(below);
-  return static_cast<std::uint8_t>(below + (up ? 1 : 0));
+  if (rng == nullptr) return kernels::FindGridCodes(values, grid, code_max, codes);
+  std::array<float, 512> uniforms;
+  for (std::size_t at = 0; at < values.size(); at += uniforms.size()) {
+    const std::size_t run = std::min(uniforms.size(), values.size() - at);
+    rng->FillUniform(std::span(uniforms).first(run));
+    kernels::FindRandomCodes(values.subspan(at, run), std::span(uniforms).first(run), grid,
+                             code_max, codes.subspan(at, run));
+  }
 }
 
 }  // namespace internal
@@ -107,6 +116,10 @@ kernels::LevelGrid Quantize::ReadGrid(ByteSpan payload, std::size_t channel) con
 
 void Quantize::WriteGrid(std::span<const float> values, std::size_t channel,
                          ByteWriter& out) const {
+  if (config_.channels == 1 && !config_.asymmetric && config_.bits > 1) {
+    const float largest = kernels::LargestMagnitude(values);
+    return out.Write(internal::Bfloat16Above(largest / static_cast<float>(code_max() / 2)));
+  }
   const Extremes extremes = Measure(values, channel, config_.channels);
   if (config_.asymmetric) {
     const std::uint16_t low = internal::Bfloat16Below(extremes.low);
@@ -132,14 +145,26 @@ void Quantize::Encode(std::span<const float> values, RngStream& rng, ByteWriter&
       WriteGrid(values, channel, out);
     }
   }
+  RngStream* draws = config_.stochastic ? &rng : nullptr;
+  if (config_.channels > 1) return EncodeChannels(values, start, draws, out);
+  const kernels::LevelGrid grid = ReadGrid(ByteSpan(out.bytes()).subspan(start), 0);
+  std::array<std::uint8_t, kChunk> buffer;
+  for (std::size_t at = 0; at < values.size(); at += kChunk) {  // Whole bytes but for the last.
+    const auto codes = std::span(buffer).first(std::min(kChunk, values.size() - at));
+    internal::CodesOf(values.subspan(at, codes.size()), grid, code_max(), draws, codes);
+    PackCodes(codes, config_.bits, out);
+  }
+}
+
+void Quantize::EncodeChannels(std::span<const float> values, std::size_t start, RngStream* rng,
+                              ByteWriter& out) const {
   std::vector<kernels::LevelGrid> grids(config_.channels);
   for (std::size_t channel = 0; channel < grids.size(); ++channel) {
     grids[channel] = ReadGrid(ByteSpan(out.bytes()).subspan(start), channel);
   }
   std::vector<std::uint8_t> codes(values.size());
   for (std::size_t i = 0, channel = 0; i < codes.size(); ++i) {
-    codes[i] = internal::CodeOf(values[i], grids[channel], code_max(),
-                                config_.stochastic ? &rng : nullptr);
+    codes[i] = internal::CodeOf(values[i], grids[channel], code_max(), rng);
     if (++channel == grids.size()) channel = 0;
   }
   PackCodes(codes, config_.bits, out);

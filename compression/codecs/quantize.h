@@ -49,6 +49,9 @@ class Quantize final : public ValueCoder {
   unsigned code_max() const;
   kernels::LevelGrid ReadGrid(ByteSpan payload, std::size_t channel) const;
   void WriteGrid(std::span<const float> values, std::size_t channel, ByteWriter& out) const;
+  // The codes behind the grids, which were written from `start` on; rng: null or to be drawn from.
+  void EncodeChannels(std::span<const float> values, std::size_t start, RngStream* rng,
+                      ByteWriter& out) const;
   Result<> CheckGrid(ByteSpan payload, std::size_t channel, const PayloadLimits& limits) const;
   Result<> CheckCodes(ByteSpan payload, std::size_t count) const;
   void DecodeAddChannels(ByteSpan payload, std::size_t first, float scale,
@@ -81,6 +84,9 @@ std::uint16_t Bfloat16Below(float value);
 // The code of a value on a grid: rounded to nearest even, or up with a chance equal to the fraction
 // where `rng` is given.
 std::uint8_t CodeOf(float value, const kernels::LevelGrid& grid, unsigned code_max, RngStream* rng);
+// The same for each value, in order.
+void CodesOf(std::span<const float> values, const kernels::LevelGrid& grid, unsigned code_max,
+             RngStream* rng, std::span<std::uint8_t> codes);
 
 }  // namespace internal
 }  // namespace fl

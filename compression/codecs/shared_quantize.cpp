@@ -73,10 +73,8 @@ void SharedQuantize::Encode(std::span<const float> values, std::span<float> deco
   FL_CHECK(step.has_value(), "the round's parameters were checked when they came");
   const kernels::LevelGrid grid{.step = *step, .low = 0, .zero = level_max()};
   std::vector<std::uint8_t> codes(count_);
-  for (std::size_t i = 0; i < count_; ++i) {
-    codes[i] = internal::CodeOf(values[i], grid, 2 * static_cast<unsigned>(level_max()),
-                                config_.stochastic ? &rng : nullptr);
-  }
+  internal::CodesOf(values, grid, 2 * static_cast<unsigned>(level_max()),
+                    config_.stochastic ? &rng : nullptr, codes);
   PackCodes(codes, config_.bits, out);
   std::ranges::fill(decoded, 0.0F);
   kernels::AddLevels(std::as_bytes(std::span(codes)), grid, 1.0F, decoded);

@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "fl/compression/kernels/add_values.h"
+#include "fl/compression/kernels/unpack_codes.h"
 
 namespace fl {
 namespace {
@@ -23,20 +24,15 @@ std::uint8_t CodeAt(ByteSpan packed, unsigned width, std::size_t index) {
   return static_cast<std::uint8_t>((word >> (bit % 8)) & ((1U << width) - 1));
 }
 
-// Where eight codes lie on their way from `width` bits each, side by side, to a byte each: halves,
-// quarters and eighths of the group move apart, so many bits at a time.
-struct Spread {
-  explicit Spread(unsigned width)
+// Brings eight codes from a byte each to `width` bits each, side by side: eighths, quarters and
+// halves of the group move together, so many bits at a time.
+struct Narrowing {
+  explicit Narrowing(unsigned width)
       : halves((std::uint64_t{1} << (4 * width)) - 1),
         quarters(((std::uint64_t{1} << (2 * width)) - 1) * 0x0000000100000001U),
         eighths(((std::uint64_t{1} << width) - 1) * 0x0001000100010001U),
         width_bits(width) {}
 
-  std::uint64_t ToBytes(std::uint64_t packed) const {
-    std::uint64_t word = (packed & halves) | ((packed & ~halves) << (32 - 4 * width_bits));
-    word = (word & quarters) | ((word & (quarters << (2 * width_bits))) << (16 - 2 * width_bits));
-    return (word & eighths) | ((word & (eighths << width_bits)) << (8 - width_bits));
-  }
   std::uint64_t FromBytes(std::uint64_t word) const {
     word = (word & eighths) | ((word >> (8 - width_bits)) & (eighths << width_bits));
     word = (word & quarters) | ((word >> (16 - 2 * width_bits)) & (quarters << (2 * width_bits)));
@@ -59,13 +55,13 @@ void PackCodes(std::span<const std::uint8_t> codes, unsigned width, ByteWriter& 
     return;
   }
   const std::span<std::byte> bytes(out.bytes());
-  const Spread spread(width);
+  const Narrowing narrowing(width);
   std::size_t i = 0;
   // A whole word is written where there is room: its zeros lie where the next group comes.
   for (; i + kGroup <= codes.size() && at + sizeof(std::uint64_t) <= bytes.size(); i += kGroup) {
     std::uint64_t word = 0;
     std::memcpy(&word, codes.data() + i, sizeof(word));
-    word = spread.FromBytes(word);
+    word = narrowing.FromBytes(word);
     std::memcpy(bytes.data() + at, &word, sizeof(word));
     at += width;
   }
@@ -73,7 +69,7 @@ void PackCodes(std::span<const std::uint8_t> codes, unsigned width, ByteWriter& 
     const std::size_t count = std::min(kGroup, codes.size() - i);
     std::uint64_t word = 0;
     std::memcpy(&word, codes.data() + i, count);
-    word = spread.FromBytes(word);
+    word = narrowing.FromBytes(word);
     std::memcpy(bytes.data() + at, &word, PackedBytes(count, width));
     at += width;
   }
@@ -87,24 +83,12 @@ void UnpackCodes(ByteSpan packed, unsigned width, std::size_t first, std::span<s
   std::size_t i = 0;
   for (; i < out.size() && (first + i) % kGroup != 0; ++i)
     out[i] = CodeAt(packed, width, first + i);
+  const ByteSpan rest = packed.subspan((first + i) * width / 8);
   if (width == 4) {
-    const std::size_t whole = out.size() - i;
-    kernels::UnpackNibbles(packed.subspan((first + i) / 2, (whole + 1) / 2), out.subspan(i));
-    return;
+    kernels::UnpackNibbles(rest.first((out.size() - i + 1) / 2), out.subspan(i));
+  } else {
+    kernels::UnpackWidth(rest, width, out.subspan(i));
   }
-  const Spread spread(width);
-  for (; i + kGroup <= out.size(); i += kGroup) {
-    const std::size_t at = (first + i) / kGroup * width;
-    std::uint64_t word = 0;
-    if (at + sizeof(word) <= packed.size()) {
-      std::memcpy(&word, packed.data() + at, sizeof(word));  // Later groups' bits fall away.
-    } else {
-      word = LoadWord(packed, at, width);
-    }
-    word = spread.ToBytes(word);
-    std::memcpy(out.data() + i, &word, kGroup);
-  }
-  for (; i < out.size(); ++i) out[i] = CodeAt(packed, width, first + i);
 }
 
 bool PaddingIsZero(ByteSpan packed, std::size_t count, unsigned width) {
