@@ -23,6 +23,10 @@ struct SpeedCase {
   std::optional<Bar> add;
 };
 
+bool IsWanted(const CodecsConfig& config, std::string_view recipe) {
+  return recipe.find(config.only) != std::string_view::npos;
+}
+
 // As shares of axpy's speed over the same values.
 std::vector<SpeedCase> DenseCases() {
   const auto at_least = [](double bar) { return Bar::AtLeast(bar); };
@@ -54,6 +58,8 @@ std::vector<SpeedCase> CodedCases() {
   const auto at_least = [](double bar) { return Bar::AtLeast(bar); };
   return {{"top_k 1% | ternary | context", at_least(250), at_least(250)},
           {"top_k 1% | ternary | rice", at_least(250), at_least(4000)},
+          {"top_k 1% | ternary | trits", std::nullopt, std::nullopt},
+          {"quantize 2 | trits", std::nullopt, std::nullopt},
           {"dead_zone 4 | context", at_least(250), at_least(250)},
           {"dead_zone 1 | context", at_least(30), at_least(30)},
           {"dead_zone 1 | rans", at_least(250), at_least(350)},
@@ -144,6 +150,7 @@ void AddSpeedRows(const CodecsConfig& config, Report& report) {
                                       [&] { std::ranges::copy(matrix.values[0], copy.begin()); })),
               "GB/s of fp32", std::nullopt, "the same values"});
   for (const SpeedCase& one : DenseCases()) {
+    if (!IsWanted(config, one.recipe)) continue;
     const Speeds speeds = MeasureSpeeds(one.recipe, matrix, repeats);
     const std::string name = "codecs/" + std::string(one.recipe);
     report.Add({name + "/encode", speeds.encode_share, "x axpy", one.encode, "axpy beside it"});
@@ -151,6 +158,7 @@ void AddSpeedRows(const CodecsConfig& config, Report& report) {
     report.Add({name + "/add", speeds.add_share, "x axpy", one.add, "axpy beside it"});
   }
   for (const SpeedCase& one : CodedCases()) {
+    if (!IsWanted(config, one.recipe)) continue;
     const Speeds speeds = MeasureSpeeds(one.recipe, matrix, repeats);
     const std::string name = "codecs/" + std::string(one.recipe);
     const char* unit = "million values/s";
@@ -176,6 +184,7 @@ void AddFoldRows(const CodecsConfig& config, Report& report) {
   const std::size_t rows = std::min<std::size_t>(config.side, 1000);
   for (const auto& [entropy, bar] : {std::pair<std::string, double>{"rice", 150},
                                      std::pair<std::string, double>{"context", 4000}}) {
+    if (!IsWanted(config, "top_k 1% | ternary | " + entropy)) continue;
     const auto codec = MakeCodec("top_k 1% | ternary | " + entropy, Shape{rows, 1000});
     const auto payloads = MakePayloads(*codec, kDistinct, config.conditions.seed);
     std::vector<double> seconds;

@@ -3,6 +3,11 @@
 namespace fl::bench {
 
 Result<> RunCodecs(const CodecsConfig& config, Report& report) {
+  if (!config.only.empty()) {
+    AddSpeedRows(config, report);
+    AddFoldRows(config, report);
+    return {};
+  }
   AddErrorRows(config, report);
   AddEntropyRows(config, report);
   FL_TRY_OK(AddRecordedRows(config, report));

@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <string>
 
 #include "fl/benchmarks/report.h"
 #include "fl/common/base/result.h"
@@ -18,6 +19,8 @@ struct CodecsConfig {
   // Values of the speed rows are side x side, at least 256 and of at most 2^24 in all. Bars suppose
   // 4096; smaller ones are for a test that all runs.
   std::size_t side = 4096;
+  // Of the timed recipes those whose name holds this, and no other rows; empty: all.
+  std::string only;
 };
 
 // kIo or kMalformed where a recorded file cannot be read.

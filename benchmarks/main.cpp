@@ -50,6 +50,7 @@ int main(int argc, char** argv) {
   app.add_option("--seed", call.codecs.conditions.seed, "Of all values and codecs");
   app.add_option("--repeats", call.codecs.conditions.repeats, "Of each timing; rows are medians")
       ->check(CLI::Range(1, 1000));
+  app.add_option("--only", call.codecs.only, "Time only recipes whose name holds this");
   app.add_option("--side", call.codecs.side, "Timed matrices are this many values wide and high")
       ->check(CLI::Range(256, 4096));
   try {

@@ -80,6 +80,7 @@ class Model {
         columns_prior_(8 + (std::uint64_t{1} << 18) / mean_),
         grouped_(mean_ < (1U << 16) && array.columns > 1),
         width_(WidthFor(mean_)),
+        width_shift_(std::countr_zero(width_)),
         columns_(array.columns, Sum{0, static_cast<std::int16_t>(LevelLog(rows_prior_ * mean_))}),
         rho_(mean_) {
     for (int a = 0; a < static_cast<int>(kBuckets); ++a) {
@@ -159,7 +160,7 @@ class Model {
   template <typename Coder>
   void RunGroups(Coder& coder, std::size_t at, std::size_t end, std::size_t stop) {
     while (at < std::min(end, stop)) {
-      const std::size_t group = column_ / width_;
+      const std::size_t group = column_ >> width_shift_;
       const std::size_t size = std::min(group * width_ + GroupSize(group) - column_, end - at);
       const int width_log = LevelLog(GroupSize(group));
       const int a = BucketOf(groups_[group].log - rows_log_ - width_log);
@@ -204,7 +205,7 @@ class Model {
     RowChanged();
     AddTo(columns_[column_], activity, rows_prior_ * mean_);
     if (grouped_) {
-      const std::size_t group = column_ / width_;
+      const std::size_t group = column_ >> width_shift_;
       AddTo(groups_[group], activity, rows_prior_ * mean_ * GroupSize(group));
     }
   }
@@ -221,7 +222,8 @@ class Model {
   const std::uint64_t rows_prior_;     // How many rows, and columns, of the mean are added to what
   const std::uint64_t columns_prior_;  // was seen.
   const bool grouped_;
-  const std::size_t width_;  // Of a group.
+  const std::size_t width_;  // Of a group: 2 to the power of the next.
+  const int width_shift_;
   std::vector<Sum> columns_;
   std::vector<Sum> groups_;
   std::uint64_t rho_;

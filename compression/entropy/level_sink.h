@@ -18,6 +18,11 @@ class LevelSink {
       if (levels[i] != 0) Put(index + i, levels[i]);
     }
   }
+  // Levels that are not zero, of ascending indices: those of `places`, counted from `to`.
+  virtual void PutPlaces(std::size_t to, std::span<const std::uint32_t> places,
+                         std::span<const std::int32_t> levels) {
+    for (std::size_t i = 0; i < places.size(); ++i) Put(to + places[i], levels[i]);
+  }
 };
 
 }  // namespace fl

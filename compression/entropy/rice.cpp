@@ -70,6 +70,51 @@ Result<std::uint32_t> IndexReader::Next() {
   return index;
 }
 
+// The indices that lie wholly in the next 56 bits at least; none near the end of the bytes.
+std::size_t IndexReader::ReadWord(std::span<std::uint32_t> out) {
+  const std::size_t at = bit_ / 8;
+  if (at + sizeof(std::uint64_t) > bytes_.size()) return 0;
+  std::uint64_t word = 0;
+  std::memcpy(&word, bytes_.data() + at, sizeof(word));
+  word >>= bit_ % 8;
+  const unsigned all = 63 - static_cast<unsigned>(bit_ % 8);
+  const std::uint64_t mask = (std::uint64_t{1} << width_) - 1;
+  unsigned left = all;
+  std::size_t next = next_least_;
+  std::size_t count = 0;
+  for (; count < out.size(); ++count) {
+    const auto ones = static_cast<unsigned>(std::countr_one(word));
+    const unsigned used = ones + 1 + width_;
+    if (used > left) break;
+    next += (std::uint64_t{ones} << width_) | ((word >> (ones + 1)) & mask);
+    out[count] = static_cast<std::uint32_t>(next++);
+    word >>= used;
+    left -= used;
+  }
+  next_least_ = next;
+  bit_ += all - left;
+  return count;
+}
+
+void IndexReader::NextChecked(std::span<std::uint32_t> out) {
+  for (std::size_t done = 0; done < out.size();) {
+    const std::size_t read = ReadWord(out.subspan(done));
+    if (read == 0) out[done] = NextChecked();
+    done += std::max<std::size_t>(read, 1);
+  }
+}
+
+Result<> IndexReader::Next(std::span<std::uint32_t> out) {
+  const IndexReader before = *this;
+  NextChecked(out);
+  if (bit_ <= bytes_.size() * 8 && next_least_ <= size_) return {};
+  *this = before;  // Indices ascend, so that one of these is wrong: which?
+  for (std::uint32_t& index : out) {
+    FL_TRY(index, Next());
+  }
+  return {};
+}
+
 bool IndexReader::PaddingIsZero() const {
   return bit_ % 8 == 0 || (std::to_integer<unsigned>(bytes_[bit_ / 8]) >> (bit_ % 8)) == 0;
 }

@@ -27,6 +27,9 @@ class IndexReader {
   Result<std::uint32_t> Next();
   // The same over bits that a first reading accepted.
   std::uint32_t NextChecked();
+  // As many of the next as there is room for, faster. An error is that of the first wrong one.
+  Result<> Next(std::span<std::uint32_t> out);
+  void NextChecked(std::span<std::uint32_t> out);
   // Bytes begun so far.
   std::size_t bytes_read() const { return (bit_ + 7) / 8; }
   // Whether the bits from here to the end of the byte are zero.
@@ -34,6 +37,7 @@ class IndexReader {
 
  private:
   std::uint64_t Word() const;
+  std::size_t ReadWord(std::span<std::uint32_t> out);
 
   ByteSpan bytes_;
   std::size_t size_;

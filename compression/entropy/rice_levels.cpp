@@ -1,5 +1,7 @@
 #include "fl/compression/entropy/rice_levels.h"
 
+#include <algorithm>
+#include <array>
 #include <string>
 #include <vector>
 
@@ -48,16 +50,11 @@ class GammaReader {
   std::size_t bit_ = 0;
 };
 
-bool SignAt(ByteSpan signs, std::size_t index) {
-  return ((std::to_integer<unsigned>(signs[index / 8]) >> (index % 8)) & 1U) != 0;
-}
-
-// Where the pieces of a code lie.
+// Where the pieces of a code lie; `rest` begins with the gaps.
 struct Pieces {
   std::size_t nonzeros = 0;
   ByteSpan signs;
-  ByteSpan gaps;
-  ByteSpan magnitudes;
+  ByteSpan rest;
 };
 
 Result<Pieces> Split(ByteSpan bytes, std::size_t count) {
@@ -73,14 +70,65 @@ Result<Pieces> Split(ByteSpan bytes, std::size_t count) {
   FL_TRY(pieces.signs, reader.ReadSpan((nonzeros + 7) / 8));
   if (nonzeros % 8 != 0 && (std::to_integer<unsigned>(pieces.signs.back()) >> (nonzeros % 8)) != 0)
     return Error{ErrorCode::kMalformed, "expected zero bits after the last sign"};
-  pieces.gaps = bytes.subspan(reader.position());
-  IndexReader indices(pieces.gaps, nonzeros, count);
-  for (std::size_t i = 0; i < nonzeros; ++i) FL_TRY_OK(indices.Next());
+  pieces.rest = bytes.subspan(reader.position());
+  return pieces;
+}
+
+constexpr std::size_t kRun = 256;  // Levels that are read at once; a multiple of 8.
+struct Run {
+  std::array<std::uint32_t, kRun> places;
+  std::array<std::int32_t, kRun> levels;
+};
+
+// 1, or -1 where the sign says so, for `size` levels from `first` on, a multiple of 8.
+void ReadSigns(ByteSpan signs, std::size_t first, std::size_t size, Run& run) {
+  for (std::size_t i = 0; i < size; ++i) {
+    const unsigned byte = std::to_integer<unsigned>(signs[(first + i) / 8]);
+    run.levels[i] = 1 - 2 * static_cast<std::int32_t>((byte >> (i % 8)) & 1U);
+  }
+}
+
+// How many bytes the gaps take.
+Result<std::size_t> GapBytes(const Pieces& pieces, std::size_t count) {
+  IndexReader indices(pieces.rest, pieces.nonzeros, count);
+  Run run;
+  for (std::size_t i = 0; i < pieces.nonzeros; i += kRun)
+    FL_TRY_OK(indices.Next(std::span(run.places).first(std::min(kRun, pieces.nonzeros - i))));
+  if (indices.PaddingIsZero()) return indices.bytes_read();
+  return Error{ErrorCode::kMalformed, "expected zero bits after the last index"};
+}
+
+Result<> MultiplyMagnitudes(GammaReader& magnitudes, std::uint32_t max, std::size_t first,
+                            std::span<std::int32_t> levels) {
+  for (std::size_t i = 0; i < levels.size(); ++i) {
+    const std::uint32_t magnitude = magnitudes.Next();
+    if (magnitude == 0 || magnitude > max) {
+      return Error{ErrorCode::kMalformed, "magnitude " + std::to_string(first + i) +
+                                              ": expected 1 to " + std::to_string(max)};
+    }
+    levels[i] *= static_cast<std::int32_t>(magnitude);
+  }
+  return {};
+}
+
+Error TooLong() {
+  return {ErrorCode::kMalformed, "expected the end of the levels after the last magnitude"};
+}
+
+// Levels of magnitude 1, in one pass.
+Result<> DecodeUnits(const Pieces& pieces, std::size_t count, std::size_t to, LevelSink& sink) {
+  IndexReader indices(pieces.rest, pieces.nonzeros, count);
+  Run run;
+  for (std::size_t i = 0; i < pieces.nonzeros; i += kRun) {
+    const std::size_t size = std::min(kRun, pieces.nonzeros - i);
+    FL_TRY_OK(indices.Next(std::span(run.places).first(size)));
+    ReadSigns(pieces.signs, i, size, run);
+    sink.PutPlaces(to, std::span(run.places).first(size), std::span(run.levels).first(size));
+  }
   if (!indices.PaddingIsZero())
     return Error{ErrorCode::kMalformed, "expected zero bits after the last index"};
-  FL_TRY(pieces.gaps, reader.ReadSpan(indices.bytes_read()));
-  FL_TRY(pieces.magnitudes, reader.ReadSpan(reader.remaining()));
-  return pieces;
+  if (indices.bytes_read() == pieces.rest.size()) return {};
+  return TooLong();
 }
 
 }  // namespace
@@ -114,19 +162,20 @@ void WriteRiceLevels(std::span<const std::int32_t> levels, std::uint32_t max, By
 Result<> DecodeRiceLevels(ByteSpan bytes, std::size_t count, std::uint32_t max, std::size_t to,
                           LevelSink& sink) {
   FL_TRY(const Pieces pieces, Split(bytes, count));
-  IndexReader indices(pieces.gaps, pieces.nonzeros, count);
-  GammaReader magnitudes(pieces.magnitudes);
-  for (std::size_t i = 0; i < pieces.nonzeros; ++i) {
-    const std::uint32_t magnitude = max == 1 ? 1 : magnitudes.Next();
-    if (magnitude == 0 || magnitude > max) {
-      return Error{ErrorCode::kMalformed,
-                   "magnitude " + std::to_string(i) + ": expected 1 to " + std::to_string(max)};
-    }
-    const auto level = static_cast<std::int32_t>(magnitude);
-    sink.Put(to + indices.NextChecked(), SignAt(pieces.signs, i) ? -level : level);
+  if (max == 1) return DecodeUnits(pieces, count, to, sink);
+  FL_TRY(const std::size_t gap_bytes, GapBytes(pieces, count));
+  IndexReader indices(pieces.rest, pieces.nonzeros, count);
+  GammaReader magnitudes(pieces.rest.subspan(gap_bytes));
+  Run run;
+  for (std::size_t i = 0; i < pieces.nonzeros; i += kRun) {
+    const std::size_t size = std::min(kRun, pieces.nonzeros - i);
+    indices.NextChecked(std::span(run.places).first(size));
+    ReadSigns(pieces.signs, i, size, run);
+    FL_TRY_OK(MultiplyMagnitudes(magnitudes, max, i, std::span(run.levels).first(size)));
+    sink.PutPlaces(to, std::span(run.places).first(size), std::span(run.levels).first(size));
   }
   if (magnitudes.AtEnd()) return {};
-  return Error{ErrorCode::kMalformed, "expected the end of the levels after the last magnitude"};
+  return TooLong();
 }
 
 void ReadRiceLevels(ByteSpan bytes, std::size_t count, std::size_t stop, std::uint32_t max,
@@ -136,14 +185,15 @@ void ReadRiceLevels(ByteSpan bytes, std::size_t count, std::size_t stop, std::ui
     FL_CHECK(read.has_value(), "these bytes were accepted");
     return;
   }
-  ByteReader reader(bytes);
-  const std::size_t nonzeros = reader.ReadVarint().value();
-  const ByteSpan signs = reader.ReadSpan((nonzeros + 7) / 8).value();
-  IndexReader indices(bytes.subspan(reader.position()), nonzeros, count);
-  for (std::size_t i = 0; i < nonzeros; ++i) {
-    const std::size_t index = indices.NextChecked();
-    if (index >= stop) return;
-    sink.Put(to + index, SignAt(signs, i) ? -1 : 1);
+  const Pieces pieces = Split(bytes, count).value();
+  IndexReader indices(pieces.rest, pieces.nonzeros, count);
+  Run run;
+  for (std::size_t i = 0; i < pieces.nonzeros; i += kRun) {
+    const std::size_t size = std::min(kRun, pieces.nonzeros - i);
+    indices.NextChecked(std::span(run.places).first(size));
+    ReadSigns(pieces.signs, i, size, run);
+    sink.PutPlaces(to, std::span(run.places).first(size), std::span(run.levels).first(size));
+    if (run.places[size - 1] >= stop) return;
   }
 }
 
