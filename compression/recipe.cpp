@@ -51,7 +51,8 @@ constexpr auto kStages =
                               {StageId::kRans, "rans", Role::kEntropy},
                               {StageId::kContext, "context", Role::kEntropy},
                               {StageId::kDeadZone, "dead_zone", Role::kValues},
-                              {StageId::kTernary, "ternary", Role::kValues}});
+                              {StageId::kTernary, "ternary", Role::kValues},
+                              {StageId::kTrits, "trits", Role::kEntropy}});
 
 const StageKind* FindKind(std::string_view name) {
   const auto found = std::ranges::find(kStages, name, &StageKind::name);

@@ -35,6 +35,7 @@ enum class StageId : std::uint8_t {
   kSharedMask = 26,
   kAnnounced = 27,
   kThreshold = 28,
+  kTrits = 32,
 };
 // Ids of all stages that this program has, ascending: what a check-in lists.
 std::vector<std::uint8_t> KnownStages();

@@ -30,6 +30,16 @@ class AddingSink final : public LevelSink {
   void Put(std::size_t index, std::int32_t level) override {
     out_[index - first_] += scale_ * levels_.ValueOf(level);
   }
+  void PutPlaces(std::size_t to, std::span<const std::uint32_t> places,
+                 std::span<const std::int32_t> levels) override {
+    if (!has_list_) ListValues();
+    float* const out = out_.data();
+    for (std::size_t i = 0; i < places.size(); ++i) {
+      const auto listed = static_cast<std::uint32_t>(levels[i] + kListed);
+      out[to + places[i] - first_] +=
+          listed < listed_.size() ? listed_[listed] : scale_ * levels_.ValueOf(levels[i]);
+    }
+  }
   // The same, without branches that the levels decide.
   void PutRun(std::size_t index, std::span<const std::int32_t> levels) override {
     const std::span<float> out = out_.subspan(index - first_, levels.size());
@@ -172,6 +182,7 @@ std::optional<LevelCode> CodeNamed(const Stage* entropy) {
   if (entropy->name == "pack") return LevelCode::kPack;
   if (entropy->name == "rice") return LevelCode::kRice;
   if (entropy->name == "rans") return LevelCode::kRans;
+  if (entropy->name == "trits") return LevelCode::kTrits;
   return LevelCode::kContext;
 }
 
@@ -238,6 +249,13 @@ bool HasLevels(const Chain& chain) {
 Result<std::unique_ptr<Codec>> BuildLevels(const Chain& chain, const Shape& shape) {
   FL_TRY(std::unique_ptr<Leveller> leveller, BuildLeveller(chain));
   LevelCodecConfig config{.space = SpaceOf(shape), .kept = {}, .code = CodeNamed(chain.entropy)};
+  if (config.code == LevelCode::kTrits && leveller->level_max() != 1) {
+    return RefuseStage(
+        *chain.entropy,
+        "it codes three levels: expected top_k F% | ternary or quantize 2 before it, "
+        "found " +
+            chain.values->name);
+  }
   if (chain.shape != nullptr) {
     FL_TRY(config.kept, ReadTopK(*chain.shape));
   }

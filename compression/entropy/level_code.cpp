@@ -8,6 +8,7 @@
 #include "fl/compression/entropy/plain_levels.h"
 #include "fl/compression/entropy/rans_levels.h"
 #include "fl/compression/entropy/rice_levels.h"
+#include "fl/compression/entropy/trit_levels.h"
 
 namespace fl {
 namespace {
@@ -38,6 +39,10 @@ class CountingSink final : public LevelSink {
   void PutRun(std::size_t /*index*/, std::span<const std::int32_t> levels) override {
     for (const std::int32_t level : levels) Put(0, level);
   }
+  void PutPlaces(std::size_t /*to*/, std::span<const std::uint32_t> /*places*/,
+                 std::span<const std::int32_t> levels) override {
+    PutRun(0, levels);
+  }
   std::uint32_t largest() const { return largest_; }
   std::uint64_t activity() const { return activity_; }
 
@@ -54,6 +59,13 @@ class RangeSink final : public LevelSink {
   void Put(std::size_t index, std::int32_t level) override {
     if (index - first_ < count_) sink_.Put(index, level);
   }
+  void PutPlaces(std::size_t to, std::span<const std::uint32_t> places,
+                 std::span<const std::int32_t> levels) override {
+    const bool inside =
+        !places.empty() && to + places.front() >= first_ && to + places.back() < first_ + count_;
+    if (inside) return sink_.PutPlaces(to, places, levels);
+    LevelSink::PutPlaces(to, places, levels);
+  }
 
  private:
   std::size_t first_;
@@ -68,6 +80,7 @@ LevelArray ArrayOf(const LevelSpace& space, std::uint8_t kind) {
 void WritePart(LevelCode code, std::span<const std::int32_t> levels, std::size_t first,
                const LevelArray& array, ByteWriter& out) {
   if (code == LevelCode::kRice) return WriteRiceLevels(levels, array.max, out);
+  if (code == LevelCode::kTrits) return WriteTritLevels(levels, out);
   EncodePart(levels, first, array, out);
 }
 
@@ -131,6 +144,7 @@ std::size_t LevelBytesMax(const LevelSpace& space) {
 
 void WriteLevels(LevelCode code, std::span<const std::int32_t> levels, const LevelSpace& space,
                  ByteWriter& out) {
+  FL_CHECK(code != LevelCode::kTrits || space.max == 1, "trits are of three levels");
   FL_CHECK(levels.size() == space.count, "an array of levels is made for one number of levels");
   const std::uint64_t activity = ActivityOf(levels);
   if (activity == 0) return;
@@ -251,6 +265,7 @@ Result<> ParsedLevels::CheckPart(const Part& part, LevelSink& sink) const {
   }
   if (code_ == LevelCode::kRice)
     return DecodeRiceLevels(part.bytes, part.count, space_.max, part.first, sink);
+  if (code_ == LevelCode::kTrits) return DecodeTritLevels(part.bytes, part.count, part.first, sink);
   FL_TRY_OK(DecodePart(part.bytes, part.first, part.count, ArrayOf(space_, kind_), sink));
   return {};
 }
@@ -266,6 +281,9 @@ void ParsedLevels::Read(std::size_t first, std::size_t count, LevelSink& sink) c
       ReadPlain(part.bytes, space_.max, begin, end - begin, part.first + begin, sink);
     } else if (code_ == LevelCode::kRice) {
       ReadRiceLevels(part.bytes, part.count, end, space_.max, part.first,
+                     begin == 0 && end == part.count ? sink : range);
+    } else if (code_ == LevelCode::kTrits) {
+      ReadTritLevels(part.bytes, part.count, end, part.first,
                      begin == 0 && end == part.count ? sink : range);
     } else {
       DecodeAcceptedPart(part.bytes, part.first, part.count, end, ArrayOf(space_, kind_), range);

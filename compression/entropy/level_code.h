@@ -28,11 +28,12 @@
 //   rans    = entropy/rans_levels.h; there all of the array is plain or nothing: 128 is added to
 //   kind,
 //             and the plain code of all levels follows it
+//   trits   = entropy/trit_levels.h        where max is 1
 //   pack    = nothing | plain              of all levels, without kind and size
 // A code that is not named travels in front: 0 pack, 1 rice, 2 rans, 3 context.
 namespace fl {
 
-enum class LevelCode : std::uint8_t { kPack = 0, kRice = 1, kRans = 2, kContext = 3 };
+enum class LevelCode : std::uint8_t { kPack = 0, kRice = 1, kRans = 2, kContext = 3, kTrits = 4 };
 
 // What the recipe and the tensor give: `count` levels, row after row, of magnitudes up to max.
 struct LevelSpace {
@@ -44,6 +45,7 @@ struct LevelSpace {
 // No array of levels takes more bytes, by any code.
 std::size_t LevelBytesMax(const LevelSpace& space);
 
+// kTrits: max is 1.
 void WriteLevels(LevelCode code, std::span<const std::int32_t> levels, const LevelSpace& space,
                  ByteWriter& out);
 // By the code that takes the fewest bytes, the least of those; its number in front.

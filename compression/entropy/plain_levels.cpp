@@ -9,20 +9,19 @@
 namespace fl {
 namespace {
 
-constexpr std::size_t kFive = 5;
 constexpr unsigned kFives = 243;
 
-// The digits of 0 to 242 to base 3, the lowest first.
-constexpr auto kDigits = [] {
-  std::array<std::array<std::uint8_t, kFive>, kFives> digits{};
+// The digits of 0 to 242 to base 3 less one, the lowest first.
+constexpr auto kLevels = [] {
+  std::array<std::array<std::int32_t, kFive>, kFives> levels{};
   for (unsigned byte = 0; byte < kFives; ++byte) {
     unsigned rest = byte;
-    for (std::uint8_t& digit : digits[byte]) {
-      digit = static_cast<std::uint8_t>(rest % 3);
+    for (std::int32_t& level : levels[byte]) {
+      level = static_cast<std::int32_t>(rest % 3) - 1;
       rest /= 3;
     }
   }
-  return digits;
+  return levels;
 }();
 
 unsigned WidthOf(std::uint32_t max) {
@@ -55,14 +54,30 @@ Result<> CheckFives(ByteSpan bytes, std::size_t count) {
     if (std::to_integer<unsigned>(bytes[i]) >= kFives) return Unknown(kFive * i);
   }
   if (count % kFive == 0) return {};
-  const auto& last = kDigits[std::to_integer<std::size_t>(bytes.back())];
+  const auto& last = kLevels[std::to_integer<std::size_t>(bytes.back())];
   for (std::size_t i = count % kFive; i < kFive; ++i) {
-    if (last[i] != 0) return Unknown(count);
+    if (last[i] != -1) return Unknown(count);
   }
   return {};
 }
 
+// Five levels at a time, each byte a run.
+void ReadFives(ByteSpan bytes, std::size_t first, std::size_t count, std::size_t to,
+               LevelSink& sink) {
+  for (std::size_t done = 0; done < count;) {
+    const std::size_t at = first + done;
+    const std::size_t size = std::min(kFive - at % kFive, count - done);
+    const auto& levels = LevelsOfFive(std::to_integer<unsigned>(bytes[at / kFive]));
+    sink.PutRun(to + done, std::span(levels).subspan(at % kFive, size));
+    done += size;
+  }
+}
+
 }  // namespace
+
+const std::array<std::int32_t, kFive>& LevelsOfFive(unsigned byte) {
+  return kLevels[byte];
+}
 
 std::size_t PlainBytes(std::size_t count, std::uint32_t max) {
   return max == 1 ? (count + kFive - 1) / kFive : (count * WidthOf(max) + 7) / 8;
@@ -94,12 +109,10 @@ Result<> CheckPlain(ByteSpan bytes, std::size_t count, std::uint32_t max) {
 
 void ReadPlain(ByteSpan bytes, std::uint32_t max, std::size_t first, std::size_t count,
                std::size_t to, LevelSink& sink) {
+  if (max == 1) return ReadFives(bytes, first, count, to, sink);
   const unsigned width = WidthOf(max);
   for (std::size_t i = 0; i < count; ++i) {
-    const std::size_t at = first + i;
-    const std::uint32_t code =
-        max == 1 ? kDigits[std::to_integer<std::size_t>(bytes[at / kFive])][at % kFive]
-                 : CodeAt(bytes, width, at);
+    const std::uint32_t code = CodeAt(bytes, width, first + i);
     if (code != max)
       sink.Put(to + i, static_cast<std::int32_t>(code) - static_cast<std::int32_t>(max));
   }

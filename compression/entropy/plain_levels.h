@@ -1,5 +1,6 @@
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <span>
 
@@ -14,6 +15,10 @@
 //         | { five:u8 }      max = 1: the sum over five levels of (level + 1) x 3^i, 1.6 bits each;
 //                            levels that are missing at the end are as -1
 namespace fl {
+
+// Where max is 1, five levels are a byte below 243: sum of (level i + 1) x 3^i.
+inline constexpr std::size_t kFive = 5;
+const std::array<std::int32_t, kFive>& LevelsOfFive(unsigned byte);
 
 std::size_t PlainBytes(std::size_t count, std::uint32_t max);
 

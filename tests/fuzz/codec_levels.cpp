@@ -41,7 +41,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
                                                   "quantize step=0.5 stochastic | context",
                                                   "quantize 4 | context",
                                                   "quantize 3 | rans",
-                                                  "dead_zone 0.02 | rans"};
+                                                  "dead_zone 0.02 | rans",
+                                                  "top_k 20% | ternary | trits"};
   if (size > 1) FuzzParts(data + 1, size - 1);
   return fl::testing::FuzzCodecs(kRecipes, fl::Shape{60, 21}, data, size);
 }

@@ -707,6 +707,21 @@ def read_rans(count, table, reader):
     return levels
 
 
+def read_trits(count, reader):
+    levels = []
+    while len(levels) < count:
+        byte = reader.word("B")
+        if byte >= 243:
+            levels += [0] * (5 * (byte - 241))
+        else:
+            for _ in range(5):
+                levels.append(byte % 3 - 1)
+                byte //= 3
+    if any(levels[count:]) or len(levels) >= count + 5:
+        raise Malformed("more trits than levels")
+    return levels[:count]
+
+
 def read_coded_levels(code, count, columns, most, data):
     if not data:
         return [0] * count
@@ -739,6 +754,8 @@ def read_coded_levels(code, count, columns, most, data):
             levels += read_rice(here, most, part)
         elif code == 2:
             levels += read_rans(here, table, part)
+        elif code == 4:
+            levels += read_trits(here, part)
         else:
             levels += read_context(here, i * size, columns, most, k, part.rest())
         part.end()
@@ -754,7 +771,7 @@ def read_level_payload(stages, shape, reader):
     value = next(stage for stage in stages if stage[0] in ("dead_zone", "quantize", "ternary"))
     step = reader.bf16()
     offsets = (reader.word("b"), reader.word("b")) if value[0] == "dead_zone" else (0, 0)
-    known = {"pack": 0, "rice": 1, "rans": 2, "context": 3}
+    known = {"pack": 0, "rice": 1, "rans": 2, "context": 3, "trits": 4}
     code = known[names[-1]] if names[-1] in known else reader.word("B")
     most = 32767
     if value[0] == "ternary":
@@ -843,7 +860,7 @@ def has_levels(stages):
     if "dead_zone" in names or "ternary" in names:
         return True
     quantize = [stage for stage in stages if stage[0] == "quantize"]
-    return bool(quantize) and (names[-1] in ("rice", "rans", "context") or "step" in quantize[0][2])
+    return bool(quantize) and (names[-1] in ("rice", "rans", "context", "trits") or "step" in quantize[0][2])
 
 
 def decode_payload(recipe, shape, payload, parameters=b""):
