@@ -19,11 +19,18 @@
 // models have fineness 0, released ones kReleasedFineness: a running average lies between the
 // points of the versions.
 //
-//   change = "FLL" version:u8 fineness:u8 count:varint { bytes:varint code }    a code for a tensor
-//   code   = the levels of entropy/density_levels.h, the last extent as columns
+//   change = "FLL" version:u8 fineness:u8 shift:u8 count:varint { bytes:varint code }
+//   code   = the levels of entropy/density_levels.h of a tensor, the last extent as columns
 //
-// Its integers, in steps of s / 2^fineness, are q of the new model minus q x 2^fineness of the old.
+// Its integers, in steps of s / 2^fineness, are q of the new model minus q x 2^fineness of the old;
+// 2^shift, the largest power of two that divides them all (1 where all are 0), is divided out. So a
+// publisher that moves by a multiple of the step pays for that multiple only.
 namespace fl {
+
+// The step of a lattice whose publisher chooses the multiple, round by round.
+inline constexpr double kFinestLatticeStep = 0x1p-12;
+// The largest multiple that a publisher moves by is 2^kLatticeShiftMax steps.
+inline constexpr unsigned kLatticeShiftMax = 14;
 
 inline constexpr unsigned kReleasedFineness = 4;
 // Largest magnitude of a published model's coordinate, in steps. Far enough within fp32 that a
@@ -45,13 +52,15 @@ class Lattice {
   // The point that a model is at. kMalformed when it is at none.
   Result<Point> PointOf(std::span<const float> model, unsigned fineness = 0) const;
 
-  // The next published point: x = (wanted - the model at `from`) / step moves a coordinate by
-  // sgn(x) floor(|x| + 0.4), so that less than 0.6 of a step moves nothing (a wide zero bin: what
-  // is left out is not lost, since the server goes on from `wanted`). A coordinate that is not
-  // finite, or would leave the bounds, stays within them.
-  Point Approach(std::span<const std::int32_t> from, std::span<const float> wanted) const;
-  // The nearest released point.
-  Point Nearest(std::span<const float> wanted) const;
+  // The next published point, a multiple of 2^shift steps from the last one in each coordinate:
+  // with strides of 2^shift steps, x = (wanted - the model at `from`) / stride moves a coordinate
+  // by sgn(x) floor(|x| + 0.4) strides, so that less than 0.6 of one moves nothing (a wide zero
+  // bin: what is left out is not lost, since the server goes on from `wanted`). A coordinate that
+  // is not finite, or would leave the bounds, stays within them. shift <= kLatticeShiftMax.
+  Point Approach(std::span<const std::int32_t> from, std::span<const float> wanted,
+                 unsigned shift = 0) const;
+  // The nearest of the released points whose coordinates are multiples of 2^shift.
+  Point Nearest(std::span<const float> wanted, unsigned shift = 0) const;
 
  private:
   // Calls visit(index, step) for each coordinate in order.

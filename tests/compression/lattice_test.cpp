@@ -5,6 +5,7 @@
 
 #include <doctest/doctest.h>
 
+#include "fl/compression/entropy/density_levels.h"
 #include "fl/tests/support/property.h"
 #include "fl/tests/support/result.h"
 
@@ -81,6 +82,15 @@ TEST_CASE("Lattice: moves by whole steps and leaves the zero bin where it is") {
   CHECK(lattice.ModelAt(Lattice::Point{0, 1, -2, 2, 1}) == std::vector<float>{0, 1, -2, 2, 0.5F});
 }
 
+TEST_CASE("Lattice: moves by strides of several steps") {
+  const Lattice lattice(TensorLayout({{"m", {1, 4}}}), {0, 0, 0, 0}, 1.0);
+  const std::vector<float> wanted = {2.3F, 2.5F, -9.7F, 1e30F};
+  CHECK(lattice.Approach(Lattice::Point{0, 0, 0, 1}, wanted, 2) ==
+        Lattice::Point{0, 4, -8, kLatticePointMax - 3});
+  // In sixteenths of a step.
+  CHECK(lattice.Nearest(wanted, 2) == Lattice::Point{36, 40, -156, kLatticePointMax * 16});
+}
+
 TEST_CASE("Lattice: keeps within its bounds whatever is wanted") {
   const Lattice lattice(TensorLayout({{"m", {1, 4}}}), {0, 0, 0, 0}, 1.0);
   const float infinite = std::numeric_limits<float>::infinity();
@@ -117,9 +127,10 @@ TEST_CASE("DecodeLatticeChange: refuses what is not one") {
     return CodeOf(DecodeLatticeChange(bytes, layout));
   };
   CHECK(with(0, 'G') == ErrorCode::kMalformed);
-  CHECK(with(3, 2) == ErrorCode::kWrongVersion);
+  CHECK(with(3, 1) == ErrorCode::kWrongVersion);
   CHECK(with(4, 3) == ErrorCode::kMalformed);
-  CHECK(with(5, 7) == ErrorCode::kShapeMismatch);
+  CHECK(with(5, 20) == ErrorCode::kMalformed);
+  CHECK(with(6, 7) == ErrorCode::kShapeMismatch);
   for (std::size_t size = 0; size < good.size(); ++size) {
     CHECK(CodeOf(DecodeLatticeChange(ByteSpan(good).first(size), layout)) == ErrorCode::kMalformed);
   }
@@ -128,20 +139,44 @@ TEST_CASE("DecodeLatticeChange: refuses what is not one") {
   CHECK(CodeOf(DecodeLatticeChange(longer, layout)) == ErrorCode::kMalformed);
 }
 
+TEST_CASE("EncodeLatticeChange: a common power of two costs nothing") {
+  const TensorLayout layout = SmallLayout();
+  LatticeChange fine{0, std::vector<std::int32_t>(layout.total())};
+  for (std::size_t i = 0; i < fine.levels.size(); i += 3) fine.levels[i] = i % 2 == 0 ? 1 : -2;
+  LatticeChange coarse = fine;
+  for (std::int32_t& level : coarse.levels) level *= 1 << 10;
+  const Bytes bytes = EncodeLatticeChange(coarse, layout);
+  CHECK(Get(DecodeLatticeChange(bytes, layout)) == coarse);
+  CHECK(bytes.size() == EncodeLatticeChange(fine, layout).size());
+}
+
+TEST_CASE("DecodeLatticeChange: refuses a shift that is not the largest") {
+  const TensorLayout layout({{"m", {1, 2}}});
+  CHECK(CodeOf(DecodeLatticeChange(*FromHex("464c4c0200010200"), layout)) ==
+        ErrorCode::kMalformed);  // Zeros.
+  // The level 2 written as itself.
+  ByteWriter code;
+  EncodeLevels(std::vector<std::int32_t>{2, 0}, 2, 1U << 19, code);
+  Bytes bytes = *FromHex("464c4c02000002");
+  bytes.push_back(static_cast<std::byte>(code.size()));
+  bytes.insert(bytes.end(), code.bytes().begin(), code.bytes().end());
+  CHECK(CodeOf(DecodeLatticeChange(bytes, layout)) == ErrorCode::kMalformed);
+}
+
 TEST_CASE("EncodeLatticeChange: writes the documented bytes") {
   const TensorLayout layout({{"m", {4, 6}}, {"v", {3}}});
   LatticeChange change{0, std::vector<std::int32_t>(27)};
-  CHECK(ToHex(EncodeLatticeChange(change, layout)) == "464c4c01001b0000");
+  CHECK(ToHex(EncodeLatticeChange(change, layout)) == "464c4c0200001b0000");
   for (std::size_t i = 0; i < 27; i += 3) {
     change.levels[i] = static_cast<std::int32_t>(i % 5) - 2;
   }
-  CHECK(ToHex(EncodeLatticeChange(change, layout)) == "464c4c01001b065aef447c7f1c025daf");
+  CHECK(ToHex(EncodeLatticeChange(change, layout)) == "464c4c0200001b065aef447c7f1c025daf");
   change.fineness = kReleasedFineness;
   for (std::size_t i = 0; i < 27; ++i) {
     change.levels[i] = static_cast<std::int32_t>(i * 7 % 23) - 11;
   }
   CHECK(ToHex(EncodeLatticeChange(change, layout)) ==
-        "464c4c01041b1469ffeff8d211050f42713d932227d49753c0b1200469f52fdc");
+        "464c4c0204001b1469ffeff8d211050f42713d932227d49753c0b1200469f52fdc");
 }
 
 }  // namespace

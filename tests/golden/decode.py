@@ -848,6 +848,25 @@ def read_announced(stages, count, reader, parameters):
     key = child(mix(seed), "explore", 0)
     places += [others[rank] for rank in draw_subset(key, len(others), explored)]
     return read_kept(sorted(places), 1.0, stages, count, reader, parameters)
+# A change on a lattice: docs/protocol.md, section 5.2.
+
+
+def read_lattice_change(shapes, data):
+    """Its fineness, and the integers of all tensors."""
+    reader = Reader(data)
+    if reader.take(3) != b"FLL" or reader.word("B") != 2:
+        raise Malformed("not a change on a lattice of version 2")
+    fineness, shift = reader.word("B"), reader.word("B")
+    if reader.varint() != sum(product(shape) for shape in shapes):
+        raise Malformed("a change for another model")
+    most = 1 << (19 + fineness) >> shift
+    levels = []
+    for shape in shapes:
+        code = reader.take(reader.varint())
+        count, columns = product(shape), shape[-1] if shape else 1
+        levels += read_context(count, 0, columns, most, code[0], code[1:]) if code else [0] * count
+    reader.end()
+    return fineness, [level << shift for level in levels]
 
 
 # All of a segment.
@@ -971,6 +990,13 @@ def check_vectors(path):
     with open(path, encoding="utf-8") as lines:
         for line in lines:
             vector = json.loads(line)
+            if "change" in vector:
+                count += 1
+                found = read_lattice_change(vector["shapes"], bytes.fromhex(vector["change"]))
+                if found != (vector["fineness"], vector["levels"]):
+                    failures += 1
+                    print("differs: a change on a lattice of fineness %d" % vector["fineness"])
+                continue
             shape = vector["shape"]
             payload, parameters = bytes.fromhex(vector["payload"]), bytes.fromhex(vector["parameters"])
             decoded = bytes.fromhex(vector["decoded"])

@@ -3,6 +3,8 @@
 // line of JSON each:
 //   {"recipe": TEXT, "shape": [...], "parameters": HEX, "payload": HEX, "decoded": HEX}    decoded:
 //   little-endian fp32
+// And changes on a lattice:
+//   {"change": HEX, "shapes": [[...], ...], "fineness": NUMBER, "levels": [...]}
 #include <cmath>
 #include <fstream>
 #include <iostream>
@@ -10,6 +12,7 @@
 #include <string>
 #include <vector>
 
+#include "fl/compression/lattice.h"
 #include "fl/compression/recipe.h"
 
 namespace {
@@ -94,6 +97,24 @@ bool PrintEncoded(const std::string& recipe, const Shape& shape) {
   return PrintDecoded(*codec, recipe, shape, payload.bytes());
 }
 
+// Levels of several sizes, all of them multiples of 2^shift.
+void PrintLatticeChange(unsigned fineness, unsigned shift) {
+  const fl::TensorLayout layout(
+      {{"a.weight", {60, 43}}, {"a.bias", {43}}, {"b.weight", {5, 3}}, {"c.weight", {3, 3, 2, 4}}});
+  fl::LatticeChange change{fineness, std::vector<std::int32_t>(layout.total())};
+  const std::vector<float> values = MixedValues(layout.total());
+  for (std::size_t i = 0; i < values.size() && i < layout.offset(2); ++i) {
+    change.levels[i] = static_cast<std::int32_t>(values[i]) * (1 << shift);
+  }
+  std::cout << R"({"change": ")" << fl::ToHex(EncodeLatticeChange(change, layout))
+            << R"(", "shapes": [[60, 43], [43], [5, 3], [3, 3, 2, 4]], "fineness": )" << fineness
+            << R"(, "levels": [)";
+  for (std::size_t i = 0; i < change.levels.size(); ++i) {
+    std::cout << (i > 0 ? ", " : "") << change.levels[i];
+  }
+  std::cout << "]}\n";
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -112,5 +133,8 @@ int main(int argc, char** argv) {
   for (const char* recipe :
        {"top_k 1% | quantize 8", "dead_zone 3 | context", "dead_zone 3 | rice"})
     good = PrintEncoded(recipe, Shape{310, 430}) && good;
+  PrintLatticeChange(0, 0);
+  PrintLatticeChange(0, 7);
+  PrintLatticeChange(fl::kReleasedFineness, 3);
   return good ? 0 : 1;
 }
