@@ -20,7 +20,8 @@ Result<std::vector<float>> ApplyOnLattice(const CheckedPlan& plan, const NamedTe
     return Error{ErrorCode::kMalformed, "model change: the plan has no lattice"};
   }
   FL_TRY(const LatticeChange change, DecodeLatticeChange(patch, base.layout));
-  const Lattice lattice(base.layout, InitialModel(plan).values, aggregation.lattice_step);
+  const Lattice lattice(base.layout, InitialModel(plan).values,
+                        aggregation.lattice_step.value_or(kFinestLatticeStep));
   FL_TRY(const Lattice::Point from, lattice.PointOf(base.values));
   FL_TRY(const Lattice::Point to, ApplyChange(from, change));
   return lattice.ModelAt(to, change.fineness);

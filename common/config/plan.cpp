@@ -11,6 +11,7 @@ namespace {
 
 constexpr std::uint64_t kPlanBytesMax = 1U << 20;
 constexpr double kCountMax = 1e9;
+constexpr double kBytesMax = 1e12;
 
 Result<> ReadModel(Table table, ModelConfig& model) {
   if (!table.present()) table.Refuse("layers", "missing: the plan needs a [model]");
@@ -128,11 +129,18 @@ Result<> ReadAggregation(Table table, AggregationConfig& aggregation) {
   table.Read("strategy", aggregation.strategy, {"fedavg"});
   table.Read("server_step", aggregation.server_step, {0, 10, true});
   table.Read("publish", aggregation.publish, {"exact", "lattice"});
-  table.Read("lattice_step", aggregation.lattice_step, {0x1p-12, 4});
+  table.Read("lattice_step", aggregation.lattice_step, {0x1p-12, 4}, "auto");
+  table.ReadBytes("downlink_bytes", aggregation.downlink_bytes, {1, kBytesMax});
   table.Read("released", aggregation.released, {"published", "average"});
   table.Read("average_decay", aggregation.average_decay, {0, 1, false, true});
   table.Read("change_versions_max", aggregation.change_versions_max, {0, 1000});
   table.Read("keep_updates", aggregation.keep_updates);
+  const bool chosen = aggregation.publish == "lattice" && !aggregation.lattice_step;
+  if (aggregation.downlink_bytes > 0 && !chosen) {
+    table.Refuse("downlink_bytes",
+                 "bounds what the server chooses: expected publish = \"lattice\" with "
+                 "lattice_step = \"auto\"");
+  }
   return table.Finish();
 }
 

@@ -114,8 +114,11 @@ struct AggregationConfig {
   double server_step = 1.0;  // Factor on the aggregate, in (0, 10].
   std::string publish =
       "exact";  // "exact": the wanted model as it is; "lattice": rounded to steps from version 0.
-  double lattice_step =
-      0.0625;  // With "lattice": step of the matrices, in [2^-12, 4]; vectors take half.
+  std::optional<double> lattice_step = 0.0625;  // With "lattice": step of the matrices, in
+                                                // [2^-12, 4]; vectors take half. Absent ("auto"):
+                                                // the server chooses it, round by round.
+  std::uint64_t downlink_bytes = 0;  // With "auto": most bytes of the change for a client that
+                                     // comes back after a usual time; 0: no bound.
   std::uint32_t change_versions_max = 1;  // "exact": how many versions back a change is offered
                                           // instead of the model; 0: never. "lattice": any.
   std::string released =

@@ -1,6 +1,7 @@
 #include "fl/common/config/table.h"
 
 #include <algorithm>
+#include <charconv>
 #include <cmath>
 #include <set>
 #include <sstream>
@@ -46,6 +47,18 @@ std::string Found(const toml::node& node) {
     if constexpr (toml::is_value<decltype(value)>) text << value;
   });
   return text.str();
+}
+
+// "8KB"; nothing where the text is no number of bytes.
+std::optional<std::uint64_t> BytesOf(std::string_view text) {
+  std::uint64_t number = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
+  const std::string_view unit = text.substr(static_cast<std::size_t>(end - text.data()));
+  if (error != std::errc() || number > 1'000'000'000'000) return std::nullopt;
+  if (unit == "B") return number;
+  if (unit == "KB") return number * 1000;
+  if (unit == "MB") return number * 1'000'000;
+  return unit == "GB" ? std::optional(number * 1'000'000'000) : std::nullopt;
 }
 
 Location LocationOf(const toml::node& node) {
@@ -150,6 +163,31 @@ void Table::Read(std::string_view key, double& value, Range range) {
   const toml::node* node = state_->Find(key);
   if (node == nullptr) return;
   if (const auto found = state_->Real(*node, key, range)) value = *found;
+}
+
+void Table::Read(std::string_view key, std::optional<double>& value, Range range,
+                 std::string_view word) {
+  const toml::node* node = state_->Find(key);
+  if (node == nullptr) return;
+  if (node->value_exact<std::string>() == word) {
+    value.reset();
+  } else if (node->is_number()) {
+    if (const auto found = state_->Real(*node, key, range)) value = *found;
+  } else {
+    state_->Fail(*node, key, "a number " + Describe(range) + " or \"" + std::string(word) + "\"");
+  }
+}
+
+void Table::ReadBytes(std::string_view key, std::uint64_t& value, Range range) {
+  const toml::node* node = state_->Find(key);
+  if (node == nullptr) return;
+  if (!node->is_string()) return Read(key, value, range);
+  const auto found = BytesOf(*node->value_exact<std::string>());
+  if (found && Contains(range, static_cast<double>(*found))) {
+    value = *found;
+  } else {
+    state_->Fail(*node, key, "a number of bytes like \"8KB\" " + Describe(range));
+  }
 }
 
 void Table::Read(std::string_view key, std::uint32_t& value, Range range) {

@@ -38,6 +38,8 @@ class Table {
 
   void Read(std::string_view key, bool& value);
   void Read(std::string_view key, double& value, Range range);
+  // A number, or the word that leaves it open.
+  void Read(std::string_view key, std::optional<double>& value, Range range, std::string_view word);
   void Read(std::string_view key, std::uint32_t& value, Range range);
   void Read(std::string_view key, std::uint64_t& value, Range range);
   void Read(std::string_view key, std::string& value);
@@ -48,6 +50,10 @@ class Table {
   void Read(std::string_view key, std::vector<LocatedText>& values);
   void Read(std::string_view key, std::vector<double>& values, Range range);
   void Read(std::string_view key, std::vector<std::size_t>& values, Range range);
+
+  // A number of bytes, whole or as a text of digits and a unit: 8000, "8KB", "2MB", "1GB" (powers
+  // of 1000).
+  void ReadBytes(std::string_view key, std::uint64_t& value, Range range);
 
   // The table under `key`; empty when absent. It must be finished too.
   Table Child(std::string_view key);

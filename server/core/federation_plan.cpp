@@ -50,8 +50,9 @@ std::shared_ptr<const FederationPlan> FederationPlan::Create(
   plan->stages_ = NeededStages(parts.plan);
   const AggregationConfig& aggregation = parts.plan.aggregation;
   if (aggregation.publish == "lattice") {
-    plan->lattice_ = std::make_unique<const Lattice>(plan->layout(), plan->InitialModel(),
-                                                     aggregation.lattice_step);
+    plan->lattice_ =
+        std::make_unique<const Lattice>(plan->layout(), plan->InitialModel(),
+                                        aggregation.lattice_step.value_or(kFinestLatticeStep));
   }
   return plan;
 }

@@ -10,7 +10,15 @@ namespace {
 
 using MaybePoint = std::optional<Lattice::Point>;
 
-// The published point of a version.
+Result<MaybePoint> ReleasedPoint(Transaction& transaction, const FederationPlan& plan,
+                                 const ModelRow& model) {
+  FL_TRY(const std::vector<float> values, ReadModelValues(transaction, plan, model.released));
+  FL_TRY(Lattice::Point point, plan.lattice()->PointOf(values, kReleasedFineness));
+  return MaybePoint(std::move(point));
+}
+
+}  // namespace
+
 Result<MaybePoint> PointOfVersion(Transaction& transaction, const FederationPlan& plan,
                                   std::uint64_t version) {
   if (version == 0) return MaybePoint(Lattice::Point(plan.layout().total(), 0));
@@ -23,15 +31,6 @@ Result<MaybePoint> PointOfVersion(Transaction& transaction, const FederationPlan
   return Error{ErrorCode::kInternal,
                "version " + std::to_string(version) + ": " + change.error().message};
 }
-
-Result<MaybePoint> ReleasedPoint(Transaction& transaction, const FederationPlan& plan,
-                                 const ModelRow& model) {
-  FL_TRY(const std::vector<float> values, ReadModelValues(transaction, plan, model.released));
-  FL_TRY(Lattice::Point point, plan.lattice()->PointOf(values, kReleasedFineness));
-  return MaybePoint(std::move(point));
-}
-
-}  // namespace
 
 Result<std::optional<ChangeRow>> LatticeChangeTo(Transaction& transaction,
                                                  const FederationPlan& plan, const ModelRow& model,

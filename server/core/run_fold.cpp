@@ -1,12 +1,16 @@
 #include "fl/server/core/run_fold.h"
 
+#include <algorithm>
+
 #include "fl/common/crypto/sha256.h"
 #include "fl/common/wire/model_change.h"
 #include "fl/common/wire/update.h"
+#include "fl/server/core/lattice_changes.h"
 #include "fl/server/core/round_parameters.h"
 #include "fl/server/core/version_models.h"
 #include "fl/server/publish/publisher.h"
 #include "fl/server/publish/released_model.h"
+#include "fl/server/publish/stride_control.h"
 #include "fl/server/strategy/strategy.h"
 
 namespace fl::server {
@@ -14,6 +18,7 @@ namespace {
 
 constexpr const char* kWantedName = "publisher/wanted";
 constexpr const char* kAverageName = "publisher/average";
+constexpr const char* kStrideName = "publisher/stride";
 constexpr const char* kStrategyPrefix = "strategy/";
 
 // All that the round's computation needs, as read in one transaction.
@@ -25,6 +30,7 @@ struct RoundInput {
   std::uint64_t version = 0;                                        // The current one.
   std::vector<float> current;                                       // Its published model.
   std::vector<std::pair<std::uint64_t, std::vector<float>>> bases;  // For changes, by version.
+  std::optional<Lattice::Point> visited;  // Where a usual client will be; where bytes are bounded.
 };
 
 Result<ModelRow> FindVersion(Transaction& transaction, const FederationPlan& plan,
@@ -37,6 +43,11 @@ Result<ModelRow> FindVersion(Transaction& transaction, const FederationPlan& pla
 
 // Where models lie on a lattice, changes are made of their points instead.
 Result<> ReadBases(Transaction& transaction, const FederationPlan& plan, RoundInput& input) {
+  if (plan.plan().aggregation.downlink_bytes > 0) {
+    const std::uint64_t next = input.version + 1;
+    const std::uint64_t lag = std::min(next, UsualLag(plan.plan().rounds));
+    FL_TRY(input.visited, PointOfVersion(transaction, plan, next - lag));
+  }
   if (plan.lattice() != nullptr) return Ok{};
   const std::uint64_t back = plan.plan().aggregation.change_versions_max;
   const std::uint64_t oldest = input.version + 1 > back ? input.version + 1 - back : 0;
@@ -105,10 +116,30 @@ std::vector<EncodedChange> EncodeChanges(const RoundInput& input, std::span<cons
   return all;
 }
 
+// By what stride the model is published: one step of the lattice, or what the server chooses.
+Result<unsigned> ChooseShift(const FederationPlan& plan, const RoundInput& input,
+                             const std::vector<float>& before, const std::vector<float>& wanted,
+                             RoundResult& result) {
+  const AggregationConfig& aggregation = plan.plan().aggregation;
+  const Lattice* lattice = plan.lattice();
+  if (lattice == nullptr || aggregation.lattice_step) return 0U;
+  FL_TRY(const Lattice::Point from, lattice->PointOf(input.current));
+  const auto bytes_of = [&](unsigned shift) -> std::uint64_t {
+    const Lattice::Point point = lattice->Approach(from, wanted, shift);
+    const LatticeChange change = ChangeBetween(input.visited.value_or(from), point, 0);
+    return EncodeLatticeChange(change, plan.layout()).size();
+  };
+  StrideState state = AfterStep(StrideStateOf(Kept(input.tensors, kStrideName, {})),
+                                StepDeviation(plan.layout(), before, wanted));
+  state.published = FittingShift(state, aggregation.downlink_bytes, bytes_of);
+  result.tensors[kStrideName] = FromFloats(ToTensor(state));
+  return state.published;
+}
+
 // Step 10's second half: the published model, the changes to it and what the publisher keeps.
-Result<> Publish(const FederationPlan& plan, const RoundInput& input,
+Result<> Publish(const FederationPlan& plan, const RoundInput& input, const Publisher& publisher,
                  const std::vector<float>& wanted, ThreadPool* pool, RoundResult& result) {
-  FL_TRY(const Publication publication, Publisher(plan.lattice()).Publish(wanted, input.current));
+  FL_TRY(const Publication publication, publisher.Publish(wanted, input.current));
   result.model = FromFloats(publication.model);
   result.digest = crypto::Sha256(result.model);
   result.changes = EncodeChanges(input, publication.model, pool);
@@ -119,15 +150,15 @@ Result<> Publish(const FederationPlan& plan, const RoundInput& input,
   return Ok{};
 }
 
-void Release(const FederationPlan& plan, const RoundInput& input, const std::vector<float>& wanted,
-             RoundResult& result) {
+void Release(const FederationPlan& plan, const RoundInput& input, const Publisher& publisher,
+             const std::vector<float>& wanted, RoundResult& result) {
   const AggregationConfig& aggregation = plan.plan().aggregation;
   if (aggregation.released != "average") return;
   const double decay = AverageDecay(input.version + 1, aggregation.average_decay);
   std::vector<float> average =
       AverageModel(Kept(input.tensors, kAverageName, input.current), wanted, decay);
   result.tensors[kAverageName] = FromFloats(average);
-  result.released = FromFloats(Publisher(plan.lattice()).Release(std::move(average)));
+  result.released = FromFloats(publisher.Release(std::move(average)));
 }
 
 // What the next round's clients share follows from the round's aggregate.
@@ -156,16 +187,18 @@ Result<RoundResult> RunFold(Storage& storage, const FederationPlan& plan, std::u
   const FoldResult folded = Fold(plan, journal, options, pool);
 
   StateTensors state = StrategyState(input.tensors);
-  const std::vector<float> wanted = MakeStrategy(aggregation)
-                                        ->Step(Kept(input.tensors, kWantedName, input.current),
-                                               folded.streams.front().values, state);
+  const std::vector<float> before = Kept(input.tensors, kWantedName, input.current);
+  const std::vector<float> wanted =
+      MakeStrategy(aggregation)->Step(before, folded.streams.front().values, state);
   RoundResult result;
   result.metrics = folded.metrics;
   for (const auto& [name, values] : state) {
     result.tensors[kStrategyPrefix + name] = FromFloats(values);
   }
-  FL_TRY_OK(Publish(plan, input, wanted, pool, result));
-  Release(plan, input, wanted, result);
+  FL_TRY(const unsigned shift, ChooseShift(plan, input, before, wanted, result));
+  const Publisher publisher(plan.lattice(), shift);
+  FL_TRY_OK(Publish(plan, input, publisher, wanted, pool, result));
+  Release(plan, input, publisher, wanted, result);
   MoveParameters(plan, input, folded, result);
   for (const StreamAggregate& stream : folded.streams) {
     if (stream.stream < wire::kStreamPlanFirst) continue;

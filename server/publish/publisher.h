@@ -15,12 +15,13 @@ struct Publication {
 };
 
 // Turns the wanted model into the published one: without a lattice that is the wanted model itself;
-// with one, a point near it, reached from the published model. What that leaves out is not lost:
-// the next round's step starts from the wanted model. `lattice` may be null, else it outlives the
-// object. Thread safety: shared objects safe.
+// with one, a point near it, reached from the published model in strides of 2^shift steps. What
+// that leaves out is not lost: the next round's step starts from the wanted model. `lattice` may be
+// null, else it outlives the object. Thread safety: shared objects safe.
 class Publisher {
  public:
-  explicit Publisher(const Lattice* lattice) : lattice_(lattice) {}
+  explicit Publisher(const Lattice* lattice, unsigned shift = 0)
+      : lattice_(lattice), shift_(shift) {}
 
   // `published` is the model that clients hold now. kMalformed when it is not on the lattice.
   Result<Publication> Publish(std::vector<float> wanted, std::span<const float> published) const;
@@ -31,6 +32,7 @@ class Publisher {
 
  private:
   const Lattice* lattice_;
+  unsigned shift_;
 };
 
 }  // namespace fl::server

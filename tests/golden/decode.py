@@ -848,6 +848,8 @@ def read_announced(stages, count, reader, parameters):
     key = child(mix(seed), "explore", 0)
     places += [others[rank] for rank in draw_subset(key, len(others), explored)]
     return read_kept(sorted(places), 1.0, stages, count, reader, parameters)
+
+
 # A change on a lattice: docs/protocol.md, section 5.2.
 
 

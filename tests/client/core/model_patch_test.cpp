@@ -24,7 +24,8 @@ std::shared_ptr<const CheckedPlan> LatticePlan() {
 
 Lattice LatticeOf(const CheckedPlan& plan) {
   const NamedTensors start = InitialModel(plan);
-  return {start.layout, start.values, plan.plan.aggregation.lattice_step};
+  return {start.layout, start.values,
+          plan.plan.aggregation.lattice_step.value_or(kFinestLatticeStep)};
 }
 
 // A change that moves each third coordinate by `step`.

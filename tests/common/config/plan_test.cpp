@@ -117,6 +117,32 @@ TEST_CASE("Plan: values that contradict each other are refused") {
         std::string::npos);
 }
 
+TEST_CASE("Plan: a lattice's step is a number or left to the server, which bytes may bound") {
+  const std::string plan = std::string(kPlan) + "[aggregation]\npublish = \"lattice\"\n";
+  const auto aggregation = [&](const std::string& keys) {
+    return Get(ParsePlan(plan + keys, "plan.toml")).aggregation;
+  };
+  CHECK(aggregation("").lattice_step == 0.0625);
+  CHECK(aggregation("lattice_step = 0.5\n").lattice_step == 0.5);
+  CHECK_FALSE(aggregation("lattice_step = \"auto\"\n").lattice_step.has_value());
+  const std::string chosen = "lattice_step = \"auto\"\ndownlink_bytes = ";
+  CHECK(aggregation(chosen + "8000\n").downlink_bytes == 8000);
+  CHECK(aggregation(chosen + "\"8KB\"\n").downlink_bytes == 8000);
+  CHECK(aggregation(chosen + "\"2MB\"\n").downlink_bytes == 2'000'000);
+  CHECK(aggregation(chosen + "\"900B\"\n").downlink_bytes == 900);
+  CHECK(aggregation(chosen + "\"1GB\"\n").downlink_bytes == 1'000'000'000);
+  for (const char* wrong : {"0", "\"0KB\"", "\"8\"", "\"8 KB\"", "\"-8KB\"", "\"KB\"", "true",
+                            "1.5", "\"2000000000000B\"", "\"99999999999999999999B\""}) {
+    CAPTURE(wrong);
+    CHECK(MessageOf(plan + chosen + wrong + "\n").find("downlink_bytes") != std::string::npos);
+  }
+  CHECK(MessageOf(plan + "lattice_step = \"some\"\n").find(" or \"auto\", found the text 'some'") !=
+        std::string::npos);
+  CHECK(MessageOf(plan + "lattice_step = 5\n").find("lattice_step") != std::string::npos);
+  CHECK(MessageOf(plan + "downlink_bytes = 8000\n").find("lattice_step = \"auto\"") !=
+        std::string::npos);
+}
+
 TEST_CASE("Plan: noise is refused as not available") {
   CHECK(MessageOf(std::string(kPlan) + "[privacy]\nnoise_multiplier = 1.0\n")
             .find("not available in this version") != std::string::npos);

@@ -1,8 +1,10 @@
 #include "fl/compression/lattice.h"
 
+#include <algorithm>
 #include <cmath>
 
 #include "fl/server/core/version_models.h"
+#include "fl/server/publish/stride_control.h"
 #include "fl/tests/server/support/fake_fleet.h"
 #include "fl/tests/support/temporary_folder.h"
 
@@ -17,6 +19,20 @@ const std::string kPlan =
     "name = \"small\"\nseed = 7\n[model]\ninput = [40]\nlayers = [\"dense 30\"]\n"
     "[rounds]\ncount = 6\npopulation_min = 2\ngoal = 2\nmin_report = 2\n"
     "[aggregation]\npublish = \"lattice\"\nlattice_step = 0.5\nreleased = \"average\"\n";
+
+// The same with a step that the server chooses, bounded or not.
+const std::string kAuto =
+    "name = \"small\"\nseed = 7\n[model]\ninput = [40]\nlayers = [\"dense 30\"]\n"
+    "[rounds]\ncount = 40\npopulation_min = 2\ngoal = 2\nmin_report = 2\n"
+    "[aggregation]\nserver_step = 0.01\npublish = \"lattice\"\nlattice_step = \"auto\"\n"
+    "released = \"average\"\n";
+// Rounds until the sum of steps passes a stride.
+constexpr std::uint64_t kMoved = 30;
+
+StrideState StrideOf(Server& server) {
+  const auto transaction = Get(server.storage().Begin("small", TransactionMode::kOptimistic));
+  return StrideStateOf(ToFloats(Get(transaction->Tensors("small")).at("publisher/stride")));
+}
 
 // What a device that holds `held` makes of the change that a task names.
 std::vector<float> Fetch(Server& server, const wire::ModelSource& source,
@@ -47,7 +63,17 @@ void PlayTo(Server& server, std::uint64_t version) {
 }
 
 TEST_CASE("A lattice: brings a client of any version to the newest by one change") {
-  Server server(MakePlan(kPlan));
+  std::string text;
+  SUBCASE("of a step that the plan says") {
+    text = kPlan;
+  }
+  SUBCASE("of a step that the server chooses") {
+    text = kAuto;
+  }
+  SUBCASE("of a step that the server chooses within a bound") {
+    text = kAuto + "downlink_bytes = \"900B\"\n";
+  }
+  Server server(MakePlan(text));
   std::vector<std::vector<float>> held = {server.model_values()};
   for (std::uint64_t version = 1; version <= 5; ++version) {
     PlayTo(server, version);
@@ -88,10 +114,42 @@ TEST_CASE("A lattice: loses nothing of what it rounds away") {
   }
 }
 
+TEST_CASE("A lattice: moves by the stride that the server chose") {
+  Server server(MakePlan(kAuto));
+  PlayTo(server, kMoved);
+  const StrideState state = StrideOf(server);
+  CHECK(state.shift > 0);
+  CHECK(state.published == state.shift);
+  const Lattice::Point point = Get(server.plan().lattice()->PointOf(server.model_values()));
+  CHECK(std::ranges::any_of(point, [](std::int32_t steps) { return steps != 0; }));
+  for (const std::int32_t steps : point) CHECK(steps % (1 << state.shift) == 0);
+}
+
+TEST_CASE("A lattice: grows coarser until a usual visit fits the plan's bytes") {
+  Server free(MakePlan(kAuto));
+  PlayTo(free, kMoved);
+  const std::uint64_t paid = CheckInAs(free, "device-0", kMoved - 1).task->model.blob_bytes;
+  const std::uint64_t bound = paid - paid / 4;
+  Server bounded(MakePlan(kAuto + "downlink_bytes = " + std::to_string(bound) + "\n"));
+  for (std::uint64_t version = 1; version <= kMoved; ++version) {
+    PlayTo(bounded, version);
+    const auto source = CheckInAs(bounded, "device-0", version - 1).task->model;
+    CHECK(source.change_from == version - 1);
+    CHECK(source.blob_bytes <= bound);
+  }
+  CHECK(StrideOf(bounded).published > StrideOf(bounded).shift);
+  CHECK(StrideOf(free).published == StrideOf(free).shift);
+}
+
 TEST_CASE("A lattice: survives a restart at every step with the same bits") {
-  const auto plan = MakePlan(kPlan);
-  Server undisturbed(plan);
-  PlayTo(undisturbed, 6);
+  std::string text;
+  SUBCASE("where the plan says the step") {
+    text = kPlan;
+  }
+  SUBCASE("where the server chooses it") {
+    text = kAuto + "downlink_bytes = 60\n";
+  }
+  const auto plan = MakePlan(text);
   const TemporaryFolder folder;
   const std::string path = (folder.path() / "state.db").string();
   for (int life = 0; life < 40; ++life) {
@@ -104,10 +162,13 @@ TEST_CASE("A lattice: survives a restart at every step with the same bits") {
   }
   const auto storage = Get(OpenSqliteStorage(path));
   Server server(plan, storage.get());
-  REQUIRE(server.federation().version == 6);
+  const std::uint64_t last = server.federation().version;
+  REQUIRE(last >= 6);
+  Server undisturbed(plan);
+  PlayTo(undisturbed, last);
   CHECK(server.model() == undisturbed.model());
-  const auto released = Get(ReadVersionModels(*storage, *plan, 6)).released;
-  CHECK(released == Get(ReadVersionModels(undisturbed.storage(), *plan, 6)).released);
+  const auto released = Get(ReadVersionModels(*storage, *plan, last)).released;
+  CHECK(released == Get(ReadVersionModels(undisturbed.storage(), *plan, last)).released);
 }
 
 }  // namespace
