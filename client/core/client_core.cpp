@@ -193,7 +193,7 @@ Result<> ClientCore::TakeBlob(Bytes blob) {
   }
   if (!task_->model.change_from) return TakeModel(ReadWholeModel(plan_->graph.parameters, blob));
   if (task_->model.change_from == 0) {
-    return TakeModel(ApplyModelPatch(*plan_, InitialModel(*plan_), blob));
+    return TakeModel(ApplyModelPatch(*plan_, ChangeStart(*plan_), blob));
   }
   const auto base = cache_->FindModel(state_.model->digest, plan_->graph.parameters);
   if (base == nullptr) {

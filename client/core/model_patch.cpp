@@ -33,6 +33,11 @@ NamedTensors InitialModel(const CheckedPlan& plan) {
   return nn::InitializeParameters(plan.graph, RngStream(plan.plan.seed).Child("model"));
 }
 
+NamedTensors ChangeStart(const CheckedPlan& plan) {
+  if (plan.plan.aggregation.publish != "half") return InitialModel(plan);
+  return NamedTensors(plan.graph.parameters);
+}
+
 Result<NamedTensors> ApplyModelPatch(const CheckedPlan& plan, const NamedTensors& base,
                                      ByteSpan patch) {
   NamedTensors model(base.layout);

@@ -10,6 +10,9 @@ namespace fl::client {
 // Version 0 of the plan's model, which its seed makes.
 NamedTensors InitialModel(const CheckedPlan& plan);
 
+// What a change from version 0 starts from: version 0, or zeros where the plan publishes in bf16.
+NamedTensors ChangeStart(const CheckedPlan& plan);
+
 // Step 2: the model that a change (common/wire/model_change.h, or compression/lattice.h where the
 // plan publishes on a lattice) makes of `base`, which has the layout of the plan's model. Errors
 // are the change's decoder's; kShapeMismatch when it was made for another number of parameters;

@@ -128,7 +128,7 @@ Result<> ReadAggregation(Table table, AggregationConfig& aggregation) {
   table.Read("weights", aggregation.weights, {"examples", "uniform"});
   table.Read("strategy", aggregation.strategy, {"fedavg"});
   table.Read("server_step", aggregation.server_step, {0, 10, true});
-  table.Read("publish", aggregation.publish, {"exact", "lattice"});
+  table.Read("publish", aggregation.publish, {"exact", "half", "lattice"});
   table.Read("lattice_step", aggregation.lattice_step, {0x1p-12, 4}, "auto");
   table.ReadBytes("downlink_bytes", aggregation.downlink_bytes, {1, kBytesMax});
   table.Read("released", aggregation.released, {"published", "average"});

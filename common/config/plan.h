@@ -113,14 +113,14 @@ struct AggregationConfig {
   std::string strategy = "fedavg";
   double server_step = 1.0;  // Factor on the aggregate, in (0, 10].
   std::string publish =
-      "exact";  // "exact": the wanted model as it is; "lattice": rounded to steps from version 0.
+      "exact";  // "exact": the wanted model as it is; "half": as bf16; "lattice": in steps.
   std::optional<double> lattice_step = 0.0625;  // With "lattice": step of the matrices, in
                                                 // [2^-12, 4]; vectors take half. Absent ("auto"):
                                                 // the server chooses it, round by round.
-  std::uint64_t downlink_bytes = 0;  // With "auto": most bytes of the change for a client that
-                                     // comes back after a usual time; 0: no bound.
-  std::uint32_t change_versions_max = 1;  // "exact": how many versions back a change is offered
-                                          // instead of the model; 0: never. "lattice": any.
+  std::uint64_t downlink_bytes = 0;       // With "auto": most bytes of the change for a client that
+                                          // comes back after a usual time; 0: no bound.
+  std::uint32_t change_versions_max = 1;  // Not "lattice": how many versions back a change is
+                                          // offered instead of the model; 0: never. "lattice": any.
   std::string released =
       "published";              // "published", or "average": a running average of the versions.
   double average_decay = 0.85;  // With "average": most weight of the earlier versions, in [0, 1).

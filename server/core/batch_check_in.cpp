@@ -1,8 +1,10 @@
 #include <algorithm>
+#include <vector>
 
 #include "fl/common/crypto/sha256.h"
 #include "fl/common/wire/model_change.h"
 #include "fl/server/core/batch.h"
+#include "fl/server/core/change_start.h"
 #include "fl/server/core/lattice_changes.h"
 #include "fl/server/core/round_policy.h"
 #include "fl/server/core/version_models.h"
@@ -194,8 +196,9 @@ Result<wire::Task> Batch::BuildTask(const TaskRow& row, const wire::CheckInReque
   return task;
 }
 
-// Nothing for version 0, which the seed makes, nor for what the client holds; a change where there
-// is one; else the whole model.
+// Nothing for version 0, which the seed makes, nor for what the client holds; else the smallest of
+// the whole model, the change from the version held and, where every version has one, the change
+// from version 0, which any client can make.
 Result<wire::ModelSource> Batch::SourceOf(std::uint64_t version, Edition edition,
                                           std::optional<std::uint64_t> version_held) {
   FL_TRY(const auto model, transaction_.FindModel(plan_.name(), version));
@@ -209,24 +212,24 @@ Result<wire::ModelSource> Batch::SourceOf(std::uint64_t version, Edition edition
   source.digest = edition == Edition::kReleased ? model->released : model->digest;
   const bool held = edition == Edition::kPublished && version_held == version;
   if (version == 0 || held) return source;
-  // Any client can make version 0.
-  if (!version_held && plan_.lattice() != nullptr) version_held = 0;
-  if (version_held) {
-    FL_TRY(const auto change, ChangeTo(*model, edition, *version_held));
-    if (change) {
-      source.change_from = change->from;
-      source.blob = change->blob;
-      source.blob_bytes = change->bytes;
-      return source;
-    }
-  }
   source.blob = source.digest;
   source.blob_bytes = model->bytes;
+  const bool seeded = plan_.lattice() != nullptr || PublishesHalf(plan_);
+  std::vector<std::uint64_t> bases;
+  if (version_held) bases.push_back(*version_held);
+  if (seeded && version_held != 0U) bases.push_back(0);
+  for (const std::uint64_t base : bases) {
+    FL_TRY(const auto change, ChangeTo(*model, edition, base));
+    if (!change || change->bytes >= source.blob_bytes) continue;
+    source.change_from = change->from;
+    source.blob = change->blob;
+    source.blob_bytes = change->bytes;
+  }
   return source;
 }
 
-// The change from a published version, where it is smaller than the model. On a lattice there is
-// one from each version, made when the first client asks for it, as the one to a released model
+// The change from a published version, where there is one. On a lattice there is one from each
+// version, made when the first client asks for it, as the one to a released model
 // always is.
 Result<std::optional<ChangeRow>> Batch::ChangeTo(const ModelRow& model, Edition edition,
                                                  std::uint64_t from) {
@@ -240,7 +243,7 @@ Result<std::optional<ChangeRow>> Batch::ChangeTo(const ModelRow& model, Edition 
       FL_TRY(change, MakeReleasedChange(model, from));
     }
   }
-  return change && change->bytes < model.bytes ? change : MaybeChange();
+  return change;
 }
 
 Result<std::optional<ChangeRow>> Batch::MakeReleasedChange(const ModelRow& model,
@@ -251,8 +254,12 @@ Result<std::optional<ChangeRow>> Batch::MakeReleasedChange(const ModelRow& model
   if (!base_row) return MaybeChange();
   FL_TRY(const auto base, transaction_.ReadBlob(base_row->digest));
   FL_TRY(const auto next, transaction_.ReadBlob(model.released));
-  if (!base || !next || base->size() != next->size()) return MaybeChange();
-  const Bytes change = wire::EncodeModelChange(ToFloats(*base), ToFloats(*next));
+  const bool known = base || from == 0;
+  if (!known || !next) return MaybeChange();
+  const std::vector<float> start = from == 0 ? ChangeStart(plan_) : ToFloats(*base);
+  const std::vector<float> released = ToFloats(*next);
+  if (start.size() != released.size()) return MaybeChange();
+  const Bytes change = wire::EncodeModelChange(start, released);
   const ChangeRow row{
       name, from, model.version, crypto::Sha256(change), change.size(), Edition::kReleased};
   FL_TRY_OK(transaction_.PutBlob(name, row.blob, change));

@@ -5,6 +5,7 @@
 #include "fl/common/crypto/sha256.h"
 #include "fl/common/wire/model_change.h"
 #include "fl/common/wire/update.h"
+#include "fl/server/core/change_start.h"
 #include "fl/server/core/lattice_changes.h"
 #include "fl/server/core/round_parameters.h"
 #include "fl/server/core/version_models.h"
@@ -50,13 +51,17 @@ Result<> ReadBases(Transaction& transaction, const FederationPlan& plan, RoundIn
   }
   if (plan.lattice() != nullptr) return Ok{};
   const std::uint64_t back = plan.plan().aggregation.change_versions_max;
-  const std::uint64_t oldest = input.version + 1 > back ? input.version + 1 - back : 0;
+  std::uint64_t oldest = input.version + 1 > back ? input.version + 1 - back : 0;
+  if (PublishesHalf(plan)) {
+    input.bases.emplace_back(0, ChangeStart(plan));
+    oldest = std::max<std::uint64_t>(oldest, 1);
+  }
   for (std::uint64_t from = oldest; from < input.version; ++from) {
     FL_TRY(const ModelRow row, FindVersion(transaction, plan, from));
     FL_TRY(std::vector<float> base, ReadModelValues(transaction, plan, row.digest));
     input.bases.emplace_back(from, std::move(base));
   }
-  if (back > 0) input.bases.emplace_back(input.version, input.current);
+  if (oldest <= input.version) input.bases.emplace_back(input.version, input.current);
   return Ok{};
 }
 
@@ -143,10 +148,12 @@ Result<> Publish(const FederationPlan& plan, const RoundInput& input, const Publ
   result.model = FromFloats(publication.model);
   result.digest = crypto::Sha256(result.model);
   result.changes = EncodeChanges(input, publication.model, pool);
-  if (!publication.point) return Ok{};
-  const LatticeChange from_start{0, *publication.point};
-  result.changes.push_back({0, EncodeLatticeChange(from_start, plan.layout())});
-  result.tensors[kWantedName] = FromFloats(wanted);
+  if (publication.point) {
+    const LatticeChange from_start{0, *publication.point};
+    result.changes.push_back({0, EncodeLatticeChange(from_start, plan.layout())});
+  }
+  const bool rounded = publication.point.has_value() || PublishesHalf(plan);
+  if (rounded) result.tensors[kWantedName] = FromFloats(wanted);
   return Ok{};
 }
 
@@ -196,7 +203,7 @@ Result<RoundResult> RunFold(Storage& storage, const FederationPlan& plan, std::u
     result.tensors[kStrategyPrefix + name] = FromFloats(values);
   }
   FL_TRY(const unsigned shift, ChooseShift(plan, input, before, wanted, result));
-  const Publisher publisher(plan.lattice(), shift);
+  const Publisher publisher({plan.lattice(), shift, PublishesHalf(plan)});
   FL_TRY_OK(Publish(plan, input, publisher, wanted, pool, result));
   Release(plan, input, publisher, wanted, result);
   MoveParameters(plan, input, folded, result);

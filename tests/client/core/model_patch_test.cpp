@@ -64,6 +64,13 @@ TEST_CASE("ApplyModelPatch: takes a change of bits on a lattice too") {
   CHECK(Get(ApplyModelPatch(*plan, start, change)) == next);
 }
 
+TEST_CASE("ChangeStart: is version 0, or zeros where the plan publishes in bf16") {
+  const auto exact = PlanOf("");
+  CHECK(ChangeStart(*exact) == InitialModel(*exact));
+  const auto half = PlanOf("[aggregation]\npublish = \"half\"\n");
+  CHECK(ChangeStart(*half) == NamedTensors(half->graph.parameters));
+}
+
 TEST_CASE("ApplyModelPatch: refuses a lattice that the plan does not have") {
   const auto plan = PlanOf("");
   const Bytes change = EncodeLatticeChange(SomeChange(*plan, 1), plan->graph.parameters);

@@ -5,7 +5,7 @@
 
 #include "fl/server/core/version_models.h"
 #include "fl/server/publish/stride_control.h"
-#include "fl/tests/server/support/fake_fleet.h"
+#include "fl/tests/server/support/play_to.h"
 #include "fl/tests/support/temporary_folder.h"
 
 namespace fl::server::testing {
@@ -47,21 +47,6 @@ std::vector<float> Fetch(Server& server, const wire::ModelSource& source,
   return lattice.ModelAt(point, change.fineness);
 }
 
-// Plays until the version is published.
-void PlayTo(Server& server, std::uint64_t version) {
-  for (int turn = 0; turn < 50 && server.federation().version < version; ++turn) {
-    for (const std::string& device : kFleet) {
-      if (server.federation().version == version) return;
-      const wire::CheckInAnswer answer = CheckInAs(server, device);
-      if (!answer.task) continue;
-      const net::Response response =
-          Put(server, device, answer.task->id, GoodUpdate(server.plan(), *answer.task, device));
-      CHECK(response.status == 200);
-    }
-  }
-  REQUIRE(server.federation().version == version);
-}
-
 TEST_CASE("A lattice: brings a client of any version to the newest by one change") {
   std::string text;
   SUBCASE("of a step that the plan says") {
@@ -76,7 +61,7 @@ TEST_CASE("A lattice: brings a client of any version to the newest by one change
   Server server(MakePlan(text));
   std::vector<std::vector<float>> held = {server.model_values()};
   for (std::uint64_t version = 1; version <= 5; ++version) {
-    PlayTo(server, version);
+    PlayTo(server, kFleet, version);
     held.push_back(server.model_values());
   }
   for (std::uint64_t from = 0; from < 5; ++from) {
@@ -93,7 +78,7 @@ TEST_CASE("A lattice: brings a client of any version to the newest by one change
 TEST_CASE("A lattice: sends a newcomer the change from version 0") {
   Server server(MakePlan(kPlan));
   const std::vector<float> start = server.model_values();
-  PlayTo(server, 3);
+  PlayTo(server, kFleet, 3);
   const wire::CheckInAnswer answer = CheckInAs(server, "device-0");
   REQUIRE(answer.task.has_value());
   CHECK(answer.task->model.change_from == 0);
@@ -103,7 +88,7 @@ TEST_CASE("A lattice: sends a newcomer the change from version 0") {
 
 TEST_CASE("A lattice: loses nothing of what it rounds away") {
   Server server(MakePlan(kPlan));
-  PlayTo(server, 5);
+  PlayTo(server, kFleet, 5);
   const auto transaction = Get(server.storage().Begin("small", TransactionMode::kOptimistic));
   const auto tensors = Get(transaction->Tensors("small"));
   const std::vector<float> wanted = ToFloats(tensors.at("publisher/wanted"));
@@ -116,7 +101,7 @@ TEST_CASE("A lattice: loses nothing of what it rounds away") {
 
 TEST_CASE("A lattice: moves by the stride that the server chose") {
   Server server(MakePlan(kAuto));
-  PlayTo(server, kMoved);
+  PlayTo(server, kFleet, kMoved);
   const StrideState state = StrideOf(server);
   CHECK(state.shift > 0);
   CHECK(state.published == state.shift);
@@ -127,12 +112,12 @@ TEST_CASE("A lattice: moves by the stride that the server chose") {
 
 TEST_CASE("A lattice: grows coarser until a usual visit fits the plan's bytes") {
   Server free(MakePlan(kAuto));
-  PlayTo(free, kMoved);
+  PlayTo(free, kFleet, kMoved);
   const std::uint64_t paid = CheckInAs(free, "device-0", kMoved - 1).task->model.blob_bytes;
   const std::uint64_t bound = paid - paid / 4;
   Server bounded(MakePlan(kAuto + "downlink_bytes = " + std::to_string(bound) + "\n"));
   for (std::uint64_t version = 1; version <= kMoved; ++version) {
-    PlayTo(bounded, version);
+    PlayTo(bounded, kFleet, version);
     const auto source = CheckInAs(bounded, "device-0", version - 1).task->model;
     CHECK(source.change_from == version - 1);
     CHECK(source.blob_bytes <= bound);
@@ -165,7 +150,7 @@ TEST_CASE("A lattice: survives a restart at every step with the same bits") {
   const std::uint64_t last = server.federation().version;
   REQUIRE(last >= 6);
   Server undisturbed(plan);
-  PlayTo(undisturbed, last);
+  PlayTo(undisturbed, kFleet, last);
   CHECK(server.model() == undisturbed.model());
   const auto released = Get(ReadVersionModels(*storage, *plan, last)).released;
   CHECK(released == Get(ReadVersionModels(undisturbed.storage(), *plan, last)).released);
