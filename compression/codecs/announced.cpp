@@ -32,7 +32,7 @@ std::uint64_t SeedOf(ByteSpan part) {
 // Adds `more` of the numbers below `all` that are not among `places`; both stay ascending.
 void AddDrawn(RngStream rng, std::size_t all, std::size_t more,
               std::vector<std::uint32_t>& places) {
-  const std::vector<std::uint32_t> ranks = DrawSubset(std::move(rng), all - places.size(), more);
+  const std::vector<std::uint32_t> ranks = DrawSubset(rng, all - places.size(), more);
   std::vector<std::uint32_t> drawn;
   drawn.reserve(ranks.size());
   std::size_t below = 0;  // Of the places, those that come before the number.
