@@ -8,6 +8,7 @@
 #include "fl/common/crypto/sha256.h"
 #include "fl/common/nn/build_graph.h"
 #include "fl/common/nn/plain_graph.h"
+#include "fl/compression/codecs/adaptive.h"
 #include "fl/compression/glob.h"
 #include "fl/compression/why_not_summed.h"
 
@@ -230,6 +231,12 @@ Result<std::vector<SegmentPlan>> BuildStreams(const Plan& plan, const nn::Graph&
           PlaceText(stream.recipe.location) + "stream: the name \"" + stream.name + "\" is taken"};
     }
     FL_TRY(SegmentPlan built, BuildStream(plan, stream, graph));
+    if (built.update_bytes()) {
+      return Error{ErrorCode::kInvalidArgument, PlaceText(stream.recipe.location) + "stream \"" +
+                                                    stream.name +
+                                                    "\": auto is for model updates only; expected "
+                                                    "a recipe such as raw"};
+    }
     if (!built.InitialRoundParameters().bytes.empty()) {
       return Error{ErrorCode::kUnsupported, PlaceText(stream.recipe.location) + "stream \"" +
                                                 stream.name +
@@ -238,6 +245,32 @@ Result<std::vector<SegmentPlan>> BuildStreams(const Plan& plan, const nn::Graph&
     streams.push_back(std::move(built));
   }
   return streams;
+}
+
+// What a stream takes in an update at the most, but for the payloads of `auto`.
+std::uint64_t FixedBytes(const SegmentPlan& stream) {
+  std::uint64_t bytes = 5;  // Its id and the number of its segments.
+  for (const Segment& segment : stream.segments()) {
+    const bool free = dynamic_cast<const AdaptiveCodec*>(segment.codec.get()) != nullptr;
+    const std::uint64_t payload = free ? 0 : segment.codec->EncodedBytesMax();
+    bytes += 1 + VarintSize(payload) + payload;
+  }
+  return bytes;
+}
+
+// A budget has room for all that is not auto's to choose.
+Result<> CheckBudget(const CheckedPlan& checked, const Plan& plan) {
+  constexpr std::uint64_t kEnvelope = 48;  // The header and the trailer, at the most.
+  const auto budget = checked.delta.update_bytes();
+  if (!budget) return {};
+  std::uint64_t fixed = kEnvelope + FixedBytes(checked.delta) + FixedBytes(checked.metrics);
+  for (const SegmentPlan& stream : checked.streams) fixed += FixedBytes(stream);
+  if (fixed <= *budget) return {};
+  return AtKey(plan, "compression", "gathered",
+               "auto: expected a budget of at least " + std::to_string(fixed) +
+                   " bytes, which the update's head, its metrics and the tensors with other "
+                   "recipes may take, found " +
+                   std::to_string(*budget) + "; raise bytes=, or give those tensors auto, too");
 }
 
 Result<CheckedPlan> Check(Plan plan) {
@@ -253,6 +286,7 @@ Result<CheckedPlan> Check(Plan plan) {
   FL_TRY_OK(CheckResidual(plan, checked.delta));
   FL_TRY(checked.metrics, SegmentPlan::Uniform({"raw", {}}, OneTensor("metrics", 4)));
   FL_TRY(checked.streams, BuildStreams(plan, checked.graph));
+  FL_TRY_OK(CheckBudget(checked, plan));
   FL_TRY(checked.passes, deploy::ParsePassList(plan.deployment, Teacher(checked.graph)));
   checked.plan_digest = crypto::Sha256(AsBytes(plan.source));
   checked.recipe_digest = checked.delta.digest();

@@ -4,6 +4,7 @@
 #include <array>
 
 #include "fl/common/base/check.h"
+#include "fl/compression/codecs/adaptive.h"
 #include "fl/compression/codecs/announced.h"
 #include "fl/compression/codecs/bf16.h"
 #include "fl/compression/codecs/dense.h"
@@ -46,6 +47,7 @@ constexpr auto kStages =
                               {StageId::kHadamard, "hadamard", Role::kShape},
                               {StageId::kSharedMask, "shared_mask", Role::kShape},
                               {StageId::kAnnounced, "announced", Role::kShape},
+                              {StageId::kAuto, "auto", Role::kShape},
                               {StageId::kThreshold, "threshold", Role::kShape},
                               {StageId::kRice, "rice", Role::kEntropy},
                               {StageId::kRans, "rans", Role::kEntropy},
@@ -172,7 +174,7 @@ Result<std::unique_ptr<ValueCoder>> BuildValueCoder(const Stage* stage, const Sh
 Result<std::unique_ptr<Codec>> BuildCodec(const Recipe& recipe, const Shape& shape,
                                           std::size_t parameters_offset) {
   FL_TRY(const Chain chain, CheckOrder(recipe));
-  FL_TRY_OK(CheckEntropy(chain));
+  if (chain.shape == nullptr || chain.shape->name != "auto") FL_TRY_OK(CheckEntropy(chain));
   const bool kept = chain.shape == nullptr || chain.shape->name == "top_k";
   if (HasLevels(chain) && kept) return BuildLevels(chain, shape);
   const Stage& head = chain.shape != nullptr ? *chain.shape : *chain.values;
@@ -187,6 +189,8 @@ Result<std::unique_ptr<Codec>> BuildCodec(const Recipe& recipe, const Shape& sha
       return BuildAnnounced(chain, shape, parameters_offset);
     case StageId::kSharedMask:
       return BuildSharedMask(chain, shape, parameters_offset);
+    case StageId::kAuto:
+      return BuildAdaptive(chain, shape);
     case StageId::kHadamard:
       return BuildRotated(chain, shape, parameters_offset);
     case StageId::kRaw:

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -35,6 +36,7 @@ enum class StageId : std::uint8_t {
   kSharedMask = 26,
   kAnnounced = 27,
   kThreshold = 28,
+  kAuto = 31,
   kTrits = 32,
 };
 // Ids of all stages that this program has, ascending: what a check-in lists.
@@ -94,6 +96,9 @@ class SegmentPlan {
   bool lossless() const;
   // Upper bound of an update's payload bytes.
   std::size_t EncodedBytesMax() const;
+  // The most that a whole update's body may take: the budget that all segments of `auto` share;
+  // none where there are none.
+  std::optional<std::uint64_t> update_bytes() const { return update_bytes_; }
 
   // What the round's clients share when nobody has measured anything yet: each codec's part, from
   // its recipe, one after the other. Each codec takes the whole and knows its part.
@@ -118,6 +123,7 @@ class SegmentPlan {
   TensorLayout layout_;
   TensorLayout covered_;
   std::vector<Segment> segments_;
+  std::optional<std::uint64_t> update_bytes_;
   Digest digest_;
 };
 

@@ -4,6 +4,7 @@
 
 #include "fl/common/base/check.h"
 #include "fl/common/crypto/sha256.h"
+#include "fl/compression/codecs/adaptive.h"
 #include "fl/compression/glob.h"
 #include "fl/compression/recipe.h"
 
@@ -80,6 +81,10 @@ class Builder {
     auto codec = BuildCodec(recipe, shape, parameters_bytes_);
     if (!codec) return InRecipe(source, name, codec.error());
     parameters_bytes_ += codec.value()->InitialParameters().size();
+    if (const auto* adaptive = dynamic_cast<const AdaptiveCodec*>(codec.value().get())) {
+      const auto same = ShareBudget(adaptive->update_bytes());
+      if (!same) return InRecipe(source, name, same.error());
+    }
     text_ += "segment " + name + " " + shape.ToText() + " " + ToText(recipe) + "\n";
     for (const std::size_t tensor : tensors) {
       text_ += "tensor " + layout_[tensor].name + " " + layout_[tensor].shape.ToText() + "\n";
@@ -90,12 +95,26 @@ class Builder {
   }
   std::vector<Segment> TakeSegments() { return std::move(segments_); }
   Digest digest() const { return crypto::Sha256(AsBytes(text_)); }
+  std::optional<std::uint64_t> update_bytes() const { return update_bytes_; }
 
  private:
+  // One update has one budget.
+  Result<> ShareBudget(std::uint64_t bytes) {
+    if (update_bytes_ && *update_bytes_ != bytes) {
+      return Error{ErrorCode::kInvalidArgument,
+                   "auto: all rules share one budget for the whole update; expected bytes=" +
+                       std::to_string(*update_bytes_) + " as in another rule, found " +
+                       std::to_string(bytes)};
+    }
+    update_bytes_ = bytes;
+    return {};
+  }
+
   const TensorLayout& layout_;
   std::vector<Segment> segments_;
   std::string text_ = "fl segments 1\n";
   std::size_t parameters_bytes_ = 0;
+  std::optional<std::uint64_t> update_bytes_;
 };
 
 TensorLayout Without(const TensorLayout& layout, std::span<const std::size_t> frozen) {
@@ -137,6 +156,7 @@ Result<SegmentPlan> SegmentPlan::Create(const CompressionConfig& compression,
   plan.layout_ = layout;
   plan.covered_ = Without(layout, frozen);
   plan.digest_ = builder.digest();
+  plan.update_bytes_ = builder.update_bytes();
   plan.segments_ = builder.TakeSegments();
   return plan;
 }
@@ -151,6 +171,7 @@ Result<SegmentPlan> SegmentPlan::Uniform(const LocatedText& recipe, const Tensor
   plan.layout_ = layout;
   plan.covered_ = layout;
   plan.digest_ = builder.digest();
+  plan.update_bytes_ = builder.update_bytes();
   plan.segments_ = builder.TakeSegments();
   return plan;
 }
@@ -163,7 +184,7 @@ bool SegmentPlan::lossless() const {
 std::size_t SegmentPlan::EncodedBytesMax() const {
   std::size_t bytes = 0;
   for (const Segment& segment : segments_) bytes += segment.codec->EncodedBytesMax();
-  return bytes;
+  return update_bytes_ ? std::min<std::size_t>(bytes, *update_bytes_) : bytes;
 }
 
 RoundParameters SegmentPlan::InitialRoundParameters() const {

@@ -325,6 +325,7 @@ void ClientCore::On(TrainingDone event) {
   record.what = trains ? "trained" : "evaluated";
   record.examples = result.examples;
   record.detail = DescribeMetrics(result.metrics) + DescribeLeftOut(result, ResidualAge());
+  for (const std::string& setting : result.settings) record.detail += "; auto: " + setting;
   StagedUpdate staged;
   staged.update = std::move(result.update);
   staged.residual = std::move(result.residual);

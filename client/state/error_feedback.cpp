@@ -1,8 +1,11 @@
 #include "fl/client/state/error_feedback.h"
 
 #include <algorithm>
+#include <functional>
 #include <limits>
 #include <string>
+
+#include "fl/compression/encode_segments.h"
 
 namespace fl::client {
 namespace {
@@ -41,23 +44,24 @@ void ErrorFeedback::Compensate(NamedTensors& delta) const {
 }
 
 EncodedDelta ErrorFeedback::Encode(const NamedTensors& update, const SegmentPlan& recipe,
-                                   const RoundParameters& parameters, const RngStream& rng) const {
+                                   const RoundParameters& parameters, const RngStream& rng,
+                                   std::size_t other_bytes) const {
   EncodedDelta encoded;
+  encoded.entries.resize(recipe.segments().size());
   auto residual = std::make_shared<NamedTensors>(active_ ? update.layout : TensorLayout());
-  std::vector<float> values;
-  std::vector<float> decoded;
-  for (std::size_t s = 0; s < recipe.segments().size(); ++s) {
-    const Codec& codec = *recipe.segments()[s].codec;
-    values.resize(codec.count());
-    decoded.resize(codec.count());
-    recipe.Gather(s, update.values, values);
-    ByteWriter payload;
-    codec.Encode(values, decoded, parameters, rng.Child("segment", s), payload);
-    encoded.entries.push_back({s, std::move(payload).Take()});
-    if (!active_) continue;
-    for (std::size_t k = 0; k < values.size(); ++k) values[k] -= decoded[k];
-    recipe.Scatter(s, values, residual->values);
-  }
+  std::vector<float> left_out;
+  const auto take = [&](EncodedSegment segment) {
+    if (!segment.setting.empty()) {
+      encoded.settings.push_back(recipe.segments()[segment.segment].name + ": " + segment.setting +
+                                 ", " + std::to_string(segment.payload.size()) + " bytes");
+    }
+    encoded.entries[segment.segment] = {segment.segment, std::move(segment.payload)};
+    if (!active_) return;
+    left_out.resize(segment.values.size());
+    std::ranges::transform(segment.values, segment.decoded, left_out.begin(), std::minus());
+    recipe.Scatter(segment.segment, left_out, residual->values);
+  };
+  EncodeSegments(recipe, update.values, parameters, rng, other_bytes, take);
   if (active_) encoded.residual = Covered(std::move(residual), recipe);
   return encoded;
 }

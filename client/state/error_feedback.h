@@ -1,6 +1,7 @@
 #pragma once
 
 #include <memory>
+#include <string>
 #include <vector>
 
 #include "fl/common/random/rng_stream.h"
@@ -13,6 +14,7 @@ namespace fl::client {
 // An update's coordinates as they travel, and what the codecs left out of it.
 struct EncodedDelta {
   std::vector<wire::UpdateEntry> entries;
+  std::vector<std::string> settings;  // "NAME: RECIPE, N bytes" of each segment that `auto` wrote.
   std::shared_ptr<const NamedTensors>
       residual;  // Null where nothing is left out or it is not to be kept.
 };
@@ -39,8 +41,10 @@ class ErrorFeedback {
 
   // Encodes each segment of `update` (all values finite) by its codec, with rng.Child("segment",
   // s). The residual of the result is update - decoded, of the tensors that segments cover.
+  // `other_bytes`: as EncodeSegments takes it.
   EncodedDelta Encode(const NamedTensors& update, const SegmentPlan& recipe,
-                      const RoundParameters& parameters, const RngStream& rng) const;
+                      const RoundParameters& parameters, const RngStream& rng,
+                      std::size_t other_bytes = 0) const;
 
   // What an update, as wire::EncodeUpdate made it, brings to the server: the tensors that segments
   // cover, decoded. Errors are wire::DecodeUpdate's and Codec::Parse's.

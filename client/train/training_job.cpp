@@ -99,14 +99,18 @@ Result<TrainingResult> RunTraining(const TrainingJob& job, const LocalData& data
   const ErrorFeedback feedback(job.residual, KeepsResidual(checked));
   feedback.Compensate(local.delta);
   ClipAndNoise(local.delta, checked.plan.privacy, rng.Child("noise"));
-  EncodedDelta encoded =
-      feedback.Encode(local.delta, checked.delta, *job.round_parameters, rng.Child("encode"));
-  result.residual = std::move(encoded.residual);
 
   wire::Update update = BeginUpdate(job, local.examples);
-  update.streams.push_back({wire::kStreamDelta, std::move(encoded.entries)});
+  update.streams.push_back({wire::kStreamDelta, {}});
   update.streams.push_back(MetricsOf(*job.plan, result.metrics));
   AppendPlanStreams(checked, data, rng, update);
+  const std::size_t other_bytes = wire::EncodeUpdate(update).size() - VarintSize(0) +
+                                  VarintSize(checked.delta.segments().size());
+  EncodedDelta encoded = feedback.Encode(local.delta, checked.delta, *job.round_parameters,
+                                         rng.Child("encode"), other_bytes);
+  result.residual = std::move(encoded.residual);
+  result.settings = std::move(encoded.settings);
+  update.streams.front().entries = std::move(encoded.entries);
   result.update = wire::EncodeUpdate(update);
   return result;
 }

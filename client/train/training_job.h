@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "fl/client/train/local_data.h"
 #include "fl/common/base/result.h"
@@ -45,6 +46,7 @@ struct TrainingResult {
   std::uint64_t examples = 0;
   double delta_norm = 0;  // L2, of what training alone changed.
   TrainingMetrics metrics;
+  std::vector<std::string> settings;  // EncodedDelta's: what `auto` chose.
 };
 
 // "; left out 4.21 times the change, with a residual of 3 rounds ago", for the activity log;

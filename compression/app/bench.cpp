@@ -11,6 +11,7 @@
 #include "fl/common/tensor/kernels/axpy.h"
 #include "fl/compression/app/encode_tensors.h"
 #include "fl/compression/app/text_table.h"
+#include "fl/compression/encode_segments.h"
 
 namespace fl::codec_app {
 namespace {
@@ -32,24 +33,20 @@ double ShortestPass(double seconds, Pass pass) {
 // What the three passes work on, allocated once.
 struct Workplace {
   const SegmentPlan& plan;
+  const NamedTensors& tensors;
   RoundParameters parameters;
   RngStream rng;
-  std::vector<std::vector<float>> values;
-  std::vector<float> decoded;
   std::vector<Bytes> payloads;
   std::vector<std::unique_ptr<ParsedPayload>> parsed;
   std::vector<float> sum;
 
   void Encode() {
-    for (std::size_t s = 0; s < values.size(); ++s) {
-      ByteWriter out;
-      plan.segments()[s].codec->Encode(values[s], std::span(decoded).first(values[s].size()),
-                                       parameters, rng.Child("segment", s), out);
-      payloads[s] = std::move(out).Take();
-    }
+    EncodeSegments(plan, tensors.values, parameters, rng, 0, [&](EncodedSegment segment) {
+      payloads[segment.segment] = std::move(segment.payload);
+    });
   }
   void Check() {
-    for (std::size_t s = 0; s < values.size(); ++s) {
+    for (std::size_t s = 0; s < payloads.size(); ++s) {
       auto checked = plan.segments()[s].codec->Parse(payloads[s], parameters, {});
       FL_CHECK(checked.has_value(), "what Encode writes is what Parse accepts");
       parsed[s] = std::move(checked).value();
@@ -57,25 +54,18 @@ struct Workplace {
   }
   void Add() {
     std::size_t at = 0;
-    for (std::size_t s = 0; s < values.size(); ++s) {
-      plan.segments()[s].codec->DecodeAdd(*parsed[s], 0, 0.5F,
-                                          std::span(sum).subspan(at, values[s].size()));
-      at += values[s].size();
+    for (std::size_t s = 0; s < parsed.size(); ++s) {
+      const Codec& codec = *plan.segments()[s].codec;
+      codec.DecodeAdd(*parsed[s], 0, 0.5F, std::span(sum).subspan(at, codec.count()));
+      at += codec.count();
     }
   }
 };
 
 Workplace MakeWorkplace(const SegmentPlan& plan, const NamedTensors& tensors, std::uint64_t seed) {
-  Workplace place{plan, plan.InitialRoundParameters(), RngStream(seed), {}, {}, {}, {}, {}};
-  std::size_t largest = 0;
-  for (std::size_t s = 0; s < plan.segments().size(); ++s) {
-    place.values.emplace_back(plan.segments()[s].codec->count());
-    plan.Gather(s, tensors.values, place.values.back());
-    largest = std::max(largest, place.values.back().size());
-  }
-  place.decoded.resize(largest);
-  place.payloads.resize(place.values.size());
-  place.parsed.resize(place.values.size());
+  Workplace place{plan, tensors, plan.InitialRoundParameters(), RngStream(seed), {}, {}, {}};
+  place.payloads.resize(plan.segments().size());
+  place.parsed.resize(plan.segments().size());
   place.sum.resize(tensors.values.size());
   return place;
 }

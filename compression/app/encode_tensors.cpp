@@ -3,6 +3,7 @@
 #include <limits>
 #include <utility>
 
+#include "fl/compression/encode_segments.h"
 #include "fl/compression/glob.h"
 
 namespace fl::codec_app {
@@ -57,19 +58,21 @@ Result<EncodedTensors> EncodeTensors(const SegmentPlan& plan, const CompressionC
   encoded.update.streams.push_back({wire::kStreamDelta, {}});
   const RoundParameters parameters = plan.InitialRoundParameters();
   const RngStream rng = RngStream(seed).Child("encode", std::uint64_t{0});
-  for (std::size_t s = 0; s < plan.segments().size(); ++s) {
-    const Segment& segment = plan.segments()[s];
-    std::vector<float> values(segment.codec->count());
-    std::vector<float> decoded(values.size());
-    plan.Gather(s, tensors.values, values);
-    ByteWriter payload;
-    segment.codec->Encode(values, decoded, parameters, rng.Child("segment", s), payload);
-    SegmentRow row = Measure(segment, values, decoded);
+  const std::size_t segments = plan.segments().size();
+  const std::size_t other_bytes =
+      wire::EncodeUpdate(encoded.update).size() - VarintSize(0) + VarintSize(segments);
+  encoded.rows.resize(segments);
+  encoded.update.streams.front().entries.resize(segments);
+  const auto take = [&](EncodedSegment each) {
+    const Segment& segment = plan.segments()[each.segment];
+    SegmentRow& row = encoded.rows[each.segment];
+    row = Measure(segment, each.values, each.decoded);
     row.recipe = RecipeOf(compression, segment);
-    row.bytes = payload.size();
-    encoded.rows.push_back(std::move(row));
-    encoded.update.streams.front().entries.push_back({s, std::move(payload).Take()});
-  }
+    if (!each.setting.empty()) row.recipe += ": " + each.setting;
+    row.bytes = each.payload.size();
+    encoded.update.streams.front().entries[each.segment] = {each.segment, std::move(each.payload)};
+  };
+  EncodeSegments(plan, tensors.values, parameters, rng, other_bytes, take);
   return encoded;
 }
 

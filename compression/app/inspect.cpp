@@ -6,6 +6,7 @@
 
 #include "fl/common/wire/update.h"
 #include "fl/compression/app/encode_tensors.h"
+#include "fl/compression/codecs/adaptive.h"
 
 namespace fl::codec_app {
 namespace {
@@ -75,6 +76,7 @@ Result<InspectedSegment> ReadSegment(const wire::UpdateEntryView& entry,
   for (const float value : decoded) row.nonzero += value != 0 ? 1 : 0;
   FL_TRY(const Recipe recipe, ParseRecipe(row.recipe));
   row.parts = PartsOf(recipe, segment.shape, entry.payload);
+  if (recipe.stages.front().name == "auto") row.recipe += ": " + AdaptiveChoiceOf(entry.payload);
   return row;
 }
 

@@ -4,6 +4,7 @@
 #include <optional>
 #include <utility>
 
+#include "fl/compression/codecs/adaptive.h"
 #include "fl/compression/entropy/pack.h"
 #include "fl/compression/entropy/rice.h"
 
@@ -128,6 +129,9 @@ std::vector<PayloadPart> PartsOf(const Recipe& recipe, const Shape& shape, ByteS
   if (recipe.stages.size() > 2 || (next != nullptr && head.name != "top_k" && !masked &&
                                    head.name != "low_rank" && head.name != "hadamard")) {
     divider.TakeRest(head.name, "all");  // Coded by an entropy stage, which mixes what it codes.
+  } else if (head.name == "auto") {
+    divider.Take("auto", "choice", 1);
+    divider.TakeRest(AdaptiveChoiceOf(payload), "all");
   } else if (head.name == "top_k") {
     DivideTopK(shape.count(), divider);
     DivideValues(next, Shape(), divider.left().size(), divider);

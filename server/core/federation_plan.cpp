@@ -1,5 +1,6 @@
 #include "fl/server/core/federation_plan.h"
 
+#include <algorithm>
 #include <set>
 
 #include "fl/common/nn/initialize.h"
@@ -46,6 +47,9 @@ std::shared_ptr<const FederationPlan> FederationPlan::Create(
     plan->update_bytes_max_ +=
         20 + stream.segments->EncodedBytesMax() + 20 * stream.segments->segments().size();
   }
+  // A budget is of the whole body.
+  if (const auto budget = parts.delta.update_bytes())
+    plan->update_bytes_max_ = std::min<std::uint64_t>(plan->update_bytes_max_, *budget);
   plan->initial_parameters_ = parts.delta.InitialRoundParameters();
   plan->stages_ = NeededStages(parts.plan);
   const AggregationConfig& aggregation = parts.plan.aggregation;

@@ -897,11 +897,27 @@ def read_segment(stages, shape, reader, parameters):
         return read_shared_mask(stages, product(shape), reader, parameters)
     if stages[0][0] == "announced":
         return read_announced(stages, product(shape), reader, parameters)
+    if stages[0][0] == "auto":
+        return read_auto(shape, reader)
     if has_levels(stages):
         return read_level_payload(stages, shape, reader)
     if stages[-1][0] == "pack":
         stages = stages[:-1]
     return read_stages(stages, shape, reader, parameters)
+
+
+# Section 15: a choice, and a payload of what it stands for. Steps and shares do not matter.
+
+
+def read_auto(shape, reader):
+    if not reader.data:
+        return [0.0] * product(shape)
+    choice = reader.word("B")
+    if choice > 64:
+        recipe = "low_rank %d | quantize step=1 | context" % (choice - 64)
+    else:
+        recipe = ["raw", "dead_zone 1 | context", "top_k 1% | ternary | context", "quantize step=1 | context"][choice]
+    return decode_payload(recipe, shape, reader.rest())
 
 
 def read_stages(stages, shape, reader, parameters):

@@ -173,6 +173,34 @@ TEST_CASE("Simulation: smaller updates learn with fewer bytes and the same on 1 
   }
 }
 
+// The quickstart's first rounds, with one recipe for all tensors.
+server::Report PlayDigits(const std::string& recipe, const std::string& gathered) {
+  const std::string root = FL_TEST_SOURCE_DIR;
+  const std::string path = root + "/configs/quickstart.toml";
+  const std::string text = Get(LoadPlan(path)).source;
+  const std::vector<std::string> settings = {
+      "rounds.count=8", "deployment.pass=[]", "compression.gathered=\"" + gathered + "\"",
+      "compression.recipe=[{tensors=\"*\", recipe=\"" + recipe + "\"}]"};
+  const auto plan = Get(CheckPlan(Get(ParsePlan(Get(OverridePlan(text, settings)), path)), path));
+  SystemClock clock;
+  const std::atomic<bool> stop{false};
+  const Logger log{LogLevel::kOff};
+  const auto simulation = Get(Simulation::Create(plan, Get(LoadFederationData(*plan, {root})),
+                                                 {.threads = 2, .record = {}}, {clock, stop, log}));
+  Get(simulation->Run([](const RoundSeen&) {}));
+  return Get(simulation->Report());
+}
+
+TEST_CASE("Simulation: auto learns digits within its budget, as well as a recipe by hand") {
+  const server::Report automatic = PlayDigits("auto bytes=1200", "auto bytes=1200");
+  const server::Report by_hand = PlayDigits("low_rank 6 | quantize step=2", "quantize step=0.7");
+  MESSAGE(automatic.final_accuracy.value_or(0), " against ", by_hand.final_accuracy.value_or(0));
+  // The server takes no update that is larger than the budget; check-ins are a few bytes more.
+  CHECK(automatic.totals.accepted == 80);
+  CHECK(automatic.totals.traffic.body_bytes_up < 80 * 1250);
+  CHECK(automatic.final_accuracy.value_or(0) > by_hand.final_accuracy.value_or(1) - 0.03);
+}
+
 TEST_CASE("Simulation: the server leaves frozen tensors as the seed made them") {
   for (const char* published : {"aggregation.server_step=1.5", "aggregation.released=\"average\"",
                                 "aggregation.publish=\"lattice\""}) {

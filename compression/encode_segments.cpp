@@ -1,0 +1,52 @@
+#include "fl/compression/encode_segments.h"
+
+#include <algorithm>
+#include <utility>
+#include <vector>
+
+#include "fl/compression/codecs/adaptive.h"
+#include "fl/compression/rate/encode_within.h"
+
+namespace fl {
+
+void EncodeSegments(const SegmentPlan& plan, std::span<const float> flat,
+                    const RoundParameters& parameters, const RngStream& rng,
+                    std::size_t other_bytes, const std::function<void(EncodedSegment)>& take) {
+  std::vector<std::size_t> adaptive;
+  std::vector<float> values;
+  std::vector<float> decoded;
+  std::size_t spent = other_bytes + plan.segments().size();  // A step to each segment is 1 byte.
+  for (std::size_t s = 0; s < plan.segments().size(); ++s) {
+    const Codec& codec = *plan.segments()[s].codec;
+    if (dynamic_cast<const AdaptiveCodec*>(&codec) != nullptr) {
+      adaptive.push_back(s);
+      continue;
+    }
+    values.resize(codec.count());
+    decoded.resize(codec.count());
+    plan.Gather(s, flat, values);
+    ByteWriter payload;
+    codec.Encode(values, decoded, parameters, rng.Child("segment", s), payload);
+    spent += payload.size() + VarintSize(payload.size());
+    take({s, std::move(payload).Take(), values, decoded, {}});
+  }
+  if (adaptive.empty()) return;
+  std::vector<std::vector<float>> gathered;
+  std::vector<rate::Source> sources;
+  for (const std::size_t s : adaptive) {
+    const auto& codec = dynamic_cast<const AdaptiveCodec&>(*plan.segments()[s].codec);
+    gathered.emplace_back(codec.count());
+    plan.Gather(s, flat, gathered.back());
+    sources.push_back({codec, gathered.back(), rng.Child("segment", s)});
+  }
+  // A plan's budget has room for all else; a body that is larger leaves the segments empty.
+  const std::size_t budget = static_cast<std::size_t>(*plan.update_bytes());
+  const std::size_t left = std::max(budget, spent + adaptive.size()) - spent;
+  std::vector<rate::Written> written = rate::EncodeWithin(sources, left);
+  for (std::size_t i = 0; i < adaptive.size(); ++i) {
+    take({adaptive[i], std::move(written[i].payload), gathered[i], written[i].decoded,
+          std::move(written[i].setting)});
+  }
+}
+
+}  // namespace fl
