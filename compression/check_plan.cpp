@@ -266,7 +266,7 @@ Result<> CheckBudget(const CheckedPlan& checked, const Plan& plan) {
   std::uint64_t fixed = kEnvelope + FixedBytes(checked.delta) + FixedBytes(checked.metrics);
   for (const SegmentPlan& stream : checked.streams) fixed += FixedBytes(stream);
   if (fixed <= *budget) return {};
-  return AtKey(plan, "compression", "gathered",
+  return AtKey(plan, "compression", "recipe",
                "auto: expected a budget of at least " + std::to_string(fixed) +
                    " bytes, which the update's head, its metrics and the tensors with other "
                    "recipes may take, found " +

@@ -14,6 +14,7 @@ namespace {
 constexpr double kHeadBits = 48;      // The choice, the step and the code's own.
 constexpr double kLevelMax = 32000;   // A little less than the codes' largest level.
 constexpr double kDecodeBits = 1e-5;  // What decoding a value costs the server, for each rank.
+constexpr int kFactorSteps = 9;       // Down to an eighth.
 constexpr double kFactorStep = 2;     // The largest of low rank, in root mean squares.
 
 double BinaryEntropy(double p) {
@@ -121,14 +122,23 @@ void AddLevels(const Histogram& histogram, double step_min, std::vector<Candidat
     all.push_back(candidate);
   };
   const double rms = histogram.rms();
-  for (double step = 0.5; step <= 100; step *= std::sqrt(2.0)) {
+  // Half of root mean squares and up; the coarsest is 90.
+  for (int i = 0; i < 16; ++i) {
+    const double step = std::exp2(0.5 * i - 1);
     const double zero = std::clamp(0.5 + 0.04 * step, 0.5, 0.8);
     add(AdaptiveChoice::kDeadZone, step, histogram.Levels(step * rms, zero * step * rms));
   }
-  for (double step = 0.5; step >= 0.001 && step >= step_min; step /= std::sqrt(2.0))
+  // And down, to 0.001.
+  for (int i = 0; i < 18; ++i) {
+    const double step = std::exp2(-0.5 * i - 1);
+    if (step < step_min) break;
     add(AdaptiveChoice::kQuantize, step, histogram.Levels(step * rms, 0.5 * step * rms));
-  for (double kept = 1; kept < 0.3 * histogram.count(); kept = std::ceil(1.5 * kept))
-    add(AdaptiveChoice::kTopK, kept / histogram.count(), histogram.Ternary(kept));
+  }
+  const auto kept_max = static_cast<std::size_t>(0.3 * histogram.count());
+  for (std::size_t kept = 1; kept <= kept_max; kept += (kept + 1) / 2) {
+    const auto number = static_cast<double>(kept);
+    add(AdaptiveChoice::kTopK, number / histogram.count(), histogram.Ternary(number));
+  }
   Candidate raw{AdaptiveSetting{AdaptiveChoice::kRaw, 0}, 0, 0};
   raw.bits = 8 + 32 * histogram.count() + decode;
   all.push_back(raw);
@@ -142,10 +152,12 @@ struct GridModel {
 };
 GridModel NormalGrid(double step) {
   GridModel model;
+  constexpr int kSlices = 1536;  // Up to six root mean squares.
   constexpr double kSlice = 1.0 / 256;
   double level = 0;
   double chance = 0;
-  for (double x = kSlice / 2; x < 6; x += kSlice) {
+  for (int i = 0; i < kSlices; ++i) {
+    const double x = (i + 0.5) * kSlice;
     const double density = std::exp(-0.5 * x * x) / std::sqrt(2 * M_PI) * kSlice;
     const double of_x = std::floor(x / step + 0.5);
     if (of_x != level) {
@@ -183,7 +195,8 @@ void AddLowRank(const AdaptiveCodec& codec, std::span<const float> values, doubl
   const unsigned rank_max = std::min(codec.rank_max(), affordable);
   const std::vector<double> shares = LeadingShares(codec, values, energy, rank_max, rng);
   const auto decode = kDecodeBits * static_cast<double>(codec.count());
-  for (double step = kFactorStep; step > 0.1; step /= std::sqrt(2.0)) {
+  for (int i = 0; i < kFactorSteps; ++i) {
+    const double step = kFactorStep * std::exp2(-0.5 * i);
     const GridModel grid = NormalGrid(step);
     double along = 0;
     for (unsigned rank = 1; rank <= rank_max; ++rank) {

@@ -102,7 +102,7 @@ std::vector<Written> EncodeAll(std::span<const Source> sources,
     written[i].setting = "nothing";
     if (!chosen[i]->setting) continue;
     AdaptiveSetting setting = Coarser(*chosen[i]->setting, multiple);
-    if (setting.choice == AdaptiveChoice::kQuantize)
+    if (setting.choice == AdaptiveChoice::kQuantize || setting.choice == AdaptiveChoice::kDeadZone)
       setting.parameter = std::max(setting.parameter, segments[i].step_min);
     written[i].payload = source.codec.EncodeAs(setting, source.values, written[i].decoded,
                                                source.rng.Child("payload"));

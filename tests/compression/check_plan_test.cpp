@@ -214,5 +214,15 @@ TEST_CASE("CheckPlan: momentum needs a residual and a recipe that leaves somethi
                "p.toml:17:1: compression.momentum", "leave nothing out");
 }
 
+TEST_CASE("CheckPlan: a budget of auto has room for all else, and is for model updates") {
+  const std::string recipe = "recipe = \"low_rank 2 | quantize 4\"";
+  CHECK(CheckWith(recipe, "recipe = \"auto bytes=1KB\"").has_value());
+  CheckRefused(recipe, "recipe = \"auto bytes=100\"", ErrorCode::kInvalidArgument,
+               "p.toml: compression.recipe: auto: ", "expected a budget of at least");
+  CheckRefused("source = \"label_counts\"",
+               "source = \"label_counts\"\nrecipe = \"auto bytes=1KB\"",
+               ErrorCode::kInvalidArgument, "p.toml:", "auto is for model updates only");
+}
+
 }  // namespace
 }  // namespace fl
