@@ -137,7 +137,8 @@ TEST_CASE("auto: a budget is never exceeded, whatever the values") {
       Segments segments;
       segments.Add(shape, values);
       segments.Add(Shape{7}, std::vector<float>(7, values.front()));
-      for (const std::size_t budget : {2, 3, 7, 10, 20, 33, 60, 150, 700, 2000, 4700, 6000}) {
+      for (const std::size_t budget : std::initializer_list<std::size_t>{
+               2, 3, 7, 10, 20, 33, 60, 150, 700, 2000, 4700, 6000}) {
         CAPTURE(budget);
         const auto written = rate::EncodeWithin(segments.Sources(), budget);
         CHECK(BytesOf(written) <= budget);
