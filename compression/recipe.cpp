@@ -18,6 +18,7 @@
 #include "fl/compression/codecs/raw.h"
 #include "fl/compression/codecs/rotated.h"
 #include "fl/compression/codecs/shared_mask.h"
+#include "fl/compression/codecs/split.h"
 #include "fl/compression/codecs/threshold.h"
 #include "fl/compression/codecs/top_k.h"
 
@@ -123,8 +124,9 @@ Result<> CheckEntropy(const Chain& chain) {
 
 std::vector<std::uint8_t> KnownStages() {
   std::vector<std::uint8_t> ids;
-  ids.reserve(kStages.size());
+  ids.reserve(kStages.size() + 1);
   for (const StageKind& kind : kStages) ids.push_back(static_cast<std::uint8_t>(kind.id));
+  ids.push_back(static_cast<std::uint8_t>(StageId::kSplit));
   std::ranges::sort(ids);
   return ids;
 }
@@ -134,6 +136,11 @@ std::vector<std::uint8_t> StagesOf(const Recipe& recipe) {
   for (const Stage& stage : recipe.stages) {
     if (const StageKind* kind = FindKind(stage.name))
       ids.push_back(static_cast<std::uint8_t>(kind->id));
+  }
+  for (const Recipe& part : recipe.rest) {
+    ids.push_back(static_cast<std::uint8_t>(StageId::kSplit));
+    const std::vector<std::uint8_t> others = StagesOf(part);
+    ids.insert(ids.end(), others.begin(), others.end());
   }
   return ids;
 }
@@ -171,7 +178,9 @@ Result<std::unique_ptr<ValueCoder>> BuildValueCoder(const Stage* stage, const Sh
   }
 }
 
-Result<std::unique_ptr<Codec>> BuildCodec(const Recipe& recipe, const Shape& shape,
+namespace {
+
+Result<std::unique_ptr<Codec>> BuildChain(const Recipe& recipe, const Shape& shape,
                                           std::size_t parameters_offset) {
   FL_TRY(const Chain chain, CheckOrder(recipe));
   if (chain.shape == nullptr || chain.shape->name != "auto") FL_TRY_OK(CheckEntropy(chain));
@@ -207,10 +216,44 @@ Result<std::unique_ptr<Codec>> BuildCodec(const Recipe& recipe, const Shape& sha
   }
 }
 
+// A part of a joined recipe, of which `last` is one.
+Result<std::unique_ptr<Codec>> BuildPart(const Recipe& part, bool last, const Shape& shape,
+                                         std::size_t parameters_offset) {
+  FL_TRY(std::unique_ptr<Codec> codec, BuildChain(part, shape, parameters_offset));
+  const CodecTraits traits = codec->traits();
+  if (traits.lossless && !last) {
+    return RefuseStage(part.stages.front(),
+                       "sends every value as it is, so nothing is left out for what follows the +; "
+                       "expected a lossy recipe there, such as low_rank 4 + raw");
+  }
+  if (traits.linear) {
+    return RefuseStage(part.stages.front(),
+                       "scale=shared is for levels that are summed as integers, and those of "
+                       "recipes joined by + cannot be; leave it out");
+  }
+  return codec;
+}
+
+}  // namespace
+
+Result<std::unique_ptr<Codec>> BuildCodec(const Recipe& recipe, const Shape& shape,
+                                          std::size_t parameters_offset) {
+  if (recipe.rest.empty()) return BuildChain(recipe, shape, parameters_offset);
+  std::vector<std::unique_ptr<Codec>> parts;
+  for (std::size_t i = 0; i <= recipe.rest.size(); ++i) {
+    const Recipe& part = i == 0 ? recipe : recipe.rest[i - 1];
+    FL_TRY(std::unique_ptr<Codec> codec,
+           BuildPart(part, i == recipe.rest.size(), shape, parameters_offset));
+    parameters_offset += codec->InitialParameters().size();
+    parts.push_back(std::move(codec));
+  }
+  return std::unique_ptr<Codec>(std::make_unique<Split>(std::move(parts)));
+}
+
 bool IsLossless(const Recipe& recipe) {
-  return std::ranges::all_of(recipe.stages, [](const Stage& stage) {
-    return stage.name == "raw" || stage.name == "pack";
-  });
+  return recipe.rest.empty() && std::ranges::all_of(recipe.stages, [](const Stage& stage) {
+           return stage.name == "raw" || stage.name == "pack";
+         });
 }
 
 }  // namespace fl

@@ -38,17 +38,20 @@ enum class StageId : std::uint8_t {
   kThreshold = 28,
   kAuto = 31,
   kTrits = 32,
+  kSplit = 33,  // The "+" between two recipes.
 };
 // Ids of all stages that this program has, ascending: what a check-in lists.
 std::vector<std::uint8_t> KnownStages();
 
 struct Recipe {
   std::vector<Stage> stages;
+  std::vector<Recipe> rest;  // Those behind a "+", in their order, each without a rest of its own.
 };
 // The ids of a recipe's stages, of those that this program has: what a client must know.
 std::vector<std::uint8_t> StagesOf(const Recipe& recipe);
 
-// Reads the recipe language's syntax: `low_rank 2 | quantize 4 stochastic per=channel`.
+// Reads the recipe language's syntax: `low_rank 2 | quantize 4 stochastic per=channel`; `+` binds
+// weaker than `|`: `low_rank 2 | fp16 + top_k 1% | ternary`.
 // kInvalidArgument with the offset.
 Result<Recipe> ParseRecipe(std::string_view text);
 

@@ -71,14 +71,13 @@ Result<Stage> ParseStage(std::string_view text, std::size_t begin, std::size_t e
 Result<Recipe> ParseRecipe(std::string_view text) {
   if (text.size() > kTextMax)
     return At(kTextMax, "a recipe has at most " + std::to_string(kTextMax) + " characters");
-  if (const std::size_t plus = text.find('+'); plus != std::string_view::npos) {
-    return At(plus, "two recipes joined by + are not available in this version");
-  }
   Recipe recipe;
+  Recipe* part = &recipe;
   for (std::size_t begin = 0; begin <= text.size();) {
-    const std::size_t end = std::min(text.find('|', begin), text.size());
+    const std::size_t end = std::min(text.find_first_of("|+", begin), text.size());
     FL_TRY(Stage stage, ParseStage(text, begin, end));
-    recipe.stages.push_back(std::move(stage));
+    part->stages.push_back(std::move(stage));
+    if (end < text.size() && text[end] == '+') part = &recipe.rest.emplace_back();
     begin = end + 1;
   }
   return recipe;
@@ -93,6 +92,7 @@ std::string ToText(const Recipe& recipe) {
     for (const auto& [key, value] : stage.options)
       text.append(" ").append(key).append("=").append(value);
   }
+  for (const Recipe& part : recipe.rest) text.append(" + ").append(ToText(part));
   return text;
 }
 

@@ -118,9 +118,30 @@ void DivideLowRank(const Stage& head, const Stage* values, const Shape& shape, D
   divider.TakeRest("low_rank", "right factor");
 }
 
+// Recipes joined by +: a length and a part for each but the last.
+std::vector<PayloadPart> PartsOfJoined(const Recipe& recipe, const Shape& shape, ByteSpan payload) {
+  std::vector<PayloadPart> parts;
+  std::size_t lengths = 0;
+  ByteReader reader(payload);
+  for (std::size_t i = 0; i <= recipe.rest.size(); ++i) {
+    std::uint64_t size = reader.remaining();
+    if (i < recipe.rest.size()) {
+      const std::size_t before = reader.position();
+      size = reader.ReadVarint().value();
+      lengths += reader.position() - before;
+    }
+    const Recipe part{.stages = i == 0 ? recipe.stages : recipe.rest[i - 1].stages, .rest = {}};
+    for (PayloadPart& each : PartsOf(part, shape, reader.ReadSpan(size).value()))
+      parts.push_back(std::move(each));
+  }
+  parts.insert(parts.begin(), {"+", "lengths", lengths});
+  return parts;
+}
+
 }  // namespace
 
 std::vector<PayloadPart> PartsOf(const Recipe& recipe, const Shape& shape, ByteSpan payload) {
+  if (!recipe.rest.empty()) return PartsOfJoined(recipe, shape, payload);
   Divider divider(payload);
   const Stage& head = recipe.stages.front();
   const Stage* next = recipe.stages.size() > 1 ? &recipe.stages[1] : nullptr;

@@ -10,7 +10,8 @@
 
 namespace fl::codec_app {
 
-// A piece of a payload, in the order of the bytes; the sizes of all pieces sum to the payload's.
+// A piece of a payload, in the order of the bytes (the lengths of joined recipes first); the sizes
+// of all pieces sum to the payload's.
 struct PayloadPart {
   std::string stage;  // Whose it is: "top_k", "quantize".
   std::string what;   // "places", "grid", "codes".

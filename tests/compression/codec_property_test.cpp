@@ -90,6 +90,9 @@ const std::vector<Case>& Cases() {
       {"announced 10%", {1003}},
       {"announced 1% explore=100% | bf16", {50}},
       {"announced 30% explore=1% | quantize 8 scale=shared range=4", {40, 31}},
+      {"sign + fp16", {77}},
+      {"low_rank 2 | quantize 4 + sign + top_k 3%", {30, 20}},
+      {"low_rank 2 | quantize step=2 + top_k 1% | ternary | context", {60, 50}, true},
   };
   return cases;
 }

@@ -25,10 +25,22 @@ TEST_CASE("ParseRecipe: stages with arguments and options") {
   CHECK(ToText(recipe) == "low_rank 2 iterations=3 | quantize 4 stochastic");
 }
 
+TEST_CASE("ParseRecipe: + joins recipes and binds weaker than |") {
+  const Recipe recipe = testing::Get(ParseRecipe("low_rank 2|fp16+top_k 1% | ternary +raw"));
+  REQUIRE(recipe.stages.size() == 2);
+  REQUIRE(recipe.rest.size() == 2);
+  CHECK(recipe.stages[1].name == "fp16");
+  CHECK(recipe.rest[0].stages[1].name == "ternary");
+  CHECK(recipe.rest[0].stages[0].column == 16);
+  CHECK(recipe.rest[1].stages[0].name == "raw");
+  CHECK(ToText(recipe) == "low_rank 2 | fp16 + top_k 1% | ternary + raw");
+  CHECK(StagesOf(recipe) == std::vector<std::uint8_t>{5, 2, 33, 4, 11, 33, 1});
+}
+
 TEST_CASE("ParseRecipe: malformed text is refused with its place") {
-  for (const char* text :
-       {"", " ", "|", "raw|", "| raw", "raw || raw", "top_k 1% |", "quantize =4",
-        "quantize per=", "Raw", "quantize 4;", "4=4", "raw + raw", "quantize 8 per=a=b"}) {
+  for (const char* text : {"", " ", "|", "raw|", "| raw", "raw || raw", "top_k 1% |", "quantize =4",
+                           "quantize per=", "Raw", "quantize 4;", "4=4", "raw +", "+ raw",
+                           "raw + + raw", "raw | + raw", "quantize 8 per=a=b"}) {
     CAPTURE(text);
     const auto recipe = ParseRecipe(text);
     REQUIRE_FALSE(recipe.has_value());
@@ -39,44 +51,45 @@ TEST_CASE("ParseRecipe: malformed text is refused with its place") {
 }
 
 TEST_CASE("BuildCodec: every chain of known stages is built") {
-  for (const char* text :
-       {"raw",
-        "raw | pack",
-        "fp16",
-        "quantize 8",
-        "quantize 1 stochastic asymmetric per=channel",
-        "top_k 1%",
-        "top_k 0.1% | raw",
-        "top_k 100% | quantize 4 | pack",
-        "low_rank 4",
-        "low_rank 2 basis=own | quantize 4",
-        "low_rank 2 | fp16 | pack",
-        "quantize 2 scale=shared",
-        "quantize 4 scale=shared range=0.01 stochastic",
-        "quantize 4 scale=own per=tensor",
-        "quantize 4 per=group:8 stochastic",
-        "dead_zone 4",
-        "dead_zone 0.3 zero=0.6 | rans",
-        "top_k 1% | ternary",
-        "top_k 1% | ternary | rice",
-        "top_k 1% | fp16 | rice",
-        "quantize step=2 stochastic | context",
-        "quantize 4 | rans",
-        "bf16",
-        "natural | pack",
-        "sign",
-        "lloyd 8",
-        "top_k 10% | lloyd 3",
-        "eden 0.05",
-        "eden 8 block=64 scale=nearest",
-        "hadamard 64 | quantize 4",
-        "shared_mask 10%",
-        "shared_mask 0.5% unbiased block=1 | quantize 8 scale=shared range=3",
-        "shared_mask 10% block=256 | dead_zone 2 | rans",
-        "announced 1%",
-        "announced 5% explore=10% | quantize 8 scale=shared range=3 stochastic",
-        "hadamard 4096 seed=own | lloyd 2",
-        "hadamard 1024 seed=shared | quantize 4 scale=shared stochastic | pack"}) {
+  for (const char* text : {"raw",
+                           "raw | pack",
+                           "fp16",
+                           "quantize 8",
+                           "quantize 1 stochastic asymmetric per=channel",
+                           "top_k 1%",
+                           "top_k 0.1% | raw",
+                           "top_k 100% | quantize 4 | pack",
+                           "low_rank 4",
+                           "low_rank 2 basis=own | quantize 4",
+                           "low_rank 2 | fp16 | pack",
+                           "quantize 2 scale=shared",
+                           "quantize 4 scale=shared range=0.01 stochastic",
+                           "quantize 4 scale=own per=tensor",
+                           "quantize 4 per=group:8 stochastic",
+                           "dead_zone 4",
+                           "dead_zone 0.3 zero=0.6 | rans",
+                           "top_k 1% | ternary",
+                           "top_k 1% | ternary | rice",
+                           "top_k 1% | fp16 | rice",
+                           "quantize step=2 stochastic | context",
+                           "quantize 4 | rans",
+                           "bf16",
+                           "natural | pack",
+                           "sign",
+                           "lloyd 8",
+                           "top_k 10% | lloyd 3",
+                           "eden 0.05",
+                           "eden 8 block=64 scale=nearest",
+                           "hadamard 64 | quantize 4",
+                           "shared_mask 10%",
+                           "shared_mask 0.5% unbiased block=1 | quantize 8 scale=shared range=3",
+                           "shared_mask 10% block=256 | dead_zone 2 | rans",
+                           "announced 1%",
+                           "announced 5% explore=10% | quantize 8 scale=shared range=3 stochastic",
+                           "hadamard 4096 seed=own | lloyd 2",
+                           "hadamard 1024 seed=shared | quantize 4 scale=shared stochastic | pack",
+                           "low_rank 1 | quantize step=2 + top_k 1% | ternary | context",
+                           "sign + sign + raw"}) {
     CAPTURE(text);
     CHECK(testing::Get(Build(text, {8, 4}))->count() == 32);
   }
@@ -170,6 +183,11 @@ TEST_CASE("BuildCodec: an impossible chain is refused with its reason") {
       {"hadamard 1024 seed=mine | quantize 4", "expected own or shared"},
       {"hadamard 1024 | quantize 4 scale=shared", "use hadamard 1024 seed=shared"},
       {"hadamard 1024 | quantize 4 per=channel", "at least two axes"},
+      {"raw + top_k 1%", "nothing is left out for what follows the +"},
+      {"fp16 + raw | pack + sign", "nothing is left out for what follows the +"},
+      {"sign + quantize 4 scale=shared", "recipes joined by + cannot be"},
+      {"sign + quantize 9", "at character 8: quantize: expected the bits"},
+      {"sign + pack", "nothing to pack"},
   };
   for (const Refused& each : cases) {
     CAPTURE(each.text);
@@ -193,8 +211,8 @@ TEST_CASE("BuildCodec: vectors have neither rank nor channels") {
 }
 
 TEST_CASE("KnownStages: ids are ascending and stay as they are") {
-  CHECK(KnownStages() == std::vector<std::uint8_t>{1,  2,  3,  4,  5,  6,  7,  8,  9,  10, 11,
-                                                   20, 21, 22, 23, 24, 25, 26, 27, 28, 31, 32});
+  CHECK(KnownStages() == std::vector<std::uint8_t>{1,  2,  3,  4,  5,  6,  7,  8,  9,  10, 11, 20,
+                                                   21, 22, 23, 24, 25, 26, 27, 28, 31, 32, 33});
 }
 
 TEST_CASE("StagesOf: the ids of a recipe's stages in its order") {
@@ -205,6 +223,7 @@ TEST_CASE("StagesOf: the ids of a recipe's stages in its order") {
 TEST_CASE("IsLossless: only raw keeps every bit") {
   CHECK(IsLossless(testing::Get(ParseRecipe("raw | pack"))));
   CHECK_FALSE(IsLossless(testing::Get(ParseRecipe("fp16"))));
+  CHECK_FALSE(IsLossless(testing::Get(ParseRecipe("raw + raw"))));
   CHECK_FALSE(IsLossless(testing::Get(ParseRecipe("top_k 100%"))));
 }
 

@@ -886,8 +886,14 @@ def has_levels(stages):
 
 def decode_payload(recipe, shape, payload, parameters=b""):
     """The values of a segment."""
-    reader = Reader(payload)
-    values = read_segment(parse_recipe(recipe), shape, reader, Reader(parameters))
+    reader, shared = Reader(payload), Reader(parameters)
+    parts = recipe.split("+")
+    values = None
+    for i, part in enumerate(parts):
+        own = Reader(reader.take(reader.varint()) if i + 1 < len(parts) else reader.rest())
+        read = read_segment(parse_recipe(part), shape, own, shared)
+        own.end()
+        values = read if values is None else [f32(a + b) for a, b in zip(values, read)]
     reader.end()
     return values
 
@@ -974,7 +980,7 @@ def cut_segments(layout, rules, gather_below, gathered):
     segments, small = [], []
     for name, shape in layout:
         recipe = next((recipe for pattern, recipe in rules if glob(pattern, name)), "raw")
-        lossless = all(stage[0] in ("raw", "pack") for stage in parse_recipe(recipe))
+        lossless = "+" not in recipe and all(stage[0] in ("raw", "pack") for stage in parse_recipe(recipe))
         if product(shape) < gather_below and not lossless:
             small.append((name, shape))
         else:
