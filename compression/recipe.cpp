@@ -114,7 +114,7 @@ Result<> CheckEntropy(const Chain& chain) {
   const bool own =
       chain.shape != nullptr &&
       (((chain.shape->name == "top_k" || chain.shape->name == "threshold") && name == "rice") ||
-       (chain.shape->name == "low_rank" && name == "context"));
+       chain.shape->name == "low_rank");
   if (name == "pack" || own || HasLevels(chain)) return {};
   return RefuseStage(*chain.entropy,
                      "it codes integer levels: expected ternary, dead_zone or quantize before it");

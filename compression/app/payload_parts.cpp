@@ -106,10 +106,10 @@ void DivideLowRank(const Stage& head, const Stage* values, const Shape& shape, D
   const std::size_t rows = shape.count() / columns;
   const auto wanted = ParseNumber<std::size_t>(head.arguments.front());
   const std::size_t rank = std::min({wanted.value_or(1), rows, columns});
-  const auto bits = values == nullptr || values->name != "quantize" || values->arguments.empty()
-                        ? std::nullopt
-                        : ParseNumber<unsigned>(values->arguments.front());
-  if (!bits) {
+  const bool levels = values != nullptr && values->name == "quantize" &&
+                      values->arguments.size() == 1 && FindOption(*values, "per") == nullptr;
+  const auto bits = levels ? ParseNumber<unsigned>(values->arguments.front()) : std::nullopt;
+  if (bits.value_or(1) == 1) {
     divider.TakeRest("low_rank", "factors");
     return;
   }

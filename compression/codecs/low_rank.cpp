@@ -62,6 +62,15 @@ std::vector<T> Transpose(std::span<const T> values, std::size_t rank) {
   return out;
 }
 
+// A row of numbers as a value coder wrote it, into zeros.
+Result<> ReadNumbers(const ValueCoder& coder, const PayloadLimits& limits, ByteReader& reader,
+                     std::span<float> out) {
+  FL_TRY(const ByteSpan bytes, reader.ReadSpan(coder.EncodedBytes(out.size())));
+  FL_TRY_OK(coder.Check(bytes, out.size(), limits));
+  coder.DecodeAdd(bytes, out.size(), 0, 1.0F, out);
+  return {};
+}
+
 float LargestMagnitude(std::span<const float> values) {
   float largest = 0;
   for (const float value : values) largest = std::max(largest, std::fabs(value));
@@ -113,7 +122,7 @@ std::size_t LowRank::EncodedBytesMax() const {
   if (config_.step > 0) return internal::FactorBytesMax(rows_, columns_, rank_);
   if (config_.factor_bits == 0)
     return config_.factors->EncodedBytes(rows_ * rank_) +
-           config_.factors->EncodedBytes(rank_ * columns_);
+           rank_ * config_.factors->EncodedBytes(columns_);
   return PackedBytes(rows_ * rank_, config_.factor_bits) + rank_ * 2 +
          PackedBytes(rank_ * columns_, config_.factor_bits);
 }
@@ -137,7 +146,9 @@ void LowRank::Encode(std::span<const float> values, std::span<float> decoded,
     std::vector<float> seen(sent.size());
     config_.factors->DecodeAdd(ByteSpan(out.bytes()).subspan(start), seen.size(), 0, 1.0F, seen);
     const std::vector<float> directions = Transpose<float>(seen, rows_);
-    config_.factors->Encode(internal::FitRight(matrix, directions, rank_), rng, out);
+    const std::vector<float> right = internal::FitRight(matrix, directions, rank_);
+    for (std::size_t k = 0; k < rank_; ++k)
+      config_.factors->Encode(std::span(right).subspan(k * columns_, columns_), rng, out);
   }
   std::ranges::fill(decoded, 0.0F);
   const auto parsed =
@@ -191,12 +202,12 @@ Result<> LowRank::ParseCoded(ByteSpan payload, Parsed& parsed) const {
 Result<> LowRank::ParseNumbers(ByteSpan payload, const PayloadLimits& limits,
                                Parsed& parsed) const {
   ByteReader reader(payload);
-  for (std::vector<float>* factor : {&parsed.left, &parsed.right}) {
-    const std::size_t count = (factor == &parsed.left ? rows_ : columns_) * rank_;
-    FL_TRY(const ByteSpan bytes, reader.ReadSpan(config_.factors->EncodedBytes(count)));
-    FL_TRY_OK(config_.factors->Check(bytes, count, limits));
-    factor->assign(count, 0.0F);
-    config_.factors->DecodeAdd(bytes, count, 0, 1.0F, *factor);
+  parsed.left.resize(rows_ * rank_);
+  parsed.right.resize(rank_ * columns_);
+  FL_TRY_OK(ReadNumbers(*config_.factors, limits, reader, parsed.left));
+  for (std::size_t k = 0; k < rank_; ++k) {
+    FL_TRY_OK(ReadNumbers(*config_.factors, limits, reader,
+                          std::span(parsed.right).subspan(k * columns_, columns_)));
   }
   return reader.ExpectEnd();
 }
@@ -281,6 +292,45 @@ Result<float> ReadStep(const Stage& stage) {
   return *step;
 }
 
+// What writes the factors.
+Result<> ReadFactors(const Chain& chain, const Shape& shape, LowRankConfig& config) {
+  const Stage* values = chain.values;
+  const bool quantize = values != nullptr && values->name == "quantize";
+  const bool coded =
+      quantize && !values->options.empty() && values->options.front().first == "step";
+  if (chain.entropy != nullptr && (chain.entropy->name == "pack") == coded) {
+    return RefuseStage(*chain.entropy,
+                       "after low_rank the levels of quantize step=X are coded by context, all "
+                       "other factors are packed: use low_rank 6 | quantize step=2");
+  }
+  if (coded) {
+    FL_TRY(config.step, ReadStep(*values));
+    return {};
+  }
+  if (quantize) {
+    FL_TRY(const QuantizeStage grid, ReadQuantize(*values));
+    if (grid.shared) {
+      return RefuseStage(*values,
+                         "scale=shared after low_rank: each client has factors of its own, so they "
+                         "cannot be summed");
+    }
+    if (grid.per_channel) {
+      return RefuseStage(*values, "per=channel after low_rank: each direction has a grid already");
+    }
+    if (values->arguments.size() == 1 && grid.group == 0 && grid.config.bits > 1) {
+      config.factor_bits = grid.config.bits;
+      return {};
+    }
+  }
+  if (values != nullptr && (values->name == "dead_zone" || values->name == "ternary")) {
+    return RefuseStage(*values,
+                       "cannot write factors: use quantize step=2, whose levels are as few");
+  }
+  // A factor's rows are whole, unlike a list of kept values.
+  FL_TRY(config.factors, BuildValueCoder(values, shape, false));
+  return {};
+}
+
 }  // namespace
 
 Result<std::unique_ptr<Codec>> BuildLowRank(const Chain& chain, const Shape& shape) {
@@ -291,27 +341,7 @@ Result<std::unique_ptr<Codec>> BuildLowRank(const Chain& chain, const Shape& sha
                            std::to_string(shape.count()) +
                            " values; give vectors a rule of their own");
   }
-  if (chain.values != nullptr && chain.values->name == "quantize" &&
-      !chain.values->options.empty() && chain.values->options.front().first == "step") {
-    FL_TRY(config.step, ReadStep(*chain.values));
-  } else if (chain.values != nullptr && chain.values->name == "quantize") {
-    FL_TRY(const QuantizeStage quantize, ReadQuantize(*chain.values));
-    const QuantizeConfig& each = quantize.config;
-    if (quantize.shared) {
-      return RefuseStage(*chain.values,
-                         "scale=shared after low_rank: each client has factors of its own, so they "
-                         "cannot be summed");
-    }
-    if (each.stochastic || each.asymmetric || quantize.per_channel || each.bits < 2) {
-      return RefuseStage(
-          *chain.values,
-          "factors take 2 to 8 bits and no options: each row already has a scale, and a product of "
-          "stochastically rounded factors is not unbiased");
-    }
-    config.factor_bits = each.bits;
-  } else {
-    FL_TRY(config.factors, BuildValueCoder(chain.values, shape, true));
-  }
+  FL_TRY_OK(ReadFactors(chain, shape, config));
   return std::unique_ptr<Codec>(std::make_unique<LowRank>(std::move(config), shape));
 }
 

@@ -16,7 +16,7 @@ struct LowRankConfig {
   unsigned factor_bits = 0;  // 2 to 8: factors as levels; 0: as `factors` writes them.
   float step = 0;  // Above 0: factors as coded levels, of a grid of this step in units of the root
                    // mean square.
-  std::unique_ptr<ValueCoder> factors;  // With factor_bits = 0 and step = 0.
+  std::unique_ptr<ValueCoder> factors;  // With factor_bits = 0 and step = 0: any value coder.
 };
 
 // `low_rank R [iterations=2]`: the matrix as a product of two thin ones, P (rows x R) and V (R x
@@ -29,17 +29,19 @@ struct LowRankConfig {
 //     to a byte;
 //                                                       a scale for each row of V; V row by row,
 //                                                       likewise padded
-//   low_rank, factors as numbers (alone, | raw, | fp16):
-//     { value of P } { value of V }                     as the value coder writes them
+//   low_rank, factors as numbers (alone, | fp16, | lloyd B, | quantize B stochastic ...):
+//     values of P { values of a row of V }              as the value coder writes them, P row by
+//     row at once, since its directions are of one size; V's are not, so each row has a scale of
+//     its own
 //
 //   low_rank | quantize step=X [| context], the recipe for the fewest bytes: X = 2 is a good step,
 //   1.5 and R + 2 spend more for fewer rounds:
 //     range code of scales and levels                   codecs/factor_levels.h
 //
 // level = code - (2^(B-1) - 1), code 2^B - 1 unused. P's levels are its values: V is the
-// least-squares fit to the rounded P, so P's scale is in V. value[i, j] = sum over k, in order, of
-// P[i, k] * V[k, j]. All sums run in a fixed order: decoding gives the same bits
-// everywhere, encoding wherever RngStream::Normal does.
+// least-squares fit to the rounded P, whatever rounds it, so P's scale is in V. value[i, j] = sum
+// over k, in order, of P[i, k] * V[k, j]. All sums run in a fixed order: decoding gives the same
+// bits everywhere, encoding wherever RngStream::Normal does.
 class LowRank final : public Codec {
  public:
   // The shape has at least two axes.

@@ -89,7 +89,15 @@ TEST_CASE("BuildCodec: every chain of known stages is built") {
                            "hadamard 4096 seed=own | lloyd 2",
                            "hadamard 1024 seed=shared | quantize 4 scale=shared stochastic | pack",
                            "low_rank 1 | quantize step=2 + top_k 1% | ternary | context",
-                           "sign + sign + raw"}) {
+                           "sign + sign + raw",
+                           "low_rank 2 | sign",
+                           "low_rank 2 | lloyd 3",
+                           "low_rank 2 | natural | pack",
+                           "low_rank 2 | bf16",
+                           "low_rank 2 | eden 4",
+                           "low_rank 2 | quantize 1",
+                           "low_rank 2 | quantize 4 stochastic asymmetric",
+                           "low_rank 2 | quantize 4 per=group:8"}) {
     CAPTURE(text);
     CHECK(testing::Get(Build(text, {8, 4}))->count() == 32);
   }
@@ -142,8 +150,12 @@ TEST_CASE("BuildCodec: an impossible chain is refused with its reason") {
       {"low_rank 65", "expected a rank"},
       {"low_rank 2 iterations=9", "expected 1 to 8"},
       {"low_rank 2 basis=shared", "this version has own"},
-      {"low_rank 2 | quantize 4 stochastic", "2 to 8 bits and no options"},
-      {"low_rank 2 | quantize 1", "2 to 8 bits and no options"},
+      {"low_rank 2 | quantize 4 per=channel", "each direction has a grid already"},
+      {"low_rank 2 | dead_zone 2", "cannot write factors: use quantize step=2"},
+      {"low_rank 2 | ternary", "cannot write factors: use quantize step=2"},
+      {"low_rank 2 | quantize 4 | rans", "all other factors are packed"},
+      {"low_rank 2 | context", "all other factors are packed"},
+      {"low_rank 2 | quantize step=2 | pack", "are coded by context"},
       {"low_rank 2 | quantize 4 scale=shared", "cannot be summed"},
       {"quantize 4 per=group:7", "group:8 to group:65536"},
       {"quantize 4 per=group:65537", "group:8 to group:65536"},

@@ -355,7 +355,7 @@ def read_low_rank(head, values, shape, reader):
     rank = min(int(head[1][0]), rows, columns)
     if values and values[0] == "quantize" and "step" in values[2]:
         left, right = read_factors(rows, columns, rank, reader.rest())
-    elif values and values[0] == "quantize":
+    elif values and values[0] == "quantize" and len(values[1]) == 1 and values[1] != ["1"] and "group" not in values[2].get("per", ""):
         width = int(values[1][0])
         left = read_levels_of_width(rows * rank, width, reader)
         scales = [reader.bf16() for _ in range(rank)]
@@ -363,7 +363,7 @@ def read_low_rank(head, values, shape, reader):
         right = [f32(level * scales[i // columns]) for i, level in enumerate(right)]
     else:
         left = read_values(values, rows * rank, None, reader)
-        right = read_values(values, rank * columns, None, reader)
+        right = [v for _ in range(rank) for v in read_values(values, columns, None, reader)]
     return multiply(left, right, rows, columns, rank)
 
 

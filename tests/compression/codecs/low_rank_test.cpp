@@ -71,6 +71,50 @@ TEST_CASE("LowRank: factors of four bits add a few percent to the error of the r
   CHECK(rounded >= exact - 0.01);
 }
 
+// What a coder loses of P comes back in part, since V is fitted to the rounded P; what it loses of
+// V adds: D of one factor and a little more, D being the coder's error of normal values.
+TEST_CASE("LowRank: any value coder may write the factors") {
+  const std::vector<float> values = FallingSpectrum(200, 100, RngStream(3));
+  const auto error_of = [&](const std::string& coder) {
+    return RelativeError(
+        values,
+        EncodeValues(*MakeCodec("low_rank 4" + coder, {200, 100}), values, RngStream(4)).decoded);
+  };
+  const double exact = error_of("");
+  CHECK(error_of(" | bf16") < exact + 0.001);
+  CHECK(error_of(" | fp16") < exact + 0.001);
+  CHECK(error_of(" | lloyd 4") < exact + 2 * 0.0095 + 0.005);
+  CHECK(error_of(" | lloyd 3") < exact + 2 * 0.0345 + 0.01);
+  CHECK(error_of(" | eden 4") < exact + 2 * 0.0096 + 0.005);
+  CHECK(error_of(" | natural") < exact + 2 * 0.125);
+  CHECK(error_of(" | quantize 8 stochastic") < exact + 0.001);
+  CHECK(error_of(" | sign") < exact + 2 * 0.363 + 0.02);
+}
+
+// A row of V has a scale of its own: with one for all, the levels of a direction a thousand times
+// smaller than the first are all zero, or far too large.
+TEST_CASE("LowRank: small directions are as exact as large ones") {
+  std::vector<float> values(60 * 40);
+  const std::vector<float> left = testing::NormalValues(60, RngStream(1));
+  const std::vector<float> right = testing::NormalValues(40, RngStream(2));
+  const auto small = [](std::size_t i) { return i / 40 >= 30 && i % 40 >= 20; };
+  for (std::size_t i = 0; i < values.size(); ++i) {
+    const bool large = i / 40 < 30 && i % 40 < 20;
+    values[i] = left[i / 40] * right[i % 40] * (large ? 1000.0F : small(i) ? 1.0F : 0.0F);
+  }
+  const auto codec = MakeCodec("low_rank 2 | quantize 8 stochastic", {60, 40});
+  CHECK(codec->EncodedBytesMax() == 2 + 120 + 2 * (2 + 40));
+  const auto encoded = EncodeValues(*codec, values, RngStream(4));
+  std::vector<float> of_small;
+  std::vector<float> decoded;
+  for (std::size_t i = 0; i < values.size(); ++i) {
+    if (!small(i)) continue;
+    of_small.push_back(values[i]);
+    decoded.push_back(encoded.decoded[i]);
+  }
+  CHECK(RelativeError(of_small, decoded) < 0.01);
+}
+
 // 784 + 200 normal levels of six directions at two standard deviations: 1.25 bits each.
 TEST_CASE("LowRank: coded factors of a 784 by 200 layer take at most 960 bytes at rank six") {
   const auto codec = MakeCodec("low_rank 6 | quantize step=2", {784, 200});
