@@ -104,8 +104,13 @@ void DivideTopK(std::size_t count, Divider& divider) {
 void DivideLowRank(const Stage& head, const Stage* values, const Shape& shape, Divider& divider) {
   const std::size_t columns = shape[shape.rank() - 1];
   const std::size_t rows = shape.count() / columns;
-  const auto wanted = ParseNumber<std::size_t>(head.arguments.front());
-  const std::size_t rank = std::min({wanted.value_or(1), rows, columns});
+  std::size_t rank = std::min(rows, columns);
+  if (head.arguments.empty()) {  // Chosen for each message.
+    rank = divider.left().empty() ? 0 : std::to_integer<std::size_t>(divider.left().front());
+    divider.Take("low_rank", "rank", 1);
+  } else {
+    rank = std::min(rank, ParseNumber<std::size_t>(head.arguments.front()).value_or(1));
+  }
   const bool levels = values != nullptr && values->name == "quantize" &&
                       values->arguments.size() == 1 && FindOption(*values, "per") == nullptr;
   const auto bits = levels ? ParseNumber<unsigned>(values->arguments.front()) : std::nullopt;

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <numeric>
 
 namespace fl::internal {
 namespace {
@@ -118,7 +119,72 @@ std::vector<double> FactorGram(std::span<const float> left, std::size_t rank) {
   return lower;
 }
 
+// One turn of Jacobi's method: makes entry (p, q) of the symmetric matrix zero, and turns the rows
+// p and q of `turned` likewise.
+void Turn(std::span<double> symmetric, std::span<double> turned, std::size_t size, std::size_t p,
+          std::size_t q) {
+  const double off = symmetric[p * size + q];
+  if (off == 0) return;
+  const double theta = (symmetric[q * size + q] - symmetric[p * size + p]) / (2 * off);
+  const double tangent =
+      (theta < 0 ? -1.0 : 1.0) / (std::fabs(theta) + std::sqrt(theta * theta + 1));
+  const double cosine = 1 / std::sqrt(tangent * tangent + 1);
+  const double sine = tangent * cosine;
+  const auto mix = [&](double& a, double& b) {
+    const double before = a;
+    a = cosine * before - sine * b;
+    b = sine * before + cosine * b;
+  };
+  for (std::size_t i = 0; i < size; ++i) mix(symmetric[i * size + p], symmetric[i * size + q]);
+  for (std::size_t i = 0; i < size; ++i) mix(symmetric[p * size + i], symmetric[q * size + i]);
+  for (std::size_t i = 0; i < size; ++i) mix(turned[p * size + i], turned[q * size + i]);
+}
+
+// Eigenvectors of a symmetric matrix, in rows, whose diagonal becomes the eigenvalues: Jacobi's
+// cyclic method, which has converged long before the last of these sweeps.
+std::vector<double> Diagonalize(std::span<double> symmetric, std::size_t size) {
+  constexpr int kSweeps = 12;
+  std::vector<double> vectors(size * size);
+  for (std::size_t i = 0; i < size; ++i) vectors[i * size + i] = 1;
+  for (int sweep = 0; sweep < kSweeps; ++sweep) {
+    for (std::size_t p = 0; p < size; ++p) {
+      for (std::size_t q = p + 1; q < size; ++q) Turn(symmetric, vectors, size, p, q);
+    }
+  }
+  return vectors;
+}
+
 }  // namespace
+
+std::vector<double> OrderByEnergy(const MatrixView& matrix, std::size_t rank,
+                                  std::span<float> left) {
+  const std::vector<float> right = ToFloats(MultiplyLeft(matrix, left, rank));
+  std::vector<double> gram(rank * rank);
+  for (std::size_t i = 0; i < rank; ++i) {
+    for (std::size_t k = 0; k < rank; ++k) {
+      gram[i * rank + k] = Dot(std::span(right).subspan(i * matrix.columns, matrix.columns),
+                               std::span(right).subspan(k * matrix.columns, matrix.columns));
+    }
+  }
+  const std::vector<double> vectors = Diagonalize(gram, rank);
+  std::vector<std::size_t> order(rank);
+  std::iota(order.begin(), order.end(), std::size_t{0});
+  std::ranges::stable_sort(
+      order, [&](std::size_t a, std::size_t b) { return gram[a * rank + a] > gram[b * rank + b]; });
+  std::vector<double> energies(rank);
+  std::vector<float> turned(left.size());
+  for (std::size_t k = 0; k < rank; ++k) {
+    energies[k] = std::max(gram[order[k] * rank + order[k]], 0.0);
+    for (std::size_t i = 0; i < matrix.rows; ++i) {
+      double sum = 0;
+      for (std::size_t m = 0; m < rank; ++m)
+        sum += vectors[order[k] * rank + m] * static_cast<double>(left[m * matrix.rows + i]);
+      turned[k * matrix.rows + i] = static_cast<float>(sum);
+    }
+  }
+  std::ranges::copy(turned, left.begin());
+  return energies;
+}
 
 std::vector<float> LeadingLeftVectors(const MatrixView& matrix, std::size_t rank,
                                       unsigned iterations, RngStream rng) {

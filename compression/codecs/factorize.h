@@ -23,6 +23,11 @@ struct MatrixView {
 std::vector<float> LeadingLeftVectors(const MatrixView& matrix, std::size_t rank,
                                       unsigned iterations, RngStream rng);
 
+// Turns orthonormal directions, in their span, so that each keeps more of the matrix's energy than
+// the next (Rayleigh and Ritz), and gives the energy that each keeps: squares, falling.
+std::vector<double> OrderByEnergy(const MatrixView& matrix, std::size_t rank,
+                                  std::span<float> left);
+
 // right = (left left^T + eps I)^-1 left matrix: the least-squares fit to the matrix, eps 1e-4 of
 // the mean of the diagonal, so that dependent directions do no harm. rank rows of `columns` values.
 std::vector<float> FitRight(const MatrixView& matrix, std::span<const float> left,

@@ -1,10 +1,8 @@
 #include "fl/compression/codecs/low_rank.h"
 
 #include <algorithm>
-#include <array>
 #include <cmath>
 #include <cstring>
-#include <optional>
 #include <string>
 
 #include "fl/common/base/check.h"
@@ -107,6 +105,7 @@ void WriteLevels(const internal::MatrixView& matrix, std::span<const float> left
 }  // namespace
 
 struct LowRank::Parsed final : ParsedPayload {
+  std::size_t rank = 0;
   std::vector<float> left;   // rows x rank.
   std::vector<float> right;  // rank x columns.
 };
@@ -118,13 +117,91 @@ LowRank::LowRank(LowRankConfig config, const Shape& shape) : config_(std::move(c
   rank_ = std::min({std::size_t{config_.rank}, rows_, columns_});
 }
 
-std::size_t LowRank::EncodedBytesMax() const {
-  if (config_.step > 0) return internal::FactorBytesMax(rows_, columns_, rank_);
+std::size_t LowRank::FactorBytes(std::size_t rank) const {
+  if (rank == 0) return 0;
+  if (config_.step > 0) return internal::FactorBytesMax(rows_, columns_, rank);
   if (config_.factor_bits == 0)
-    return config_.factors->EncodedBytes(rows_ * rank_) +
-           rank_ * config_.factors->EncodedBytes(columns_);
-  return PackedBytes(rows_ * rank_, config_.factor_bits) + rank_ * 2 +
-         PackedBytes(rank_ * columns_, config_.factor_bits);
+    return config_.factors->EncodedBytes(rows_ * rank) +
+           rank * config_.factors->EncodedBytes(columns_);
+  return PackedBytes(rows_ * rank, config_.factor_bits) + rank * 2 +
+         PackedBytes(rank * columns_, config_.factor_bits);
+}
+
+std::size_t LowRank::EncodedBytesMax() const {
+  if (!chosen()) return FactorBytes(rank_);
+  const std::size_t bytes = 1 + FactorBytes(rank_);
+  return config_.bytes > 0 ? std::min(bytes, config_.bytes) : bytes;
+}
+
+void LowRank::WriteNumbers(const internal::MatrixView& matrix, std::span<const float> left,
+                           RngStream rng, ByteWriter& out) const {
+  const std::size_t start = out.size();
+  const std::size_t rank = left.size() / rows_;
+  const std::vector<float> sent = Transpose<float>(left, rank);
+  config_.factors->Encode(sent, rng, out);
+  std::vector<float> seen(sent.size());
+  config_.factors->DecodeAdd(ByteSpan(out.bytes()).subspan(start), seen.size(), 0, 1.0F, seen);
+  const std::vector<float> directions = Transpose<float>(seen, rows_);
+  const std::vector<float> right = internal::FitRight(matrix, directions, rank);
+  for (std::size_t k = 0; k < rank; ++k)
+    config_.factors->Encode(std::span(right).subspan(k * columns_, columns_), rng, out);
+}
+
+// Where the rank is chosen, directions at the end that rounding has emptied are left off.
+std::size_t LowRank::WriteCoded(const internal::MatrixView& matrix, std::span<const float> left,
+                                ByteWriter& out) const {
+  const std::size_t start = out.size();
+  for (std::size_t rank = left.size() / rows_; rank > 0;) {
+    internal::FactorLevels levels =
+        internal::RoundFactors(matrix, left.first(rank * rows_), config_.step);
+    internal::EncodeFactors(levels, out);
+    if (!chosen() || levels.scales.back() != 0) return rank;
+    out.bytes().resize(start);
+    while (rank > 0 && levels.scales[rank - 1] == 0) --rank;
+  }
+  return 0;
+}
+
+// The rank of what was written.
+std::size_t LowRank::WriteFactors(const internal::MatrixView& matrix, std::span<const float> left,
+                                  RngStream rng, ByteWriter& out) const {
+  const std::size_t rank = left.size() / rows_;
+  if (rank == 0) return 0;
+  if (config_.step > 0) return WriteCoded(matrix, left, out);
+  if (config_.factor_bits > 0) {
+    WriteLevels(matrix, left, rank, config_.factor_bits, out);
+  } else {
+    WriteNumbers(matrix, left, rng, out);
+  }
+  return rank;
+}
+
+std::size_t LowRank::ChooseRank(const internal::MatrixView& matrix,
+                                std::span<const double> energies,
+                                std::span<const float> left) const {
+  if (config_.energy > 0) {
+    double wanted = 0;
+    for (const float value : matrix.values)
+      wanted += static_cast<double>(value) * static_cast<double>(value);
+    wanted *= config_.energy;
+    double kept = 0;
+    std::size_t rank = 0;
+    while (rank < rank_ && kept < wanted) kept += energies[rank++];
+    return rank;
+  }
+  const auto fits = [&](std::size_t rank) {
+    if (config_.step == 0) return 1 + FactorBytes(rank) <= config_.bytes;
+    ByteWriter trial;
+    WriteCoded(matrix, left.first(rank * rows_), trial);
+    return 1 + trial.size() <= config_.bytes;
+  };
+  std::size_t good = 0;
+  std::size_t bad = rank_ + 1;
+  while (good + 1 < bad) {
+    const std::size_t middle = good + (bad - good) / 2;
+    (fits(middle) ? good : bad) = middle;
+  }
+  return good;
 }
 
 void LowRank::Encode(std::span<const float> values, std::span<float> decoded,
@@ -133,22 +210,17 @@ void LowRank::Encode(std::span<const float> values, std::span<float> decoded,
            "a codec is made for one number of values");
   const std::size_t start = out.size();
   const internal::MatrixView matrix{values, rows_, columns_};
-  const std::vector<float> left =
+  std::vector<float> left =
       internal::LeadingLeftVectors(matrix, rank_, config_.iterations, rng.Child("low_rank"));
-  if (config_.step > 0) {
-    internal::FactorLevels levels = internal::RoundFactors(matrix, left, config_.step);
-    internal::EncodeFactors(levels, out);
-  } else if (config_.factor_bits > 0) {
-    WriteLevels(matrix, left, rank_, config_.factor_bits, out);
+  if (chosen()) {
+    const std::vector<double> energies = internal::OrderByEnergy(matrix, rank_, left);
+    const std::size_t rank = ChooseRank(matrix, energies, left);
+    ByteWriter factors;
+    out.Write(static_cast<std::uint8_t>(
+        WriteFactors(matrix, std::span(left).first(rank * rows_), rng, factors)));
+    out.WriteSpan(factors.bytes());
   } else {
-    const std::vector<float> sent = Transpose<float>(left, rank_);
-    config_.factors->Encode(sent, rng, out);
-    std::vector<float> seen(sent.size());
-    config_.factors->DecodeAdd(ByteSpan(out.bytes()).subspan(start), seen.size(), 0, 1.0F, seen);
-    const std::vector<float> directions = Transpose<float>(seen, rows_);
-    const std::vector<float> right = internal::FitRight(matrix, directions, rank_);
-    for (std::size_t k = 0; k < rank_; ++k)
-      config_.factors->Encode(std::span(right).subspan(k * columns_, columns_), rng, out);
+    WriteFactors(matrix, left, rng, out);
   }
   std::ranges::fill(decoded, 0.0F);
   const auto parsed =
@@ -158,11 +230,12 @@ void LowRank::Encode(std::span<const float> values, std::span<float> decoded,
 }
 
 Result<> LowRank::ParseLevels(ByteSpan payload, Parsed& parsed) const {
+  const std::size_t rank = parsed.rank;
   ByteReader reader(payload);
-  FL_TRY(const ByteSpan left, reader.ReadSpan(PackedBytes(rows_ * rank_, config_.factor_bits)));
-  FL_TRY(parsed.left, ReadLevels(left, rows_ * rank_, config_.factor_bits));
+  FL_TRY(const ByteSpan left, reader.ReadSpan(PackedBytes(rows_ * rank, config_.factor_bits)));
+  FL_TRY(parsed.left, ReadLevels(left, rows_ * rank, config_.factor_bits));
   std::vector<float> scales;
-  for (std::size_t k = 0; k < rank_; ++k) {
+  for (std::size_t k = 0; k < rank; ++k) {
     FL_TRY(const std::uint16_t scale, reader.Read<std::uint16_t>());
     scales.push_back(Bfloat16ToFloat(scale));
     if (!std::isfinite(scales[k]))
@@ -170,8 +243,8 @@ Result<> LowRank::ParseLevels(ByteSpan payload, Parsed& parsed) const {
     if (std::signbit(scales[k]))
       return Error{ErrorCode::kMalformed, "scale " + std::to_string(k) + " is negative"};
   }
-  FL_TRY(const ByteSpan right, reader.ReadSpan(PackedBytes(rank_ * columns_, config_.factor_bits)));
-  FL_TRY(parsed.right, ReadLevels(right, rank_ * columns_, config_.factor_bits));
+  FL_TRY(const ByteSpan right, reader.ReadSpan(PackedBytes(rank * columns_, config_.factor_bits)));
+  FL_TRY(parsed.right, ReadLevels(right, rank * columns_, config_.factor_bits));
   for (std::size_t i = 0; i < parsed.right.size(); ++i) {
     const float scale = scales[i / columns_];
     if (scale == 0 && parsed.right[i] != 0) {
@@ -184,14 +257,17 @@ Result<> LowRank::ParseLevels(ByteSpan payload, Parsed& parsed) const {
 }
 
 Result<> LowRank::ParseCoded(ByteSpan payload, Parsed& parsed) const {
-  internal::FactorLevels levels(rows_, columns_, rank_);
+  const std::size_t rank = parsed.rank;
+  internal::FactorLevels levels(rows_, columns_, rank);
   FL_TRY_OK(internal::DecodeFactors(payload, levels));
-  parsed.left.resize(rows_ * rank_);
-  parsed.right.resize(rank_ * columns_);
-  for (std::size_t k = 0; k < rank_; ++k) {
+  if (chosen() && levels.scales.back() == 0)
+    return Error{ErrorCode::kMalformed, "the last of the rank's directions is absent"};
+  parsed.left.resize(rows_ * rank);
+  parsed.right.resize(rank * columns_);
+  for (std::size_t k = 0; k < rank; ++k) {
     const float scale = internal::FactorScale(levels.scales[k]);
     for (std::size_t i = 0; i < rows_; ++i)
-      parsed.left[i * rank_ + k] = static_cast<float>(levels.left[k * rows_ + i]);
+      parsed.left[i * rank + k] = static_cast<float>(levels.left[k * rows_ + i]);
     for (std::size_t j = 0; j < columns_; ++j) {
       parsed.right[k * columns_ + j] = scale * static_cast<float>(levels.right[k * columns_ + j]);
     }
@@ -201,37 +277,56 @@ Result<> LowRank::ParseCoded(ByteSpan payload, Parsed& parsed) const {
 
 Result<> LowRank::ParseNumbers(ByteSpan payload, const PayloadLimits& limits,
                                Parsed& parsed) const {
+  const std::size_t rank = parsed.rank;
   ByteReader reader(payload);
-  parsed.left.resize(rows_ * rank_);
-  parsed.right.resize(rank_ * columns_);
+  parsed.left.resize(rows_ * rank);
+  parsed.right.resize(rank * columns_);
   FL_TRY_OK(ReadNumbers(*config_.factors, limits, reader, parsed.left));
-  for (std::size_t k = 0; k < rank_; ++k) {
+  for (std::size_t k = 0; k < rank; ++k) {
     FL_TRY_OK(ReadNumbers(*config_.factors, limits, reader,
                           std::span(parsed.right).subspan(k * columns_, columns_)));
   }
   return reader.ExpectEnd();
 }
 
+Result<std::size_t> LowRank::ReadRank(ByteReader& reader) const {
+  std::size_t rank = rank_;
+  if (chosen()) {
+    FL_TRY(rank, reader.Read<std::uint8_t>());
+    if (rank > rank_) {
+      return Error{ErrorCode::kMalformed, "rank: expected at most " + std::to_string(rank_) +
+                                              ", found " + std::to_string(rank)};
+    }
+  }
+  const std::size_t expected = FactorBytes(rank);
+  const std::size_t found = reader.remaining();
+  const std::size_t most = std::min(expected, EncodedBytesMax() - reader.position());
+  if (found > most || (config_.step == 0 && found < expected)) {
+    return Error{ErrorCode::kMalformed,
+                 std::string("expected ") + (config_.step > 0 ? "at most " : "") +
+                     std::to_string(most) + " bytes of factors, found " + std::to_string(found)};
+  }
+  return rank;
+}
+
 Result<std::unique_ptr<ParsedPayload>> LowRank::Parse(ByteSpan payload,
                                                       const RoundParameters& /*parameters*/,
                                                       const PayloadLimits& limits) const {
-  const std::size_t bytes_max = EncodedBytesMax();
-  if (payload.size() > bytes_max || (config_.step == 0 && payload.size() < bytes_max)) {
-    return Error{ErrorCode::kMalformed,
-                 std::string("expected ") + (config_.step > 0 ? "at most " : "") +
-                     std::to_string(bytes_max) + " bytes, found " + std::to_string(payload.size())};
-  }
   auto parsed = std::make_unique<Parsed>();
+  ByteReader reader(payload);
+  FL_TRY(parsed->rank, ReadRank(reader));
+  if (parsed->rank == 0) return std::unique_ptr<ParsedPayload>(std::move(parsed));
+  const ByteSpan factors = payload.subspan(reader.position());
   if (config_.step > 0) {
-    FL_TRY_OK(ParseCoded(payload, *parsed));
+    FL_TRY_OK(ParseCoded(factors, *parsed));
   } else if (config_.factor_bits > 0) {
-    FL_TRY_OK(ParseLevels(payload, *parsed));
+    FL_TRY_OK(ParseLevels(factors, *parsed));
   } else {
-    FL_TRY_OK(ParseNumbers(payload, limits, *parsed));
+    FL_TRY_OK(ParseNumbers(factors, limits, *parsed));
   }
   const double largest = static_cast<double>(LargestMagnitude(parsed->left)) *
                          static_cast<double>(LargestMagnitude(parsed->right)) *
-                         static_cast<double>(rank_);
+                         static_cast<double>(parsed->rank);
   if (!(largest <= static_cast<double>(limits.magnitude_max))) {
     return Error{ErrorCode::kLimitExceeded, "factors: expected products of at most " +
                                                 std::to_string(limits.magnitude_max) +
@@ -244,105 +339,17 @@ void LowRank::DecodeAdd(const ParsedPayload& payload, std::size_t first, float s
                         std::span<float> out) const {
   FL_CHECK(first + out.size() <= count(), "a block of coordinates lies inside its segment");
   const auto& parsed = static_cast<const Parsed&>(payload);
+  if (parsed.rank == 0) return;
   std::size_t row = first / columns_;
   std::size_t column = first % columns_;
   for (std::size_t at = 0; at < out.size();) {
     const auto piece = out.subspan(at, std::min(columns_ - column, out.size() - at));
-    kernels::AddFactorRow(std::span(parsed.left).subspan(row * rank_, rank_),
+    kernels::AddFactorRow(std::span(parsed.left).subspan(row * parsed.rank, parsed.rank),
                           std::span(parsed.right).subspan(column), columns_, scale, piece);
     at += piece.size();
     column = 0;
     ++row;
   }
-}
-
-namespace {
-
-Result<LowRankConfig> ReadLowRank(const Stage& stage) {
-  LowRankConfig config;
-  constexpr std::array<std::string_view, 2> kKnown = {"iterations", "basis"};
-  FL_TRY(const StageOptions options, StageOptions::Read(stage, kKnown));
-  const auto rank =
-      stage.arguments.size() == 1 ? ParseNumber<unsigned>(stage.arguments.front()) : std::nullopt;
-  if (!rank || *rank < 1 || *rank > kLowRankMax)
-    return RefuseStage(stage, "expected a rank of 1 to 64, such as low_rank 2");
-  config.rank = *rank;
-  if (const std::string* text = options.Find("iterations")) {
-    const auto iterations = ParseNumber<unsigned>(*text);
-    if (!iterations || *iterations < 1 || *iterations > 8) {
-      return RefuseStage(stage, "iterations: expected 1 to 8, found \"" + *text + "\"");
-    }
-    config.iterations = *iterations;
-  }
-  if (const std::string* basis = options.Find("basis"); basis != nullptr && *basis != "own") {
-    return RefuseStage(stage, "basis: this version has own, found \"" + *basis + "\"");
-  }
-  return config;
-}
-
-Result<float> ReadStep(const Stage& stage) {
-  constexpr std::array<std::string_view, 1> kKnown = {"step"};
-  FL_TRY(const StageOptions options, StageOptions::Read(stage, kKnown));
-  const auto step = ParseNumber<float>(*options.Find("step"));
-  if (!stage.arguments.empty() || !step || !(*step >= 0.1F && *step <= 8.0F)) {
-    return RefuseStage(stage,
-                       "after low_rank: expected quantize step=0.1 to step=8, in units of a "
-                       "factor's root mean square, and nothing else");
-  }
-  return *step;
-}
-
-// What writes the factors.
-Result<> ReadFactors(const Chain& chain, const Shape& shape, LowRankConfig& config) {
-  const Stage* values = chain.values;
-  const bool quantize = values != nullptr && values->name == "quantize";
-  const bool coded =
-      quantize && !values->options.empty() && values->options.front().first == "step";
-  if (chain.entropy != nullptr && (chain.entropy->name == "pack") == coded) {
-    return RefuseStage(*chain.entropy,
-                       "after low_rank the levels of quantize step=X are coded by context, all "
-                       "other factors are packed: use low_rank 6 | quantize step=2");
-  }
-  if (coded) {
-    FL_TRY(config.step, ReadStep(*values));
-    return {};
-  }
-  if (quantize) {
-    FL_TRY(const QuantizeStage grid, ReadQuantize(*values));
-    if (grid.shared) {
-      return RefuseStage(*values,
-                         "scale=shared after low_rank: each client has factors of its own, so they "
-                         "cannot be summed");
-    }
-    if (grid.per_channel) {
-      return RefuseStage(*values, "per=channel after low_rank: each direction has a grid already");
-    }
-    if (values->arguments.size() == 1 && grid.group == 0 && grid.config.bits > 1) {
-      config.factor_bits = grid.config.bits;
-      return {};
-    }
-  }
-  if (values != nullptr && (values->name == "dead_zone" || values->name == "ternary")) {
-    return RefuseStage(*values,
-                       "cannot write factors: use quantize step=2, whose levels are as few");
-  }
-  // A factor's rows are whole, unlike a list of kept values.
-  FL_TRY(config.factors, BuildValueCoder(values, shape, false));
-  return {};
-}
-
-}  // namespace
-
-Result<std::unique_ptr<Codec>> BuildLowRank(const Chain& chain, const Shape& shape) {
-  FL_TRY(LowRankConfig config, ReadLowRank(*chain.shape));
-  if (shape.rank() < 2) {
-    return RefuseStage(*chain.shape,
-                       "needs a matrix or a convolution's kernel, found a vector of " +
-                           std::to_string(shape.count()) +
-                           " values; give vectors a rule of their own");
-  }
-  FL_TRY_OK(ReadFactors(chain, shape, config));
-  return std::unique_ptr<Codec>(std::make_unique<LowRank>(std::move(config), shape));
 }
 
 }  // namespace fl

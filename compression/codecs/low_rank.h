@@ -4,6 +4,7 @@
 #include <memory>
 #include <vector>
 
+#include "fl/compression/codecs/factorize.h"
 #include "fl/compression/codecs/value_coder.h"
 
 namespace fl {
@@ -11,7 +12,10 @@ namespace fl {
 inline constexpr unsigned kLowRankMax = 64;
 
 struct LowRankConfig {
-  unsigned rank = 2;         // 1 to kLowRankMax; less where the matrix has less.
+  unsigned rank = 2;         // 1 to kLowRankMax; less where the matrix has less. The most, with one
+                             // of the next two.
+  double energy = 0;         // Above 0: the least rank that keeps this share of the energy.
+  std::size_t bytes = 0;     // Above 0: the rank whose payload fits these bytes.
   unsigned iterations = 2;   // Of the power iteration, 1 to 8.
   unsigned factor_bits = 0;  // 2 to 8: factors as levels; 0: as `factors` writes them.
   float step = 0;  // Above 0: factors as coded levels, of a grid of this step in units of the root
@@ -23,6 +27,16 @@ struct LowRankConfig {
 // columns), from an own random start (PowerSGD without a shared basis: Vogels et al. 2019,
 // arXiv:1905.13727). A convolution's kernel height x width x in x out is a matrix of (height *
 // width * in) x out; other tensors likewise: the last axis are the columns.
+//
+// `low_rank energy=E% [max=32]`, `low_rank bytes=N [max=32]`: each message has a rank of its own,
+// in front of its factors. Directions are ordered by the energy that they keep, before rounding;
+// the least rank that keeps E percent of the matrix's is taken, or max. With bytes=, a rank that
+// fits while the next does not, found by bisection.
+//
+//   chosen = rank:u8 [factors]                        0 to max; none for rank 0: all values are
+//   zero.
+//                                                     As coded levels, the last direction is
+//                                                     present
 //
 //   low_rank, factors as levels (| quantize B):
 //     { level of P } { scale:bf16 } { level of V }      P row by row, B bits a level, zero padded
@@ -50,6 +64,8 @@ class LowRank final : public Codec {
   CodecTraits traits() const override { return {.deterministic = false}; }
   std::size_t count() const override { return rows_ * columns_; }
   std::size_t EncodedBytesMax() const override;
+  // All that factors of a rank take, or can take where they are coded.
+  std::size_t FactorBytes(std::size_t rank) const;
   void Encode(std::span<const float> values, std::span<float> decoded,
               const RoundParameters& parameters, RngStream rng, ByteWriter& out) const override;
   Result<std::unique_ptr<ParsedPayload>> Parse(ByteSpan payload, const RoundParameters& parameters,
@@ -59,6 +75,16 @@ class LowRank final : public Codec {
 
  private:
   struct Parsed;
+  bool chosen() const { return config_.energy > 0 || config_.bytes > 0; }
+  std::size_t ChooseRank(const internal::MatrixView& matrix, std::span<const double> energies,
+                         std::span<const float> left) const;
+  std::size_t WriteFactors(const internal::MatrixView& matrix, std::span<const float> left,
+                           RngStream rng, ByteWriter& out) const;
+  std::size_t WriteCoded(const internal::MatrixView& matrix, std::span<const float> left,
+                         ByteWriter& out) const;
+  void WriteNumbers(const internal::MatrixView& matrix, std::span<const float> left, RngStream rng,
+                    ByteWriter& out) const;
+  Result<std::size_t> ReadRank(ByteReader& reader) const;
   Result<> ParseCoded(ByteSpan payload, Parsed& parsed) const;
   Result<> ParseLevels(ByteSpan payload, Parsed& parsed) const;
   Result<> ParseNumbers(ByteSpan payload, const PayloadLimits& limits, Parsed& parsed) const;

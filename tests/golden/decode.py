@@ -352,7 +352,9 @@ def read_levels_of_width(count, width, reader):
 def read_low_rank(head, values, shape, reader):
     columns = shape[-1]
     rows = product(shape) // columns
-    rank = min(int(head[1][0]), rows, columns)
+    rank = min(int(head[1][0]), rows, columns) if head[1] else reader.word("B")
+    if rank == 0:
+        return [0.0] * (rows * columns)
     if values and values[0] == "quantize" and "step" in values[2]:
         left, right = read_factors(rows, columns, rank, reader.rest())
     elif values and values[0] == "quantize" and len(values[1]) == 1 and values[1] != ["1"] and "group" not in values[2].get("per", ""):

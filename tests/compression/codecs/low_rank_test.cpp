@@ -115,6 +115,79 @@ TEST_CASE("LowRank: small directions are as exact as large ones") {
   CHECK(RelativeError(of_small, decoded) < 0.01);
 }
 
+TEST_CASE("LowRank: the rank is the least that keeps the share of the energy, or the most") {
+  const std::vector<float> values = FallingSpectrum(120, 80, RngStream(3));
+  for (const int percent : {30, 60, 80, 90}) {
+    CAPTURE(percent);
+    const auto codec =
+        MakeCodec("low_rank energy=" + std::to_string(percent) + "% iterations=8", {120, 80});
+    const auto encoded = EncodeValues(*codec, values, RngStream(4));
+    const auto rank = std::to_integer<std::size_t>(encoded.payload.front());
+    const double left_out = 1 - 0.01 * percent;
+    CHECK(encoded.payload.size() == 1 + rank * 4 * 200);
+    // The ridge of the fit costs 1e-8, an unfinished iteration a little.
+    CHECK(RelativeError(values, encoded.decoded) <= left_out + 1e-6);
+    CHECK(BestError(values, 120, 80, rank - 1) > left_out - 0.005);
+  }
+  const auto bounded = MakeCodec("low_rank energy=99% max=5", {120, 80});
+  const auto encoded = EncodeValues(*bounded, values, RngStream(4));
+  CHECK(encoded.payload.front() == std::byte{5});
+  CHECK(encoded.payload.size() == bounded->EncodedBytesMax());
+}
+
+TEST_CASE("LowRank: zeros have rank zero, and one direction rank one") {
+  const std::vector<float> zeros(600);
+  std::vector<float> one(600);
+  const std::vector<float> right = testing::NormalValues(20, RngStream(2));
+  for (std::size_t i = 0; i < one.size(); ++i)
+    one[i] = right[i % 20] * static_cast<float>(i / 20 % 3);
+  for (const char* recipe : {"low_rank energy=99%", "low_rank energy=99% | quantize 4",
+                             "low_rank energy=99% | quantize step=1"}) {
+    CAPTURE(recipe);
+    const auto codec = MakeCodec(recipe, {30, 20});
+    CHECK(EncodeValues(*codec, zeros, RngStream(1)).payload == Bytes{std::byte{0}});
+    CHECK(EncodeValues(*codec, one, RngStream(1)).payload.front() == std::byte{1});
+  }
+}
+
+TEST_CASE("LowRank: the rank fills the bytes, and the next would not fit") {
+  const std::vector<float> values = testing::NormalValues(120 * 80, RngStream(3));
+  const auto rank_of = [&](const std::string& recipe, std::size_t bytes) {
+    const auto codec = MakeCodec(recipe, {120, 80});
+    const auto encoded = EncodeValues(*codec, values, RngStream(4));
+    CHECK(encoded.payload.size() <= bytes);
+    CHECK(codec->EncodedBytesMax() <= bytes);
+    return std::to_integer<unsigned>(encoded.payload.front());
+  };
+  // A direction of fp16 takes 400 bytes.
+  CHECK(rank_of("low_rank bytes=1200 | fp16", 1200) == 2);
+  CHECK(rank_of("low_rank bytes=1.201KB | fp16", 1201) == 3);
+  CHECK(rank_of("low_rank bytes=1MB max=4 | fp16", 1601) == 4);
+  const unsigned coded = rank_of("low_rank bytes=500 | quantize step=2", 500);
+  const auto next = MakeCodec(
+      "low_rank energy=99.99% max=" + std::to_string(coded + 1) + " | quantize step=2", {120, 80});
+  CHECK(EncodeValues(*next, values, RngStream(4)).payload.size() > 480);
+  CHECK(coded > 5);
+}
+
+TEST_CASE("LowRank: a rank beyond the most and bytes that do not match it are refused") {
+  const auto codec = MakeCodec("low_rank bytes=40 max=2 | quantize 4", {2, 2});
+  const auto code_of = [&](const std::vector<int>& payload) {
+    Bytes bytes;
+    for (const int byte : payload) bytes.push_back(static_cast<std::byte>(byte));
+    return testing::CodeOf(codec->Parse(bytes, {}, {}));
+  };
+  CHECK(code_of({1, 0x8E, 0x80, 0x3F, 0x79}) == ErrorCode::kOk);
+  CHECK(code_of({0}) == ErrorCode::kOk);
+  CHECK(code_of({}) == ErrorCode::kMalformed);
+  CHECK(code_of({0, 0}) == ErrorCode::kMalformed);
+  CHECK(code_of({2, 0x8E, 0x80, 0x3F, 0x79}) == ErrorCode::kMalformed);
+  CHECK(code_of({3, 0x8E, 0x80, 0x3F, 0x79}) == ErrorCode::kMalformed);
+  CHECK(code_of({1, 0x8E, 0x80, 0x3F}) == ErrorCode::kMalformed);
+  const auto coded = MakeCodec("low_rank energy=50% | quantize step=1", {2, 2});
+  CHECK(testing::CodeOf(coded->Parse(Bytes{std::byte{1}}, {}, {})) == ErrorCode::kMalformed);
+}
+
 // 784 + 200 normal levels of six directions at two standard deviations: 1.25 bits each.
 TEST_CASE("LowRank: coded factors of a 784 by 200 layer take at most 960 bytes at rank six") {
   const auto codec = MakeCodec("low_rank 6 | quantize step=2", {784, 200});
