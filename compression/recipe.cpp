@@ -220,6 +220,10 @@ Result<std::unique_ptr<Codec>> BuildChain(const Recipe& recipe, const Shape& sha
 Result<std::unique_ptr<Codec>> BuildPart(const Recipe& part, bool last, const Shape& shape,
                                          std::size_t parameters_offset) {
   FL_TRY(std::unique_ptr<Codec> codec, BuildChain(part, shape, parameters_offset));
+  if (part.stages.front().name == "auto") {
+    return RefuseStage(part.stages.front(),
+                       "chooses a tensor's whole recipe by itself, so it cannot be joined by +");
+  }
   const CodecTraits traits = codec->traits();
   if (traits.lossless && !last) {
     return RefuseStage(part.stages.front(),

@@ -20,6 +20,11 @@ std::string WhyNotSummed(const Stage& stage) {
            " is chosen by each client, so it cannot be summed under secure aggregation; use "
            "shared_mask or announced";
   }
+  if (name == "auto") {
+    return name +
+           " chooses by each client's own values, so it cannot be summed under secure aggregation; "
+           "use shared_mask";
+  }
   if (name == "low_rank") {
     return name +
            " sends factors, and the product of sums is not the sum of products, so it cannot be "
@@ -34,7 +39,7 @@ std::string WhyNotSummed(const Stage& stage) {
            "aggregation; use hadamard N seed=shared | " +
            kSharedGrid;
   }
-  if (IsOneOf(name, {"rice", "rans", "context"})) {
+  if (IsOneOf(name, {"rice", "rans", "context", "trits"})) {
     return name +
            " spends bits by the levels, and levels under a mask are all alike to it, so it cannot "
            "work under secure aggregation; leave it out and use " +
@@ -63,8 +68,8 @@ std::string WhyNotSummed(const Stage& stage) {
 std::string WhyNotSummed(const Recipe& recipe) {
   // An entropy code is named before the levels that it writes.
   for (const Stage& stage : recipe.stages) {
-    const bool entropy = IsOneOf(stage.name, {"rice", "rans", "context"});
-    const bool shapes = IsOneOf(stage.name, {"top_k", "threshold", "low_rank", "hadamard"});
+    const bool entropy = IsOneOf(stage.name, {"rice", "rans", "context", "trits"});
+    const bool shapes = IsOneOf(stage.name, {"auto", "top_k", "threshold", "low_rank", "hadamard"});
     if (!entropy && !shapes) continue;
     std::string why = WhyNotSummed(stage);
     if (!why.empty()) return why;
@@ -72,6 +77,11 @@ std::string WhyNotSummed(const Recipe& recipe) {
   for (const Stage& stage : recipe.stages) {
     std::string why = WhyNotSummed(stage);
     if (!why.empty()) return why;
+  }
+  if (!recipe.rest.empty()) {
+    return "what one recipe leaves out for another, joined by +, is each client's own, so it "
+           "cannot "
+           "be summed under secure aggregation; use one recipe";
   }
   return "without a value stage values are raw, which cannot be summed under secure aggregation; "
          "add " +

@@ -8,6 +8,8 @@
 
 #include <toml++/toml.h>
 
+#include "fl/common/base/byte_count.h"
+
 namespace fl {
 namespace {
 
@@ -47,18 +49,6 @@ std::string Found(const toml::node& node) {
     if constexpr (toml::is_value<decltype(value)>) text << value;
   });
   return text.str();
-}
-
-// "8KB"; nothing where the text is no number of bytes.
-std::optional<std::uint64_t> BytesOf(std::string_view text) {
-  std::uint64_t number = 0;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
-  const std::string_view unit = text.substr(static_cast<std::size_t>(end - text.data()));
-  if (error != std::errc() || number > 1'000'000'000'000) return std::nullopt;
-  if (unit == "B") return number;
-  if (unit == "KB") return number * 1000;
-  if (unit == "MB") return number * 1'000'000;
-  return unit == "GB" ? std::optional(number * 1'000'000'000) : std::nullopt;
 }
 
 Location LocationOf(const toml::node& node) {
@@ -182,7 +172,7 @@ void Table::ReadBytes(std::string_view key, std::uint64_t& value, Range range) {
   const toml::node* node = state_->Find(key);
   if (node == nullptr) return;
   if (!node->is_string()) return Read(key, value, range);
-  const auto found = BytesOf(*node->value_exact<std::string>());
+  const auto found = ParseByteCount(*node->value_exact<std::string>());
   if (found && Contains(range, static_cast<double>(*found))) {
     value = *found;
   } else {

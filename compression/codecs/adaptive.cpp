@@ -6,6 +6,7 @@
 #include <cmath>
 #include <utility>
 
+#include "fl/common/base/byte_count.h"
 #include "fl/common/base/check.h"
 #include "fl/compression/codecs/low_rank.h"
 #include "fl/compression/rate/encode_within.h"
@@ -13,6 +14,9 @@
 
 namespace fl {
 namespace {
+
+constexpr std::uint64_t kAutoBytesMin = 100;
+constexpr std::uint64_t kAutoBytesMax = 1'000'000'000;
 
 bool IsLowRank(AdaptiveChoice choice) {
   return choice > AdaptiveChoice::kLowRank && choice <= LowRankChoice(kLowRankMax);
@@ -176,25 +180,6 @@ void AdaptiveCodec::DecodeAdd(const ParsedPayload& payload, std::size_t first, f
   if (parsed.codec != nullptr) parsed.codec->DecodeAdd(*parsed.payload, first, scale, out);
 }
 
-namespace {
-
-Result<std::uint64_t> ReadBytes(const Stage& stage, std::string_view text) {
-  constexpr std::uint64_t kBytesMin = 100;
-  constexpr std::uint64_t kBytesMax = 1'000'000'000;
-  const std::uint64_t unit = text.ends_with("KB") ? 1000 : text.ends_with("MB") ? 1'000'000 : 1;
-  const auto number = ParseNumber<double>(unit == 1 ? text : text.substr(0, text.size() - 2));
-  const double bytes = number.value_or(0) * static_cast<double>(unit);
-  if (!(bytes >= kBytesMin) || !(bytes <= kBytesMax) || bytes != std::floor(bytes)) {
-    return RefuseStage(stage,
-                       "bytes: expected a whole number of bytes, 100 to 1000MB, such as 60KB, "
-                       "found \"" +
-                           std::string(text) + "\"");
-  }
-  return static_cast<std::uint64_t>(bytes);
-}
-
-}  // namespace
-
 Result<std::unique_ptr<Codec>> BuildAdaptive(const Chain& chain, const Shape& shape) {
   const Stage& stage = *chain.shape;
   if (chain.values != nullptr || chain.entropy != nullptr) {
@@ -207,8 +192,14 @@ Result<std::unique_ptr<Codec>> BuildAdaptive(const Chain& chain, const Shape& sh
   if (!stage.arguments.empty() || text == nullptr) {
     return RefuseStage(stage, "expected what an update may take, such as auto bytes=60KB");
   }
-  FL_TRY(const std::uint64_t bytes, ReadBytes(stage, *text));
-  return std::unique_ptr<Codec>(std::make_unique<AdaptiveCodec>(bytes, shape));
+  const auto bytes = ParseByteCount(*text);
+  if (!bytes || *bytes < kAutoBytesMin || *bytes > kAutoBytesMax) {
+    return RefuseStage(stage,
+                       "bytes: expected a whole number of bytes, 100 to 1000MB, such as 60KB, "
+                       "found \"" +
+                           *text + "\"");
+  }
+  return std::unique_ptr<Codec>(std::make_unique<AdaptiveCodec>(*bytes, shape));
 }
 
 }  // namespace fl

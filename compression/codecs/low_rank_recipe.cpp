@@ -5,23 +5,12 @@
 #include <optional>
 #include <string>
 
+#include "fl/common/base/byte_count.h"
 #include "fl/compression/codecs/low_rank.h"
 #include "fl/compression/codecs/quantize.h"
 
 namespace fl {
 namespace {
-
-// A number of bytes: 500, 500B, 2KB, 1.5MB.
-std::optional<std::size_t> ParseByteCount(std::string_view text) {
-  double unit = 1;
-  if (text.ends_with("B")) text.remove_suffix(1);
-  if (text.ends_with("K")) unit = 1e3;
-  if (text.ends_with("M")) unit = 1e6;
-  if (unit > 1) text.remove_suffix(1);
-  const auto number = ParseNumber<double>(text);
-  if (!number || !(*number * unit >= 16 && *number * unit <= 1e9)) return std::nullopt;
-  return static_cast<std::size_t>(std::llround(*number * unit));
-}
 
 // A rank, energy=E% or bytes=N; max=R with either of these.
 Result<> ReadRank(const Stage& stage, const StageOptions& options, LowRankConfig& config) {
@@ -44,9 +33,9 @@ Result<> ReadRank(const Stage& stage, const StageOptions& options, LowRankConfig
   }
   if (bytes != nullptr) {
     const auto count = ParseByteCount(*bytes);
-    if (!count)
+    if (!count || *count < 16 || *count > 1'000'000'000)
       return RefuseStage(stage,
-                         "bytes: expected 16 bytes or more, such as 2KB, found \"" + *bytes + "\"");
+                         "bytes: expected 16 bytes to 1GB, such as 2KB, found \"" + *bytes + "\"");
     config.bytes = *count;
   }
   const bool chosen = energy != nullptr || bytes != nullptr;

@@ -163,10 +163,10 @@ TEST_CASE("BuildCodec: an impossible chain is refused with its reason") {
       {"low_rank energy=nan%", "energy: expected a share"},
       {"low_rank energy=95% max=0", "max: expected a rank"},
       {"low_rank energy=95% max=65", "max: expected a rank"},
-      {"low_rank bytes=15", "16 bytes or more"},
-      {"low_rank bytes=2GB", "16 bytes or more"},
-      {"low_rank bytes=KB", "16 bytes or more"},
-      {"low_rank bytes=nan", "16 bytes or more"},
+      {"low_rank bytes=15", "16 bytes to 1GB"},
+      {"low_rank bytes=2GB", "16 bytes to 1GB"},
+      {"low_rank bytes=KB", "16 bytes to 1GB"},
+      {"low_rank bytes=nan", "16 bytes to 1GB"},
       {"low_rank bytes=48", "one direction of this tensor takes 49 bytes"},
       {"low_rank 2 basis=shared", "this version has own"},
       {"low_rank 2 | quantize 4 per=channel", "each direction has a grid already"},
@@ -219,6 +219,8 @@ TEST_CASE("BuildCodec: an impossible chain is refused with its reason") {
       {"sign + quantize 4 scale=shared", "recipes joined by + cannot be"},
       {"sign + quantize 9", "at character 8: quantize: expected the bits"},
       {"sign + pack", "nothing to pack"},
+      {"sign + auto bytes=60KB", "cannot be joined by +"},
+      {"auto bytes=60KB + sign", "cannot be joined by +"},
   };
   for (const Refused& each : cases) {
     CAPTURE(each.text);
