@@ -3,7 +3,9 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
-#include <numeric>
+
+#include <Eigen/Cholesky>
+#include <Eigen/Eigenvalues>
 
 namespace fl::internal {
 namespace {
@@ -83,75 +85,20 @@ void Orthonormalize(std::span<float> rows, std::size_t rank) {
   }
 }
 
-// Solves (lower lower^T) x = b in place for one column; lower is the Cholesky factor, rank x rank.
-void SolveCholesky(std::span<const double> lower, std::size_t rank, std::span<double> x) {
-  for (std::size_t i = 0; i < rank; ++i) {
-    for (std::size_t k = 0; k < i; ++k) x[i] -= lower[i * rank + k] * x[k];
-    x[i] /= lower[i * rank + i];
-  }
-  for (std::size_t i = rank; i-- > 0;) {
-    for (std::size_t k = i + 1; k < rank; ++k) x[i] -= lower[k * rank + i] * x[k];
-    x[i] /= lower[i * rank + i];
-  }
-}
-
-// The Cholesky factor of left left^T + eps I.
-std::vector<double> FactorGram(std::span<const float> left, std::size_t rank) {
-  const std::size_t length = left.size() / rank;
-  std::vector<double> lower(rank * rank);
-  double trace = 0;
-  for (std::size_t i = 0; i < rank; ++i) {
+// The products of the rows with each other, size x size.
+Eigen::MatrixXd Gram(std::span<const float> rows, std::size_t size) {
+  const std::size_t length = rows.size() / size;
+  const auto extent = static_cast<Eigen::Index>(size);
+  Eigen::MatrixXd gram(extent, extent);
+  for (std::size_t i = 0; i < size; ++i) {
     for (std::size_t k = 0; k <= i; ++k) {
-      lower[i * rank + k] = Dot(left.subspan(i * length, length), left.subspan(k * length, length));
-    }
-    trace += lower[i * rank + i];
-  }
-  const double ridge = trace > 0 ? 1e-4 * trace / static_cast<double>(rank) : 1.0;
-  for (std::size_t i = 0; i < rank; ++i) {
-    lower[i * rank + i] += ridge;
-    for (std::size_t k = 0; k <= i; ++k) {
-      double sum = lower[i * rank + k];
-      for (std::size_t m = 0; m < k; ++m) sum -= lower[i * rank + m] * lower[k * rank + m];
-      lower[i * rank + k] =
-          i == k ? std::sqrt(std::max(sum, 0.5 * ridge)) : sum / lower[k * rank + k];
+      const double product =
+          Dot(rows.subspan(i * length, length), rows.subspan(k * length, length));
+      gram(static_cast<Eigen::Index>(i), static_cast<Eigen::Index>(k)) = product;
+      gram(static_cast<Eigen::Index>(k), static_cast<Eigen::Index>(i)) = product;
     }
   }
-  return lower;
-}
-
-// One turn of Jacobi's method: makes entry (p, q) of the symmetric matrix zero, and turns the rows
-// p and q of `turned` likewise.
-void Turn(std::span<double> symmetric, std::span<double> turned, std::size_t size, std::size_t p,
-          std::size_t q) {
-  const double off = symmetric[p * size + q];
-  if (off == 0) return;
-  const double theta = (symmetric[q * size + q] - symmetric[p * size + p]) / (2 * off);
-  const double tangent =
-      (theta < 0 ? -1.0 : 1.0) / (std::fabs(theta) + std::sqrt(theta * theta + 1));
-  const double cosine = 1 / std::sqrt(tangent * tangent + 1);
-  const double sine = tangent * cosine;
-  const auto mix = [&](double& a, double& b) {
-    const double before = a;
-    a = cosine * before - sine * b;
-    b = sine * before + cosine * b;
-  };
-  for (std::size_t i = 0; i < size; ++i) mix(symmetric[i * size + p], symmetric[i * size + q]);
-  for (std::size_t i = 0; i < size; ++i) mix(symmetric[p * size + i], symmetric[q * size + i]);
-  for (std::size_t i = 0; i < size; ++i) mix(turned[p * size + i], turned[q * size + i]);
-}
-
-// Eigenvectors of a symmetric matrix, in rows, whose diagonal becomes the eigenvalues: Jacobi's
-// cyclic method, which has converged long before the last of these sweeps.
-std::vector<double> Diagonalize(std::span<double> symmetric, std::size_t size) {
-  constexpr int kSweeps = 12;
-  std::vector<double> vectors(size * size);
-  for (std::size_t i = 0; i < size; ++i) vectors[i * size + i] = 1;
-  for (int sweep = 0; sweep < kSweeps; ++sweep) {
-    for (std::size_t p = 0; p < size; ++p) {
-      for (std::size_t q = p + 1; q < size; ++q) Turn(symmetric, vectors, size, p, q);
-    }
-  }
-  return vectors;
+  return gram;
 }
 
 }  // namespace
@@ -159,26 +106,18 @@ std::vector<double> Diagonalize(std::span<double> symmetric, std::size_t size) {
 std::vector<double> OrderByEnergy(const MatrixView& matrix, std::size_t rank,
                                   std::span<float> left) {
   const std::vector<float> right = ToFloats(MultiplyLeft(matrix, left, rank));
-  std::vector<double> gram(rank * rank);
-  for (std::size_t i = 0; i < rank; ++i) {
-    for (std::size_t k = 0; k < rank; ++k) {
-      gram[i * rank + k] = Dot(std::span(right).subspan(i * matrix.columns, matrix.columns),
-                               std::span(right).subspan(k * matrix.columns, matrix.columns));
-    }
-  }
-  const std::vector<double> vectors = Diagonalize(gram, rank);
-  std::vector<std::size_t> order(rank);
-  std::iota(order.begin(), order.end(), std::size_t{0});
-  std::ranges::stable_sort(
-      order, [&](std::size_t a, std::size_t b) { return gram[a * rank + a] > gram[b * rank + b]; });
+  const Eigen::SelfAdjointEigenSolver<Eigen::MatrixXd> solver(Gram(right, rank));
   std::vector<double> energies(rank);
   std::vector<float> turned(left.size());
   for (std::size_t k = 0; k < rank; ++k) {
-    energies[k] = std::max(gram[order[k] * rank + order[k]], 0.0);
+    const auto at = static_cast<Eigen::Index>(rank - 1 - k);  // Eigenvalues rise.
+    energies[k] = std::max(solver.eigenvalues()[at], 0.0);
     for (std::size_t i = 0; i < matrix.rows; ++i) {
       double sum = 0;
-      for (std::size_t m = 0; m < rank; ++m)
-        sum += vectors[order[k] * rank + m] * static_cast<double>(left[m * matrix.rows + i]);
+      for (std::size_t m = 0; m < rank; ++m) {
+        sum += solver.eigenvectors()(static_cast<Eigen::Index>(m), at) *
+               static_cast<double>(left[m * matrix.rows + i]);
+      }
       turned[k * matrix.rows + i] = static_cast<float>(sum);
     }
   }
@@ -201,14 +140,14 @@ std::vector<float> LeadingLeftVectors(const MatrixView& matrix, std::size_t rank
 
 std::vector<float> FitRight(const MatrixView& matrix, std::span<const float> left,
                             std::size_t rank) {
+  using RowMajor = Eigen::Matrix<double, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>;
   std::vector<double> product = MultiplyLeft(matrix, left, rank);
-  const std::vector<double> lower = FactorGram(left, rank);
-  std::vector<double> column(rank);
-  for (std::size_t j = 0; j < matrix.columns; ++j) {
-    for (std::size_t k = 0; k < rank; ++k) column[k] = product[k * matrix.columns + j];
-    SolveCholesky(lower, rank, column);
-    for (std::size_t k = 0; k < rank; ++k) product[k * matrix.columns + j] = column[k];
-  }
+  Eigen::MatrixXd gram = Gram(left, rank);
+  const double trace = gram.trace();
+  gram.diagonal().array() += trace > 0 ? 1e-4 * trace / static_cast<double>(rank) : 1.0;
+  Eigen::Map<RowMajor> right(product.data(), static_cast<Eigen::Index>(rank),
+                             static_cast<Eigen::Index>(matrix.columns));
+  right = gram.llt().solve(right).eval();
   return ToFloats(product);
 }
 

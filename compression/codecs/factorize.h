@@ -7,7 +7,8 @@
 #include "fl/common/random/rng_stream.h"
 
 // The linear algebra of the low-rank codec, on row-major matrices. Every sum runs in double and in
-// a fixed order: the same bits everywhere for the same random numbers. Rows of factors are
+// a fixed order, also in Eigen, which is built without vectors here: the same bits everywhere for
+// the same random numbers. Rows of factors are
 // directions: left[k * rows + i], right[k * columns + j].
 namespace fl::internal {
 

@@ -155,8 +155,7 @@ Result<> DeviceActor::Do(const client::RecordActivity& command) {
   if (services_.recorder == nullptr || command.what != "accepted" || !staged_) return {};
   if (staged_->kind != wire::TaskKind::kTrain) return {};
   return services_.recorder->Record(command.round, setup_.profile.name, staged_->update,
-                                    staged_->residual,
-                                    {staged_->round_parameters, staged_->round});
+                                    staged_->residual, {staged_->round_parameters, staged_->round});
 }
 
 Result<> DeviceActor::Do(const client::Finished& command) {
