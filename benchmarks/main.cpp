@@ -1,3 +1,5 @@
+#include <cstdio>
+#include <exception>
 #include <fstream>
 #include <iostream>
 
@@ -36,9 +38,7 @@ int Run(const Call& call) {
   return 1;
 }
 
-}  // namespace
-
-int main(int argc, char** argv) {
+int RunCommandLine(int argc, char** argv) {
   Call call;
   CLI::App app(
       "Measures fl against bars: bytes, errors and speeds.\n\n  fl-bench codecs --json "
@@ -60,4 +60,15 @@ int main(int argc, char** argv) {
   }
   call.codecs.recorded = call.recorded;
   return Run(call);
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  try {
+    return RunCommandLine(argc, argv);
+  } catch (const std::exception& error) {  // Only what nothing else could catch: no memory, say.
+    std::fprintf(stderr, "fl-bench: %s\n", error.what());
+    return 1;
+  }
 }
