@@ -111,14 +111,15 @@ kernels::LevelGrid Quantize::ReadGrid(ByteSpan payload, std::size_t channel) con
   if (config_.asymmetric)
     return {.step = Bfloat16ToFloat(ReadWord(payload, at + 2)), .low = word, .zero = 0};
   if (config_.bits == 1) return {.step = 2 * word, .low = -word, .zero = 0};
-  return {.step = word, .low = 0, .zero = (1 << (config_.bits - 1)) - 1};
+  return {.step = word, .low = 0, .zero = static_cast<int>(code_max() / 2)};
 }
 
 void Quantize::WriteGrid(std::span<const float> values, std::size_t channel,
                          ByteWriter& out) const {
+  const unsigned level_max = code_max() / 2;  // With a symmetric grid.
   if (config_.channels == 1 && !config_.asymmetric && config_.bits > 1) {
     const float largest = kernels::LargestMagnitude(values);
-    return out.Write(internal::Bfloat16Above(largest / static_cast<float>(code_max() / 2)));
+    return out.Write(internal::Bfloat16Above(largest / static_cast<float>(level_max)));
   }
   const Extremes extremes = Measure(values, channel, config_.channels);
   if (config_.asymmetric) {
@@ -131,7 +132,6 @@ void Quantize::WriteGrid(std::span<const float> values, std::size_t channel,
                   ? internal::Bfloat16Above(extremes.magnitude)
                   : internal::Bfloat16Below(static_cast<float>(extremes.magnitude_mean)));
   } else {
-    const unsigned level_max = code_max() / 2;
     out.Write(internal::Bfloat16Above(extremes.magnitude / static_cast<float>(level_max)));
   }
 }

@@ -56,7 +56,7 @@ std::size_t UnpackWidthVectors(ByteSpan packed, unsigned width, std::span<std::u
   const auto* bytes = reinterpret_cast<const std::uint8_t*>(packed.data());
   std::size_t i = 0;
   const std::size_t step = kVector / 8 * width;
-  const std::size_t reach = step - 2 * width + 16;
+  const std::size_t reach = step - std::size_t{2} * width + 16;
   for (std::size_t at = 0; i + kVector <= out.size() && at + reach <= packed.size(); i += kVector) {
     auto word = hn::BitCast(d64, hn::TableLookupBytesOr0(LoadPairs(bytes + at, width), table));
     word =
