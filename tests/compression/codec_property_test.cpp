@@ -19,91 +19,88 @@ struct Case {
   bool coded = false;  // Its payload's length depends on the values.
 };
 
-const std::vector<Case>& Cases() {
-  static const std::vector<Case> cases = {
-      {"raw", {7, 3}},
-      {"raw | pack", {1}},
-      {"fp16", {129}},
-      {"quantize 1", {77}},
-      {"quantize 1 stochastic", {77}},
-      {"quantize 2", {5, 5}},
-      {"quantize 3 stochastic", {1003}},
-      {"quantize 4", {40, 25}},
-      {"quantize 4 asymmetric", {999}},
-      {"quantize 5 asymmetric per=channel", {11, 13}},
-      {"quantize 6 per=channel", {3, 3, 4, 5}},
-      {"quantize 7 stochastic per=channel", {601, 2}},
-      {"quantize 8", {2000}},
-      {"quantize 8 asymmetric stochastic", {2000}},
-      {"quantize 4 scale=shared range=2", {1001}},
-      {"quantize 8 scale=shared stochastic range=4", {1001}},
-      {"top_k 1%", {3000}},
-      {"top_k 100%", {300}},
-      {"top_k 1% warmup=5 from=30% | quantize 8", {3000}},
-      {"top_k 3% | fp16", {70000}},
-      {"top_k 2% | quantize 8 | pack", {300, 500}},
-      {"top_k 50% | quantize 4 stochastic", {131073}},
-      {"low_rank 2", {30, 20}},
-      {"low_rank 3 | fp16", {5, 4, 20}},
-      {"low_rank 2 | quantize 4", {101, 37}},
-      {"low_rank 64 iterations=1 | quantize 8", {6, 5}},
-      {"low_rank 4 | quantize 2", {3, 3, 8, 16}},
-      {"low_rank energy=90% max=9 | quantize 4", {30, 20}},
-      {"low_rank bytes=300 | fp16", {30, 20}},
-      {"low_rank bytes=60 | quantize step=1", {30, 20}, true},
-      {"low_rank 3 | lloyd 3", {30, 20}},
-      {"low_rank 2 | natural", {30, 20}},
-      {"low_rank 2 | sign", {31, 21}},
-      {"low_rank 2 | quantize 5 stochastic per=group:16", {30, 20}},
-      {"low_rank 2 | eden 3", {30, 20}},
-      {"quantize 3 per=group:9", {100}},
-      {"quantize 8 asymmetric stochastic per=group:64", {13, 50}},
-      {"top_k 10% | quantize 4 per=group:16", {3000}},
-      {"bf16", {77}},
-      {"auto bytes=300", {40, 33}, true},
-      {"auto bytes=10KB", {1003}, true},
-      {"auto bytes=100", {3, 3, 4, 5}, true},
-      {"threshold 2", {3000}},
-      {"threshold 0.5 | quantize 4", {70000}},
-      {"threshold 3 | lloyd 2", {30, 50}},
-      {"dead_zone 2", {40, 33}, true},
-      {"dead_zone 0.5 zero=0.5 | context", {3, 3, 8, 16}, true},
-      {"dead_zone 4 | rice", {1003}, true},
-      {"dead_zone 0.01 | rans", {999}, true},
-      {"top_k 1% | ternary", {300, 500}, true},
-      {"top_k 20% | ternary | context", {1, 7}, true},
-      {"top_k 50% | ternary | pack", {1001}, true},
-      {"quantize step=1 stochastic", {70, 9}, true},
-      {"quantize 4 | rans", {300, 300}, true},
-      {"top_k 10% | quantize 3 | rice", {77}, true},
-      {"natural", {1001}},
-      {"sign", {77}},
-      {"lloyd 1", {3, 3}},
-      {"lloyd 3", {1003}},
-      {"lloyd 8", {600}},
-      {"top_k 10% | lloyd 4", {3000}},
-      {"eden 1", {9000}},
-      {"eden 4 block=64", {517}},
-      {"eden 0.3 block=256", {1111}},
-      {"eden 2.7 block=64 scale=nearest", {100, 3}},
-      {"eden 8", {1}},
-      {"hadamard 64 | quantize 4", {5, 41}},
-      {"hadamard 1024 | bf16", {1500}},
-      {"hadamard 256 seed=shared | quantize 6 stochastic scale=shared range=8", {999}},
-      {"shared_mask 10%", {1003}},
-      {"shared_mask 100% unbiased block=7 | fp16", {50}},
-      {"shared_mask 30% block=1 | quantize 4 stochastic", {31, 40}},
-      {"shared_mask 5% unbiased block=16 | quantize 8 scale=shared range=4", {2011}},
-      {"shared_mask 20% block=32 | dead_zone 2 | context", {90, 40}, true},
-      {"announced 10%", {1003}},
-      {"announced 1% explore=100% | bf16", {50}},
-      {"announced 30% explore=1% | quantize 8 scale=shared range=4", {40, 31}},
-      {"sign + fp16", {77}},
-      {"low_rank 2 | quantize 4 + sign + top_k 3%", {30, 20}},
-      {"low_rank 2 | quantize step=2 + top_k 1% | ternary | context", {60, 50}, true},
-  };
-  return cases;
-}
+const std::vector<Case> kCases = {
+    {"raw", {7, 3}},
+    {"raw | pack", {1}},
+    {"fp16", {129}},
+    {"quantize 1", {77}},
+    {"quantize 1 stochastic", {77}},
+    {"quantize 2", {5, 5}},
+    {"quantize 3 stochastic", {1003}},
+    {"quantize 4", {40, 25}},
+    {"quantize 4 asymmetric", {999}},
+    {"quantize 5 asymmetric per=channel", {11, 13}},
+    {"quantize 6 per=channel", {3, 3, 4, 5}},
+    {"quantize 7 stochastic per=channel", {601, 2}},
+    {"quantize 8", {2000}},
+    {"quantize 8 asymmetric stochastic", {2000}},
+    {"quantize 4 scale=shared range=2", {1001}},
+    {"quantize 8 scale=shared stochastic range=4", {1001}},
+    {"top_k 1%", {3000}},
+    {"top_k 100%", {300}},
+    {"top_k 1% warmup=5 from=30% | quantize 8", {3000}},
+    {"top_k 3% | fp16", {70000}},
+    {"top_k 2% | quantize 8 | pack", {300, 500}},
+    {"top_k 50% | quantize 4 stochastic", {131073}},
+    {"low_rank 2", {30, 20}},
+    {"low_rank 3 | fp16", {5, 4, 20}},
+    {"low_rank 2 | quantize 4", {101, 37}},
+    {"low_rank 64 iterations=1 | quantize 8", {6, 5}},
+    {"low_rank 4 | quantize 2", {3, 3, 8, 16}},
+    {"low_rank energy=90% max=9 | quantize 4", {30, 20}},
+    {"low_rank bytes=300 | fp16", {30, 20}},
+    {"low_rank bytes=60 | quantize step=1", {30, 20}, true},
+    {"low_rank 3 | lloyd 3", {30, 20}},
+    {"low_rank 2 | natural", {30, 20}},
+    {"low_rank 2 | sign", {31, 21}},
+    {"low_rank 2 | quantize 5 stochastic per=group:16", {30, 20}},
+    {"low_rank 2 | eden 3", {30, 20}},
+    {"quantize 3 per=group:9", {100}},
+    {"quantize 8 asymmetric stochastic per=group:64", {13, 50}},
+    {"top_k 10% | quantize 4 per=group:16", {3000}},
+    {"bf16", {77}},
+    {"auto bytes=300", {40, 33}, true},
+    {"auto bytes=10KB", {1003}, true},
+    {"auto bytes=100", {3, 3, 4, 5}, true},
+    {"threshold 2", {3000}},
+    {"threshold 0.5 | quantize 4", {70000}},
+    {"threshold 3 | lloyd 2", {30, 50}},
+    {"dead_zone 2", {40, 33}, true},
+    {"dead_zone 0.5 zero=0.5 | context", {3, 3, 8, 16}, true},
+    {"dead_zone 4 | rice", {1003}, true},
+    {"dead_zone 0.01 | rans", {999}, true},
+    {"top_k 1% | ternary", {300, 500}, true},
+    {"top_k 20% | ternary | context", {1, 7}, true},
+    {"top_k 50% | ternary | pack", {1001}, true},
+    {"quantize step=1 stochastic", {70, 9}, true},
+    {"quantize 4 | rans", {300, 300}, true},
+    {"top_k 10% | quantize 3 | rice", {77}, true},
+    {"natural", {1001}},
+    {"sign", {77}},
+    {"lloyd 1", {3, 3}},
+    {"lloyd 3", {1003}},
+    {"lloyd 8", {600}},
+    {"top_k 10% | lloyd 4", {3000}},
+    {"eden 1", {9000}},
+    {"eden 4 block=64", {517}},
+    {"eden 0.3 block=256", {1111}},
+    {"eden 2.7 block=64 scale=nearest", {100, 3}},
+    {"eden 8", {1}},
+    {"hadamard 64 | quantize 4", {5, 41}},
+    {"hadamard 1024 | bf16", {1500}},
+    {"hadamard 256 seed=shared | quantize 6 stochastic scale=shared range=8", {999}},
+    {"shared_mask 10%", {1003}},
+    {"shared_mask 100% unbiased block=7 | fp16", {50}},
+    {"shared_mask 30% block=1 | quantize 4 stochastic", {31, 40}},
+    {"shared_mask 5% unbiased block=16 | quantize 8 scale=shared range=4", {2011}},
+    {"shared_mask 20% block=32 | dead_zone 2 | context", {90, 40}, true},
+    {"announced 10%", {1003}},
+    {"announced 1% explore=100% | bf16", {50}},
+    {"announced 30% explore=1% | quantize 8 scale=shared range=4", {40, 31}},
+    {"sign + fp16", {77}},
+    {"low_rank 2 | quantize 4 + sign + top_k 3%", {30, 20}},
+    {"low_rank 2 | quantize step=2 + top_k 1% | ternary | context", {60, 50}, true},
+};
 
 // Values of one of several kinds that tend to break things.
 std::vector<float> MakeValues(const Shape& shape, std::uint64_t kind, RngStream rng) {
@@ -121,7 +118,7 @@ std::vector<float> MakeValues(const Shape& shape, std::uint64_t kind, RngStream 
 
 template <typename Property>
 void ForCases(Property property) {
-  for (const Case& each : Cases()) {
+  for (const Case& each : kCases) {
     CAPTURE(each.recipe);
     const auto codec = MakeCodec(each.recipe, each.shape);
     for (std::uint64_t kind = 0; kind < 7; ++kind) {
@@ -237,7 +234,7 @@ TEST_CASE("Codec: a linear codec's sum of integers finishes to the sum of what d
 
 // A piece of an entropy code may be the whole code of other values.
 TEST_CASE("Codec: shorter payloads say something else or are refused and one longer is refused") {
-  for (const Case& each : Cases()) {
+  for (const Case& each : kCases) {
     CAPTURE(each.recipe);
     const auto codec = MakeCodec(each.recipe, each.shape);
     auto encoded = EncodeValues(*codec, MakeValues(each.shape, 0, RngStream(3)), RngStream(9));
@@ -258,7 +255,7 @@ TEST_CASE("Codec: shorter payloads say something else or are refused and one lon
 }
 
 TEST_CASE("Codec: magnitudes above the limit are refused") {
-  for (const Case& each : Cases()) {
+  for (const Case& each : kCases) {
     CAPTURE(each.recipe);
     const auto codec = MakeCodec(each.recipe, each.shape);
     const auto encoded =
@@ -269,7 +266,7 @@ TEST_CASE("Codec: magnitudes above the limit are refused") {
 }
 
 TEST_CASE("Codec: what a corrupted payload decodes to is finite or it is refused") {
-  for (const Case& each : Cases()) {
+  for (const Case& each : kCases) {
     CAPTURE(each.recipe);
     const auto codec = MakeCodec(each.recipe, each.shape);
     const auto encoded =
@@ -323,7 +320,7 @@ TEST_CASE("Codec: stochastic rounding is unbiased") {
 }
 
 TEST_CASE("Codec: integers are for linear codecs only") {
-  for (const Case& each : Cases()) {
+  for (const Case& each : kCases) {
     CAPTURE(each.recipe);
     const bool shared =
         std::string_view(each.recipe).find("scale=shared") != std::string_view::npos;

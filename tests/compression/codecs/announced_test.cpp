@@ -37,7 +37,7 @@ TEST_CASE("Announced: a part keeps places and its size, whatever the aggregate i
 TEST_CASE("Announced: what was largest is sent next, ties to the lower index, and some others") {
   const Announced rule({.count = 100, .share = 0.1, .explore = 0.2});
   std::vector<float> aggregate(100);
-  for (const std::size_t i : {7, 20, 33, 41, 58, 60, 77}) aggregate[i] = -3;
+  for (const unsigned i : {7U, 20U, 33U, 41U, 58U, 60U, 77U}) aggregate[i] = -3;
   aggregate[80] = 1;
   aggregate[90] = 1;
   const auto places = Get(rule.Choose(rule.Next(rule.Initial(), aggregate)));
