@@ -24,7 +24,7 @@ DeviceActor::DeviceActor(Setup setup, client::LocalData data, Services services)
       data_(std::move(data)),
       services_(services),
       link_(setup_.profile.link),
-      cache_(services.cache) {}
+      cache_(services.cache, services.keep) {}
 
 Result<std::unique_ptr<DeviceActor>> DeviceActor::Create(Setup setup, client::LocalData data,
                                                          Services services) {

@@ -30,6 +30,7 @@ class DeviceActor {
     ThreadPool& pool;
     const std::atomic<bool>& stop;
     client::ContentCache& cache;
+    DeviceCache::Keep keep;  // Of the models that the device holds.
     const Logger& log;
     UpdateRecorder* recorder = nullptr;  // Null: accepted updates are not recorded.
   };

@@ -20,20 +20,33 @@ void DeviceCache::StorePlan(const Digest& digest, std::string_view text,
   if (shared_.FindPlan(digest) == nullptr) shared_.StorePlan(digest, text, std::move(plan));
 }
 
+const DeviceCache::Held* DeviceCache::Find(const Digest& digest) const {
+  const auto found = std::ranges::find(models_, digest, &Held::digest);
+  return found == models_.end() ? nullptr : &*found;
+}
+
 bool DeviceCache::HasModel(const Digest& digest) {
-  return std::ranges::find(models_, digest) != models_.end() && shared_.HasModel(digest);
+  const Held* held = Find(digest);
+  return held != nullptr && (held->model != nullptr || shared_.HasModel(digest));
 }
 
 std::shared_ptr<const NamedTensors> DeviceCache::FindModel(const Digest& digest,
                                                            const TensorLayout& layout) {
-  return HasModel(digest) ? shared_.FindModel(digest, layout) : nullptr;
+  const Held* held = Find(digest);
+  if (held == nullptr) return nullptr;
+  if (held->model == nullptr) return shared_.FindModel(digest, layout);
+  return held->model->layout == layout ? held->model : nullptr;
 }
 
 void DeviceCache::StoreModel(const Digest& digest, std::shared_ptr<const NamedTensors> model) {
-  std::erase(models_, digest);
-  models_.push_back(digest);
+  if (auto same = shared_.FindModel(digest, model->layout)) {
+    model = std::move(same);
+  } else {
+    shared_.StoreModel(digest, model);
+  }
+  std::erase_if(models_, [&](const Held& held) { return held.digest == digest; });
+  models_.push_back({digest, keep_ == Keep::kAlways ? std::move(model) : nullptr});
   if (models_.size() > kModelsMax) models_.pop_front();
-  if (!shared_.HasModel(digest)) shared_.StoreModel(digest, std::move(model));
 }
 
 }  // namespace fl::sim

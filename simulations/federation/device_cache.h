@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstdint>
 #include <deque>
 #include <memory>
 #include <optional>
@@ -11,12 +12,15 @@ namespace fl::sim {
 
 // What one device has downloaded. The contents lie once in a cache that all devices share, but a
 // device finds only what it has fetched itself, so that it moves the same bytes as a device with a
-// disk of its own. Knows the plan and the two newest models, as long as the shared cache has them.
-// Thread safety: distinct objects safe.
+// disk of its own. Knows the plan and the two newest models: with Keep::kAsLongAsShared while the
+// shared cache has them, with Keep::kAlways until newer ones take their place, however many models
+// have passed through the shared cache in between. Thread safety: distinct objects safe.
 class DeviceCache final : public client::ContentCache {
  public:
+  enum class Keep : std::uint8_t { kAsLongAsShared, kAlways };
+
   // `shared` outlives the object.
-  explicit DeviceCache(client::ContentCache& shared) : shared_(shared) {}
+  DeviceCache(client::ContentCache& shared, Keep keep) : shared_(shared), keep_(keep) {}
 
   std::shared_ptr<const CheckedPlan> FindPlan(const Digest& digest) override;
   void StorePlan(const Digest& digest, std::string_view text,
@@ -27,9 +31,16 @@ class DeviceCache final : public client::ContentCache {
   void StoreModel(const Digest& digest, std::shared_ptr<const NamedTensors> model) override;
 
  private:
+  struct Held {
+    Digest digest;
+    std::shared_ptr<const NamedTensors> model;  // Null where the shared cache's is to be used.
+  };
+  const Held* Find(const Digest& digest) const;
+
   client::ContentCache& shared_;
+  Keep keep_;
   std::optional<Digest> plan_;
-  std::deque<Digest> models_;  // Oldest first.
+  std::deque<Held> models_;  // Oldest first.
 };
 
 }  // namespace fl::sim

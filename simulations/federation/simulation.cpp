@@ -11,14 +11,24 @@ namespace fl::sim {
 namespace {
 
 constexpr double kPatience = 100;  // Deadlines without a published round.
+// Models that lie ready for the devices that fetch the same one at about the same time.
+constexpr std::size_t kNewestModels = 8;
+
+// On a lattice there is a change from every version, so that each device's model counts however old
+// it is; elsewhere one is of use for change_versions_max versions only.
+DeviceCache::Keep KeepOf(const Plan& plan) {
+  return plan.aggregation.publish == "lattice" ? DeviceCache::Keep::kAlways
+                                               : DeviceCache::Keep::kAsLongAsShared;
+}
 
 }  // namespace
 
-Simulation::Simulation(FederationData data, SimulationOptions options, Services services)
+Simulation::Simulation(const Plan& plan, FederationData data, SimulationOptions options,
+                       Services services)
     : data_(std::move(data)),
       options_(std::move(options)),
       services_(services),
-      cache_(8),
+      cache_(kNewestModels + plan.aggregation.change_versions_max),
       started_(services.clock.Now()),
       pool_(std::max<std::size_t>(options_.threads, 1)) {}
 
@@ -28,7 +38,7 @@ Result<std::unique_ptr<Simulation>> Simulation::Create(
   FL_TRY_OK(CheckFits(*data.training, plan->graph));
   if (data.evaluation != nullptr) FL_TRY_OK(CheckFits(*data.evaluation, plan->graph));
   std::unique_ptr<Simulation> simulation(
-      new Simulation(std::move(data), std::move(options), services));
+      new Simulation(plan->plan, std::move(data), std::move(options), services));
   Simulation& self = *simulation;
   FL_TRY(self.server_, ServerActor::Create(plan, self.data_.evaluation,
                                            {self.queue_, self.pool_, services.stop}));
@@ -43,7 +53,7 @@ Result<std::unique_ptr<Simulation>> Simulation::Create(
     DeviceActor::Setup setup{i, plan->plan.seed, profiles[i], plan->plan.training.epochs};
     FL_TRY(auto device, DeviceActor::Create(std::move(setup), std::move(local),
                                             {self.queue_, self.pool_, services.stop, self.cache_,
-                                             services.log, self.recorder_.get()}));
+                                             KeepOf(plan->plan), services.log, self.recorder_.get()}));
     self.devices_.push_back(std::move(device));
   }
   return simulation;

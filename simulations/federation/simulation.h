@@ -70,7 +70,7 @@ class Simulation {
   TimePoint now() const { return queue_.now(); }
 
  private:
-  Simulation(FederationData data, SimulationOptions options, Services services);
+  Simulation(const Plan& plan, FederationData data, SimulationOptions options, Services services);
 
   Result<> HandleServer();
   Result<> CheckProgress();

@@ -5,6 +5,8 @@
 namespace fl::sim {
 namespace {
 
+using Keep = DeviceCache::Keep;
+
 Digest DigestOf(int value) {
   Digest digest;
   digest.bytes[0] = static_cast<std::byte>(value);
@@ -17,8 +19,8 @@ std::shared_ptr<const NamedTensors> Model() {
 
 TEST_CASE("DeviceCache: a device finds only what it has stored itself") {
   client::MemoryContentCache shared(8);
-  DeviceCache first(shared);
-  DeviceCache second(shared);
+  DeviceCache first(shared, Keep::kAsLongAsShared);
+  DeviceCache second(shared, Keep::kAsLongAsShared);
   first.StoreModel(DigestOf(1), Model());
   first.StorePlan(DigestOf(9), "", std::make_shared<const CheckedPlan>());
   CHECK(first.FindModel(DigestOf(1), {}) != nullptr);
@@ -30,8 +32,8 @@ TEST_CASE("DeviceCache: a device finds only what it has stored itself") {
 
 TEST_CASE("DeviceCache: the same content lies in memory once") {
   client::MemoryContentCache shared(8);
-  DeviceCache first(shared);
-  DeviceCache second(shared);
+  DeviceCache first(shared, Keep::kAsLongAsShared);
+  DeviceCache second(shared, Keep::kAsLongAsShared);
   first.StoreModel(DigestOf(1), Model());
   second.StoreModel(DigestOf(1), Model());
   CHECK(first.FindModel(DigestOf(1), {}) == second.FindModel(DigestOf(1), {}));
@@ -39,11 +41,26 @@ TEST_CASE("DeviceCache: the same content lies in memory once") {
 
 TEST_CASE("DeviceCache: the two newest models stay") {
   client::MemoryContentCache shared(8);
-  DeviceCache cache(shared);
+  DeviceCache cache(shared, Keep::kAsLongAsShared);
   for (int i = 1; i <= 3; ++i) cache.StoreModel(DigestOf(i), Model());
   CHECK_FALSE(cache.HasModel(DigestOf(1)));
   CHECK(cache.HasModel(DigestOf(2)));
   CHECK(cache.HasModel(DigestOf(3)));
+}
+
+TEST_CASE("DeviceCache: a model that is kept outlives the shared one, still once in memory") {
+  client::MemoryContentCache shared(1);
+  DeviceCache kept(shared, Keep::kAlways);
+  DeviceCache also_kept(shared, Keep::kAlways);
+  DeviceCache lent(shared, Keep::kAsLongAsShared);
+  for (DeviceCache* cache : {&kept, &also_kept, &lent}) cache->StoreModel(DigestOf(1), Model());
+  shared.StoreModel(DigestOf(2), Model());
+  CHECK_FALSE(shared.HasModel(DigestOf(1)));
+  CHECK(kept.HasModel(DigestOf(1)));
+  CHECK(kept.FindModel(DigestOf(1), {}) != nullptr);
+  CHECK(kept.FindModel(DigestOf(1), {}) == also_kept.FindModel(DigestOf(1), {}));
+  CHECK_FALSE(lent.HasModel(DigestOf(1)));
+  CHECK(lent.FindModel(DigestOf(1), {}) == nullptr);
 }
 
 }  // namespace
