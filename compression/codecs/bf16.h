@@ -12,6 +12,7 @@ class Bf16 final : public ValueCoder {
   CodecTraits traits() const override { return {}; }
   std::size_t EncodedBytes(std::size_t count) const override { return count * 2; }
   void Encode(std::span<const float> values, RngStream& rng, ByteWriter& out) const override;
+  bool piecewise() const override { return true; }
   Result<> Check(ByteSpan payload, std::size_t count, const PayloadLimits& limits) const override;
   void DecodeAdd(ByteSpan payload, std::size_t count, std::size_t first, float scale,
                  std::span<float> out) const override;

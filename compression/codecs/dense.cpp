@@ -23,13 +23,16 @@ void DenseCodec::Encode(std::span<const float> values, std::span<float> decoded,
   FL_CHECK(values.size() == count_ && decoded.size() == count_,
            "a codec is made for one number of values");
   const std::size_t start = out.size();
-  values_->Encode(values, rng, out);
-  const ByteSpan payload = ByteSpan(out.bytes()).subspan(start);
+  const bool piecewise = values_->piecewise();
+  if (piecewise) out.bytes().reserve(start + values_->EncodedBytes(count_));
+  if (!piecewise) values_->Encode(values, rng, out);
   constexpr std::size_t kBlock = 16384;  // What was just filled is still in a cache.
   for (std::size_t at = 0; at < count_; at += kBlock) {
-    const auto block = decoded.subspan(at, std::min(kBlock, count_ - at));
+    const std::size_t size = std::min(kBlock, count_ - at);
+    if (piecewise) values_->Encode(values.subspan(at, size), rng, out);
+    const auto block = decoded.subspan(at, size);
     std::ranges::fill(block, 0.0F);
-    values_->DecodeAdd(payload, count_, at, 1.0F, block);
+    values_->DecodeAdd(ByteSpan(out.bytes()).subspan(start), count_, at, 1.0F, block);
   }
 }
 

@@ -1,38 +1,26 @@
 #include "fl/compression/codecs/fp16.h"
 
 #include <algorithm>
-#include <cmath>
-#include <cstring>
-#include <string>
 
 #include "fl/common/tensor/half.h"
+#include "fl/compression/codecs/sixteen_bits.h"
 #include "fl/compression/kernels/add_values.h"
+#include "fl/compression/kernels/narrow_values.h"
 
 namespace fl {
-namespace {
-
-constexpr float kHalfMax = 65504.0F;
-
-}  // namespace
-
 void Fp16::Encode(std::span<const float> values, RngStream& /*rng*/, ByteWriter& out) const {
-  for (const float value : values) out.Write(FloatToHalf(std::clamp(value, -kHalfMax, kHalfMax)));
+  const std::size_t at = out.size();
+  out.bytes().resize(at + EncodedBytes(values.size()));
+  kernels::NarrowToHalves(values, std::span(out.bytes()).subspan(at));
 }
 
 Result<> Fp16::Check(ByteSpan payload, std::size_t count, const PayloadLimits& limits) const {
-  for (std::size_t i = 0; i < count; ++i) {
-    std::uint16_t bits = 0;
-    std::memcpy(&bits, payload.data() + i * sizeof(bits), sizeof(bits));
-    if ((bits & 0x7C00U) == 0x7C00U)
-      return Error{ErrorCode::kNotFinite, "value " + std::to_string(i) + " is not finite"};
-    if (std::fabs(HalfToFloat(bits)) > limits.magnitude_max) {
-      return Error{ErrorCode::kLimitExceeded, "value " + std::to_string(i) +
-                                                  ": expected a magnitude of at most " +
-                                                  std::to_string(limits.magnitude_max) +
-                                                  ", found " + std::to_string(HalfToFloat(bits))};
-    }
-  }
-  return {};
+  // The largest half within the limit: magnitudes order as their bits do, infinity and NaN last.
+  const std::uint16_t rounded = FloatToHalf(std::clamp(limits.magnitude_max, 0.0F, 65504.0F));
+  const std::uint16_t limit = HalfToFloat(rounded) > limits.magnitude_max
+                                  ? static_cast<std::uint16_t>(rounded - 1)
+                                  : rounded;
+  return CheckSixteenBits(payload, count, limit, 0x7C00, limits.magnitude_max, HalfToFloat);
 }
 
 void Fp16::DecodeAdd(ByteSpan payload, std::size_t /*count*/, std::size_t first, float scale,

@@ -39,6 +39,9 @@ std::size_t AddFloatsVectors(const std::uint8_t*, float, float*, std::size_t) {
 std::size_t AddHalvesVectors(const std::uint8_t*, float, float*, std::size_t) {
   return 0;
 }
+std::size_t AddBfloat16sVectors(const std::uint8_t*, float, float*, std::size_t) {
+  return 0;
+}
 #else
 std::size_t AddFloatsVectors(const std::uint8_t* values, float scale, float* out,
                              std::size_t count) {
@@ -58,6 +61,19 @@ std::size_t AddHalvesVectors(const std::uint8_t* values, float scale, float* out
   const auto factor = hn::Set(d, scale);
   return ForVectors(count, [&](std::size_t i) HWY_ATTR {
     AddScaled(hn::PromoteTo(d, hn::BitCast(d16, hn::LoadU(d8, values + 2 * i))), factor, out + i);
+  });
+}
+
+std::size_t AddBfloat16sVectors(const std::uint8_t* values, float scale, float* out,
+                                std::size_t count) {
+  const FloatTag d;
+  const hn::RebindToUnsigned<FloatTag> du;
+  const hn::Rebind<std::uint16_t, FloatTag> d16;
+  const hn::Repartition<std::uint8_t, decltype(d16)> d8;
+  const auto factor = hn::Set(d, scale);
+  return ForVectors(count, [&](std::size_t i) HWY_ATTR {
+    const auto bits = hn::PromoteTo(du, hn::BitCast(d16, hn::LoadU(d8, values + 2 * i)));
+    AddScaled(hn::BitCast(d, hn::ShiftLeft<16>(bits)), factor, out + i);
   });
 }
 
@@ -139,6 +155,7 @@ namespace {
 
 HWY_EXPORT(AddFloatsVectors);
 HWY_EXPORT(AddHalvesVectors);
+HWY_EXPORT(AddBfloat16sVectors);
 HWY_EXPORT(AddLevelsVectors);
 HWY_EXPORT(AddLevelsOnGridsVectors);
 HWY_EXPORT(UnpackNibblesVectors);
@@ -178,6 +195,21 @@ void AddHalves(ByteSpan values, float scale, std::span<float> out) {
   const std::size_t done =
       HWY_DYNAMIC_DISPATCH(AddHalvesVectors)(Address(values), scale, out.data(), out.size());
   AddHalvesReference(values.subspan(done * 2), scale, out.subspan(done));
+}
+
+void AddBfloat16sReference(ByteSpan values, float scale, std::span<float> out) {
+  for (std::size_t i = 0; i < out.size(); ++i) {
+    std::uint16_t bits = 0;
+    std::memcpy(&bits, values.data() + i * sizeof(bits), sizeof(bits));
+    out[i] += scale * Bfloat16ToFloat(bits);
+  }
+}
+
+void AddBfloat16s(ByteSpan values, float scale, std::span<float> out) {
+  FL_CHECK(values.size() == out.size() * 2, "one value for each place");
+  const std::size_t done =
+      HWY_DYNAMIC_DISPATCH(AddBfloat16sVectors)(Address(values), scale, out.data(), out.size());
+  AddBfloat16sReference(values.subspan(done * 2), scale, out.subspan(done));
 }
 
 void AddLevelsReference(ByteSpan codes, const LevelGrid& grid, float scale, std::span<float> out) {

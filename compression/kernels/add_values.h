@@ -18,6 +18,10 @@ void AddFloatsReference(ByteSpan values, float scale, std::span<float> out);
 void AddHalves(ByteSpan values, float scale, std::span<float> out);
 void AddHalvesReference(ByteSpan values, float scale, std::span<float> out);
 
+// The same as bfloat16, finite.
+void AddBfloat16s(ByteSpan values, float scale, std::span<float> out);
+void AddBfloat16sReference(ByteSpan values, float scale, std::span<float> out);
+
 // A uniform grid: value = float(code - zero) * step + low.
 struct LevelGrid {
   float step = 0;

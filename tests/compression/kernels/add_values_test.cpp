@@ -63,6 +63,17 @@ TEST_CASE("AddHalves: every instruction set gives the reference's bits") {
   });
 }
 
+TEST_CASE("AddBfloat16s: every instruction set gives the reference's bits") {
+  ForTargetsAndLengths([](std::size_t length) {
+    const Bytes bytes = RandomBytes(2 * length + 1);
+    std::vector<float> out = Start(length);
+    std::vector<float> expected = out;
+    AddBfloat16s(ByteSpan(bytes).subspan(1), 0.7F, out);
+    AddBfloat16sReference(ByteSpan(bytes).subspan(1), 0.7F, expected);
+    CHECK(out == expected);
+  });
+}
+
 TEST_CASE("AddLevels: every instruction set gives the reference's bits") {
   ForTargetsAndLengths([](std::size_t length) {
     const LevelGrid grid{.step = 0.013F, .low = -0.1F, .zero = 127};
