@@ -1,20 +1,12 @@
-#include <atomic>
 #include <string>
-#include <utility>
 
 #include <doctest/doctest.h>
 
-#include "fl/common/base/clock.h"
-#include "fl/compression/check_plan.h"
-#include "fl/simulations/federation/federation_data.h"
-#include "fl/simulations/federation/simulation.h"
-#include "fl/tests/support/result.h"
+#include "fl/tests/simulations/play.h"
 
 // What recipes cost and reach in the same rounds, on the images of the repository.
 namespace fl::sim {
 namespace {
-
-using testing::Get;
 
 constexpr std::size_t kLastRounds = 5;  // Accuracies are means over so many.
 
@@ -58,16 +50,9 @@ partition = "shards"
 )";
 }
 
-Reached Play(const std::string& recipe) {
-  const auto plan = Get(CheckPlan(Get(ParsePlan(PlanWith(recipe), "digits.toml")), "digits.toml"));
-  FederationData data = Get(LoadFederationData(*plan, {FL_TEST_SOURCE_DIR "/data"}));
-  SystemClock clock;
-  const std::atomic<bool> stop{false};
-  Logger log(LogLevel::kOff);
-  auto simulation = Get(
-      Simulation::Create(plan, std::move(data), {.threads = 2, .record = {}}, {clock, stop, log}));
-  Get(simulation->Run([](const RoundSeen&) {}));
-  const server::Report report = Get(simulation->Report());
+Reached PlayDigits(const std::string& recipe) {
+  const server::Report report =
+      testing::Play(testing::CheckedPlanOf(PlanWith(recipe)), FL_TEST_SOURCE_DIR "/data");
   Reached reached{.bytes_up = static_cast<double>(report.totals.traffic.body_bytes_up)};
   const std::size_t rounds = report.rounds.size();
   for (std::size_t i = rounds - kLastRounds; i < rounds; ++i) {
@@ -83,14 +68,14 @@ TEST_CASE("Accuracy: coarse recipes learn in fp32's rounds with a hundredth of i
     double drop_max;   // Points below fp32.
     double fewer_min;  // Times fewer bytes up than fp32.
   };
-  const Reached plain = Play("raw");
+  const Reached plain = PlayDigits("raw");
   CAPTURE(plain.accuracy);
   CHECK(plain.accuracy >= 84);
   for (const Case& one :
        {Case{"low_rank 6 | quantize step=2 | context", 2, 200},
         Case{"dead_zone 4 | context", 2.5, 140}, Case{"top_k 1% | ternary | context", 2.5, 200}}) {
     CAPTURE(one.recipe);
-    const Reached coarse = Play(one.recipe);
+    const Reached coarse = PlayDigits(one.recipe);
     CAPTURE(coarse.accuracy);
     CAPTURE(plain.bytes_up / coarse.bytes_up);
     CHECK(plain.accuracy - coarse.accuracy <= one.drop_max);

@@ -1,17 +1,14 @@
-#include <atomic>
 #include <cstdio>
-#include <map>
 #include <string>
 #include <variant>
+#include <vector>
 
 #include <doctest/doctest.h>
 
-#include "fl/common/base/clock.h"
 #include "fl/common/nn/initialize.h"
 #include "fl/common/nn/model_file.h"
 #include "fl/compression/lattice.h"
-#include "fl/simulations/federation/simulation.h"
-#include "fl/tests/support/result.h"
+#include "fl/tests/simulations/play.h"
 
 namespace fl::sim {
 namespace {
@@ -53,17 +50,12 @@ shards_per_device = 2
 // Plays the plan and gives back where each published version was.
 std::vector<Lattice::Point> PointsOf(const std::shared_ptr<const CheckedPlan>& plan,
                                      const Lattice& lattice) {
-  std::atomic<bool> stop{false};
-  SystemClock clock;
-  const Logger log(LogLevel::kOff);
-  FederationData data = Get(LoadFederationData(*plan, {FL_TEST_SOURCE_DIR}));
-  const auto simulation = Get(Simulation::Create(plan, std::move(data), {}, {clock, stop, log}));
   std::vector<Lattice::Point> points = {Lattice::Point(lattice.layout().total(), 0)};
-  Get(simulation->Run([&](const RoundSeen& round) {
-    const nn::ModelFile file = Get(nn::ParseModelFile(Get(simulation->ExportModel())));
+  testing::Play(plan, FL_TEST_SOURCE_DIR, [&](Simulation& simulation) {
+    const nn::ModelFile file = Get(nn::ParseModelFile(Get(simulation.ExportModel())));
     points.push_back(Get(lattice.PointOf(std::get<nn::FloatModel>(file.model).parameters)));
-    CHECK(points.size() == round.published + 1);
-  }));
+  });
+  CHECK(points.size() == plan->plan.rounds.count + 1);
   return points;
 }
 
@@ -95,7 +87,7 @@ Downlink Measure(const std::vector<Lattice::Point>& points, const TensorLayout& 
 }
 
 TEST_CASE("Downlink: one change over a lag of ten rounds is a fraction of what was missed") {
-  const auto plan = Get(CheckPlan(Get(ParsePlan(kFewOfMany, "plan")), "plan"));
+  const auto plan = testing::CheckedPlanOf(kFewOfMany);
   const Lattice lattice(
       plan->graph.parameters,
       nn::InitializeParameters(plan->graph, RngStream(plan->plan.seed).Child("model")).values,

@@ -7,6 +7,7 @@
 
 #include "fl/common/nn/initialize.h"
 #include "fl/common/nn/model_file.h"
+#include "fl/tests/simulations/play.h"
 #include "fl/tests/simulations/small_federation.h"
 #include "fl/tests/support/result.h"
 
@@ -181,14 +182,7 @@ server::Report PlayDigits(const std::string& recipe, const std::string& gathered
   const std::vector<std::string> settings = {
       "rounds.count=5", "deployment.pass=[]", "compression.gathered=\"" + gathered + "\"",
       "compression.recipe=[{tensors=\"*\", recipe=\"" + recipe + "\"}]"};
-  const auto plan = Get(CheckPlan(Get(ParsePlan(Get(OverridePlan(text, settings)), path)), path));
-  SystemClock clock;
-  const std::atomic<bool> stop{false};
-  const Logger log{LogLevel::kOff};
-  const auto simulation = Get(Simulation::Create(plan, Get(LoadFederationData(*plan, {root})),
-                                                 {.threads = 2, .record = {}}, {clock, stop, log}));
-  Get(simulation->Run([](const RoundSeen&) {}));
-  return Get(simulation->Report());
+  return testing::Play(testing::CheckedPlanOf(Get(OverridePlan(text, settings))), root);
 }
 
 TEST_CASE("Simulation: auto learns digits within its budget, as well as a recipe by hand") {
