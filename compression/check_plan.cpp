@@ -231,7 +231,7 @@ Result<std::vector<SegmentPlan>> BuildStreams(const Plan& plan, const nn::Graph&
           PlaceText(stream.recipe.location) + "stream: the name \"" + stream.name + "\" is taken"};
     }
     FL_TRY(SegmentPlan built, BuildStream(plan, stream, graph));
-    if (built.update_bytes()) {
+    if (built.budget()) {
       return Error{ErrorCode::kInvalidArgument, PlaceText(stream.recipe.location) + "stream \"" +
                                                     stream.name +
                                                     "\": auto is for model updates only; expected "
@@ -261,16 +261,23 @@ std::uint64_t FixedBytes(const SegmentPlan& stream) {
 // A budget has room for all that is not auto's to choose.
 Result<> CheckBudget(const CheckedPlan& checked, const Plan& plan) {
   constexpr std::uint64_t kEnvelope = 48;  // The header and the trailer, at the most.
-  const auto budget = checked.delta.update_bytes();
+  const auto& budget = checked.delta.budget();
   if (!budget) return {};
+  if (budget->per_weight && plan.aggregation.weights == "uniform") {
+    return AtKey(plan, "compression", "recipe",
+                 "auto: per=weight gives heavier clients more, but all weigh the same under "
+                 "aggregation.weights = \"uniform\"; leave one of them out");
+  }
   std::uint64_t fixed = kEnvelope + FixedBytes(checked.delta) + FixedBytes(checked.metrics);
   for (const SegmentPlan& stream : checked.streams) fixed += FixedBytes(stream);
-  if (fixed <= *budget) return {};
+  const std::uint64_t least = budget->LeastBytes();
+  if (fixed <= least) return {};
+  const char* why = budget->moves() ? " (of bytes=, by start= and per=)" : "";
   return AtKey(plan, "compression", "recipe",
                "auto: expected a budget of at least " + std::to_string(fixed) +
                    " bytes, which the update's head, its metrics and the tensors with other "
                    "recipes may take, found " +
-                   std::to_string(*budget) + "; raise bytes=, or give those tensors auto, too");
+                   std::to_string(least) + why + "; raise bytes=, or give those tensors auto, too");
 }
 
 Result<CheckedPlan> Check(Plan plan) {

@@ -10,12 +10,13 @@
 namespace fl {
 
 void EncodeSegments(const SegmentPlan& plan, std::span<const float> flat,
-                    const RoundParameters& parameters, const RngStream& rng,
-                    std::size_t other_bytes, const std::function<void(EncodedSegment)>& take) {
+                    const RoundParameters& parameters, const RngStream& rng, const UpdateRoom& room,
+                    const std::function<void(EncodedSegment)>& take) {
   std::vector<std::size_t> adaptive;
   std::vector<float> values;
   std::vector<float> decoded;
-  std::size_t spent = other_bytes + plan.segments().size();  // A step to each segment is 1 byte.
+  std::size_t spent =
+      room.other_bytes + plan.segments().size();  // A step to each segment is 1 byte.
   for (std::size_t s = 0; s < plan.segments().size(); ++s) {
     const Codec& codec = *plan.segments()[s].codec;
     if (dynamic_cast<const AdaptiveCodec*>(&codec) != nullptr) {
@@ -39,8 +40,8 @@ void EncodeSegments(const SegmentPlan& plan, std::span<const float> flat,
     plan.Gather(s, flat, gathered.back());
     sources.push_back({codec, gathered.back(), rng.Child("segment", s)});
   }
-  // A plan's budget has room for all else; a body that is larger leaves the segments empty.
-  const std::size_t budget = static_cast<std::size_t>(*plan.update_bytes());
+  // Where all else takes more than a short time allows, the segments stay empty.
+  const auto budget = static_cast<std::size_t>(room.bytes.value_or(plan.budget()->bytes));
   const std::size_t left = std::max(budget, spent + adaptive.size()) - spent;
   std::vector<rate::Written> written = rate::EncodeWithin(sources, left);
   for (std::size_t i = 0; i < adaptive.size(); ++i) {

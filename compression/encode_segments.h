@@ -1,6 +1,7 @@
 #pragma once
 
 #include <functional>
+#include <optional>
 #include <span>
 #include <string>
 
@@ -17,13 +18,20 @@ struct EncodedSegment {
   std::string setting;             // As what `auto` wrote it; empty for other recipes.
 };
 
+// What an update's body may take.
+struct UpdateRoom {
+  std::size_t other_bytes = 0;  // Taken beside the payloads and the directory's entries of these
+                                // segments.
+  std::optional<std::uint64_t> bytes;  // In all, for this round and client; absent: what the plan
+                                       // says at the most. Read where there is `auto`.
+};
+
 // Encodes each segment of a flat vector in the plan's layout (finite values) by its codec, with
 // rng.Child("segment", s), and hands it to `take`, each once: first those with a recipe of their
-// own, then those of `auto`, which share what is left of their budget. `other_bytes`: what the
-// update's body takes beside the payloads and the directory's entries of these segments. The same
-// arguments, the same bytes.
+// own, then those of `auto`, which share what is left of the room. The same arguments, the same
+// bytes.
 void EncodeSegments(const SegmentPlan& plan, std::span<const float> flat,
-                    const RoundParameters& parameters, const RngStream& rng,
-                    std::size_t other_bytes, const std::function<void(EncodedSegment)>& take);
+                    const RoundParameters& parameters, const RngStream& rng, const UpdateRoom& room,
+                    const std::function<void(EncodedSegment)>& take);
 
 }  // namespace fl

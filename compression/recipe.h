@@ -10,6 +10,7 @@
 #include "fl/common/config/plan.h"
 #include "fl/common/tensor/tensor.h"
 #include "fl/compression/codec.h"
+#include "fl/compression/rate/budget.h"
 #include "fl/compression/stage.h"
 
 namespace fl {
@@ -99,12 +100,13 @@ class SegmentPlan {
   bool lossless() const;
   // Upper bound of an update's payload bytes.
   std::size_t EncodedBytesMax() const;
-  // The most that a whole update's body may take: the budget that all segments of `auto` share;
-  // none where there are none.
-  std::optional<std::uint64_t> update_bytes() const { return update_bytes_; }
+  // What a whole update's body may take: the rule that all segments of `auto` share; none where
+  // there are none.
+  const std::optional<rate::BudgetRule>& budget() const { return budget_; }
 
   // What the round's clients share when nobody has measured anything yet: each codec's part, from
-  // its recipe, one after the other. Each codec takes the whole and knows its part.
+  // its recipe, one after the other, and the budget's. Each codec takes the whole and knows its
+  // part.
   RoundParameters InitialRoundParameters() const;
   // What the clients of the next round share after a round with `now` whose updates added up to
   // `aggregate_flat`, in the layout's order: each codec's next part, from its own segment of the
@@ -113,7 +115,11 @@ class SegmentPlan {
   RoundParameters NextRoundParameters(const RoundParameters& now,
                                       std::span<const float> aggregate_flat,
                                       const RoundFeedback& measured) const;
-  // Whether any codec takes part in what the clients of a round share.
+  // What the budget's part of the parameters says; FirstBudget where the rule needs none. Errors:
+  // parameters of another size, and BudgetState::Decode's.
+  Result<rate::BudgetState> ReadBudgetState(const RoundParameters& parameters) const;
+  // Whether any codec takes part in what the clients of a round share, so that updates cannot be
+  // read without it.
   bool needs_round_parameters() const;
 
   // out = the segment's coordinates of a flat vector in the layout's order; out.size() ==
@@ -126,7 +132,8 @@ class SegmentPlan {
   TensorLayout layout_;
   TensorLayout covered_;
   std::vector<Segment> segments_;
-  std::optional<std::uint64_t> update_bytes_;
+  std::size_t codec_parameters_bytes_ = 0;
+  std::optional<rate::BudgetRule> budget_;
   Digest digest_;
 };
 

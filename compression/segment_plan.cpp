@@ -82,7 +82,7 @@ class Builder {
     if (!codec) return InRecipe(source, name, codec.error());
     parameters_bytes_ += codec.value()->InitialParameters().size();
     if (const auto* adaptive = dynamic_cast<const AdaptiveCodec*>(codec.value().get())) {
-      const auto same = ShareBudget(adaptive->update_bytes());
+      const auto same = ShareBudget(adaptive->budget());
       if (!same) return InRecipe(source, name, same.error());
     }
     text_ += "segment " + name + " " + shape.ToText() + " " + ToText(recipe) + "\n";
@@ -95,18 +95,20 @@ class Builder {
   }
   std::vector<Segment> TakeSegments() { return std::move(segments_); }
   Digest digest() const { return crypto::Sha256(AsBytes(text_)); }
-  std::optional<std::uint64_t> update_bytes() const { return update_bytes_; }
+  std::size_t parameters_bytes() const { return parameters_bytes_; }
+  const std::optional<rate::BudgetRule>& budget() const { return budget_; }
 
  private:
   // One update has one budget.
-  Result<> ShareBudget(std::uint64_t bytes) {
-    if (update_bytes_ && *update_bytes_ != bytes) {
+  Result<> ShareBudget(const rate::BudgetRule& rule) {
+    if (budget_ && *budget_ != rule) {
       return Error{ErrorCode::kInvalidArgument,
-                   "auto: all rules share one budget for the whole update; expected bytes=" +
-                       std::to_string(*update_bytes_) + " as in another rule, found " +
-                       std::to_string(bytes)};
+                   "auto: all rules share one budget for the whole update; expected the words of "
+                   "another rule, with bytes=" +
+                       std::to_string(budget_->bytes) +
+                       ", found others, with bytes=" + std::to_string(rule.bytes)};
     }
-    update_bytes_ = bytes;
+    budget_ = rule;
     return {};
   }
 
@@ -114,7 +116,7 @@ class Builder {
   std::vector<Segment> segments_;
   std::string text_ = "fl segments 1\n";
   std::size_t parameters_bytes_ = 0;
-  std::optional<std::uint64_t> update_bytes_;
+  std::optional<rate::BudgetRule> budget_;
 };
 
 TensorLayout Without(const TensorLayout& layout, std::span<const std::size_t> frozen) {
@@ -156,7 +158,8 @@ Result<SegmentPlan> SegmentPlan::Create(const CompressionConfig& compression,
   plan.layout_ = layout;
   plan.covered_ = Without(layout, frozen);
   plan.digest_ = builder.digest();
-  plan.update_bytes_ = builder.update_bytes();
+  plan.budget_ = builder.budget();
+  plan.codec_parameters_bytes_ = builder.parameters_bytes();
   plan.segments_ = builder.TakeSegments();
   return plan;
 }
@@ -171,7 +174,8 @@ Result<SegmentPlan> SegmentPlan::Uniform(const LocatedText& recipe, const Tensor
   plan.layout_ = layout;
   plan.covered_ = layout;
   plan.digest_ = builder.digest();
-  plan.update_bytes_ = builder.update_bytes();
+  plan.budget_ = builder.budget();
+  plan.codec_parameters_bytes_ = builder.parameters_bytes();
   plan.segments_ = builder.TakeSegments();
   return plan;
 }
@@ -184,7 +188,7 @@ bool SegmentPlan::lossless() const {
 std::size_t SegmentPlan::EncodedBytesMax() const {
   std::size_t bytes = 0;
   for (const Segment& segment : segments_) bytes += segment.codec->EncodedBytesMax();
-  return update_bytes_ ? std::min<std::size_t>(bytes, *update_bytes_) : bytes;
+  return budget_ ? std::min<std::size_t>(bytes, budget_->bytes) : bytes;
 }
 
 RoundParameters SegmentPlan::InitialRoundParameters() const {
@@ -193,7 +197,23 @@ RoundParameters SegmentPlan::InitialRoundParameters() const {
     const Bytes part = segment.codec->InitialParameters();
     parameters.bytes.insert(parameters.bytes.end(), part.begin(), part.end());
   }
+  if (budget_ && budget_->moves()) {
+    const Bytes part = rate::FirstBudget(*budget_).Encode();
+    parameters.bytes.insert(parameters.bytes.end(), part.begin(), part.end());
+  }
   return parameters;
+}
+
+Result<rate::BudgetState> SegmentPlan::ReadBudgetState(const RoundParameters& parameters) const {
+  FL_CHECK(budget_.has_value(), "a plan without auto has no budget");
+  if (!budget_->moves()) return rate::FirstBudget(*budget_);
+  const std::size_t expected = codec_parameters_bytes_ + rate::BudgetState::kBytes;
+  if (parameters.bytes.size() != expected) {
+    return Error{ErrorCode::kInvalidArgument, "round parameters: expected " +
+                                                  std::to_string(expected) + " bytes, found " +
+                                                  std::to_string(parameters.bytes.size())};
+  }
+  return rate::BudgetState::Decode(ByteSpan(parameters.bytes).subspan(codec_parameters_bytes_));
 }
 
 RoundParameters SegmentPlan::NextRoundParameters(const RoundParameters& now,
@@ -215,6 +235,12 @@ RoundParameters SegmentPlan::NextRoundParameters(const RoundParameters& now,
     FL_CHECK(part.size() == size, "a codec's part of the parameters keeps its size");
     std::ranges::copy(part, next.bytes.begin() + static_cast<std::ptrdiff_t>(offset));
     offset += size;
+  }
+  if (budget_ && budget_->moves()) {
+    const auto state = ReadBudgetState(now);
+    FL_CHECK(state.has_value(), "a round's parameters are those that its clients had");
+    const Bytes part = rate::NextBudget(*budget_, *state, now.round, measured).Encode();
+    std::ranges::copy(part, next.bytes.begin() + static_cast<std::ptrdiff_t>(offset));
   }
   return next;
 }

@@ -24,6 +24,16 @@ bool NeedsPerson(ErrorCode code) {
          code == ErrorCode::kInvalidArgument || code == ErrorCode::kWrongState;
 }
 
+// Where the plan's `auto` has a deadline: what is left of it, and of the round, for the upload of a
+// task that has been here for `since`.
+std::optional<rate::TimeLeft> TimeForUpdate(const SegmentPlan& delta, const wire::Task& task,
+                                            const DeviceSpeed& speed, Duration since) {
+  const auto& budget = delta.budget();
+  if (!budget || !budget->by_deadline) return std::nullopt;
+  const double deadline = std::min(budget->deadline_s, static_cast<double>(task.deadline_s));
+  return speed.TimeWithin(deadline - ToSeconds(since));
+}
+
 }  // namespace
 
 Result<ClientCore> ClientCore::Create(ClientOptions options, DeviceState state,
@@ -110,6 +120,7 @@ void ClientCore::OnCheckInReply(const Result<net::Response>& reply) {
                                         std::chrono::milliseconds(answer->again_max_ms)},
                                        rng);
   task_ = answer->task;
+  task_since_ = now_;
   phase_asked_ = std::move(answer->phase);
   if (answer->done && !task_ && options_.stop_when_done) return Finish({});
   if (task_ || phase_asked_) return Advance();
@@ -275,6 +286,7 @@ Bytes ClientCore::TaskParameters() const {
 
 void ClientCore::StartTask() {
   stage_ = Stage::kJob;
+  job_since_ = now_;
   if (task_->kind == wire::TaskKind::kDeploy) {
     commands_.emplace_back(StartDeployment{{*task_, options_.name, plan_, model_, {}}});
     return;
@@ -283,9 +295,16 @@ void ClientCore::StartTask() {
     return Abandon({ErrorCode::kWrongRecipe, "the task's recipe is not the plan's"});
   }
   RoundParameters parameters{TaskParameters(), task_->round};
-  TrainingJob job{*task_, options_.name, plan_, model_, {}, {}, {}};
+  const bool trains = task_->kind == wire::TaskKind::kTrain;
+  if (trains && plan_->delta.budget()) {
+    if (const auto state = plan_->delta.ReadBudgetState(parameters); !state) {
+      return Abandon(state.error());
+    }
+  }
+  TrainingJob job{*task_, options_.name, plan_, model_, {}, {}, {}, {}};
+  job.time = TimeForUpdate(plan_->delta, *task_, state_.speed, now_ - task_since_);
   job.round_parameters = std::make_shared<const RoundParameters>(std::move(parameters));
-  if (job.task.kind == wire::TaskKind::kTrain && KeepsResidual(*plan_)) {
+  if (trains && KeepsResidual(*plan_)) {
     BringResidualForward();
     job.residual = state_.residual;
     job.velocity = state_.velocity;
@@ -308,107 +327,6 @@ void ClientCore::BringResidualForward() {
 std::uint64_t ClientCore::ResidualAge() const {
   const bool known = state_.residual != nullptr && state_.residual_round > 0;
   return known && task_->round > state_.residual_round ? task_->round - state_.residual_round : 0;
-}
-
-// Steps 5 and 6: the update is durable before a byte of it leaves.
-
-void ClientCore::On(TrainingDone event) {
-  FL_CHECK(stage_ == Stage::kJob, "training ended that was not started");
-  if (!event.result) {
-    if (event.result.error().code == ErrorCode::kNotFinite) return Abandon(event.result.error());
-    return Finish(event.result.error());
-  }
-  TrainingResult& result = *event.result;
-  const bool trains = task_->kind == wire::TaskKind::kTrain;
-  ++(trains ? state_.counters.trained : state_.counters.evaluated);
-  RecordActivity record;
-  record.what = trains ? "trained" : "evaluated";
-  record.examples = result.examples;
-  record.detail = DescribeMetrics(result.metrics) + DescribeLeftOut(result, ResidualAge());
-  for (const std::string& setting : result.settings) record.detail += "; auto: " + setting;
-  StagedUpdate staged;
-  staged.update = std::move(result.update);
-  staged.residual = std::move(result.residual);
-  staged.velocity = std::move(result.velocity);
-  StageUpdate(std::move(staged), std::move(record));
-}
-
-void ClientCore::On(DeploymentDone event) {
-  FL_CHECK(stage_ == Stage::kJob, "a deployment ended that was not started");
-  if (!event.result) return Finish(event.result.error());
-  DeploymentResult& result = *event.result;
-  ++state_.counters.deployed;
-  for (std::string& line : result.report) Log(LogLevel::kInfo, std::move(line));
-  RecordActivity record;
-  record.what = result.installed ? "installed" : "not installed";
-  record.detail = DescribeDeployment(result);
-  if (result.installed) commands_.emplace_back(InstallModel{std::move(result.model_file)});
-  StagedUpdate staged;
-  staged.update = std::move(result.update);
-  StageUpdate(std::move(staged), std::move(record));
-}
-
-void ClientCore::StageUpdate(StagedUpdate staged, RecordActivity record) {
-  staged.task = task_->id;
-  staged.kind = task_->kind;
-  staged.round = task_->round;
-  staged.plan = *state_.plan;
-  staged.round_parameters = TaskParameters();
-  staged.digest = crypto::Sha256(staged.update);
-  record.round = task_->round;
-  record.task = task_->id;
-  record.asked = task_->asked;
-  record.update_bytes = staged.update.size();
-  upload_.emplace(staged, options_.chunk_bytes);
-  state_.staged = std::move(staged);
-  task_.reset();
-  model_ = nullptr;
-  abandoned_ = 0;
-  commands_.emplace_back(SaveState{});
-  commands_.emplace_back(std::move(record));
-  Send(Stage::kUpload);
-}
-
-void ClientCore::OnUploadReply(const Result<net::Response>& reply) {
-  const Upload::Outcome outcome = upload_->OnAnswer(reply);
-  if (const auto* accepted = std::get_if<Upload::Accepted>(&outcome)) {
-    return SettleAccepted(accepted->round);
-  }
-  if (const auto* failure = std::get_if<Failure>(&outcome)) {
-    // The task has an update already: ours, from before a restart, or one as good.
-    if (failure->error.code == ErrorCode::kDuplicate) return SettleAccepted(state_.staged->round);
-    if (failure->cure == Failure::Cure::kGiveUp) return SettleRefused(failure->error);
-    return Fail(*failure);
-  }
-  failures_ = 0;
-  Send(Stage::kUpload);
-}
-
-void ClientCore::SettleAccepted(std::uint64_t round) {
-  ++state_.counters.accepted;
-  commands_.emplace_back(SaveState{});
-  RecordActivity record{"accepted", round, state_.staged->task, 0, 0, 0, {}};
-  commands_.emplace_back(std::move(record));
-  CommitStaged(state_, cache_->FindPlan(state_.staged->plan).get());
-  failures_ = 0;
-  CheckInLater();
-}
-
-// What was sent is given back to the residual, so that the next update carries it.
-void ClientCore::SettleRefused(const Error& error) {
-  const StagedUpdate& staged = *state_.staged;
-  ++state_.counters.refused;
-  Log(LogLevel::kWarning, "the server refuses the update of round " + std::to_string(staged.round) +
-                              ": " + error.message);
-  commands_.emplace_back(SaveState{});
-  std::string reason = std::string(ErrorCodeName(error.code)) + ": " + error.message;
-  commands_.emplace_back(
-      RecordActivity{"refused", staged.round, staged.task, 0, 0, 0, std::move(reason)});
-  const auto given_back = GiveBackStaged(state_, cache_->FindPlan(staged.plan).get());
-  if (!given_back)
-    Log(LogLevel::kError, "the refused update is lost: " + given_back.error().message);
-  failures_ = 0;
-  CheckInLater();
 }
 
 // Pace.

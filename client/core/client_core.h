@@ -28,8 +28,7 @@ struct ClientOptions {
   bool wait = true;             // Let the server hold a check-in while there is no task.
   bool stop_when_done = false;  // Finished once the federation is done; else go on checking in.
   std::size_t chunk_bytes = 1U << 20;  // Most bytes of body in one request or blob range.
-  Duration backoff_base =
-      std::chrono::seconds(1);  // Full jitter: uniform in [0, min(cap, base * 2^failures)).
+  Duration backoff_base = std::chrono::seconds(1);  // Uniform in [0, min(cap, base * 2^failures)).
   Duration backoff_cap = std::chrono::minutes(5);
 };
 
@@ -49,8 +48,8 @@ using ClientEvent = std::variant<Started, ReplyArrived, TrainingDone, Deployment
 
 // What a device wants done, in this order. At most one of SendRequest, StartTraining,
 // StartDeployment, WaitUntil and Finished is among the commands of one event, as the last one.
-struct SaveState {
-};  // ClientCore::state() must be durable before the commands behind this one run.
+// ClientCore::state() must be durable before the commands behind this one run.
+struct SaveState {};
 struct SendRequest {  // Answer with ReplyArrived.
   net::Request request;
   Duration timeout{};
@@ -125,8 +124,7 @@ class ClientCore {
     kFinished
   };
 
-  // What the clients of a round share, as it was downloaded.
-  struct HeldParameters {
+  struct HeldParameters {  // What the clients of a round share, as it was downloaded.
     Digest digest;
     Bytes bytes;
   };
@@ -186,6 +184,9 @@ class ClientCore {
   TimePoint now_;
   TimePoint next_check_in_;  // Drawn from the window of the last answer.
   std::optional<wire::Task> task_;
+  TimePoint task_since_;                   // When it arrived,
+  TimePoint job_since_;                    // when its job began,
+  std::optional<TimePoint> upload_since_;  // and its upload; empty after a restart.
   std::optional<wire::PhaseMessage> phase_asked_;
   std::optional<wire::PhaseMessage> phase_answer_;  // For the next check-in.
   std::shared_ptr<const CheckedPlan> plan_;

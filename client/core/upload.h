@@ -25,6 +25,9 @@ class Upload {
   // staged bytes.
   net::Request Next(const std::string& host, ByteSpan update) const;
 
+  // Whether all of the update has left the device.
+  bool all_sent() const { return step_ == Step::kWhole || step_ == Step::kCommit; }
+
   struct Accepted {
     std::uint64_t round = 0;
   };

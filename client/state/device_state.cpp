@@ -1,6 +1,7 @@
 #include "fl/client/state/device_state.h"
 
 #include <array>
+#include <cmath>
 #include <cstring>
 #include <string_view>
 #include <utility>
@@ -10,11 +11,12 @@
 namespace fl::client {
 namespace {
 
-// body    = client:text federation:text plan:digest? model:held? residual staged counters
+// body    = client:text federation:text plan:digest? model:held? residual staged counters speed
 // held    = version:varint digest
 // residual= graph:digest tensors? round:varint velocity:tensors?
 // staged  = 0:u8 | 1:u8 task:u64 kind:u8 round:varint plan:digest parameters:text digest
 //           update:text residual:tensors? velocity:tensors?
+// speed   = upload_bytes_per_second:f64 training_s:f64
 // tensors = count:varint { name:text rank:varint { extent:varint } } { value:f32 }
 // text    = bytes:varint ...     x? = 0:u8 | 1:u8 x
 constexpr std::string_view kMagic = "FLDS";
@@ -99,6 +101,10 @@ class StateReader {
     for (std::uint64_t* field : Fields(state.counters)) {
       FL_TRY(*field, reader_.ReadVarint());
     }
+    if (schema_ >= 4) {
+      FL_TRY(state.speed.upload_bytes_per_second, ReadAverage());
+      FL_TRY(state.speed.training_s, ReadAverage());
+    }
     FL_TRY_OK(reader_.ExpectEnd());
     return state;
   }
@@ -110,6 +116,13 @@ class StateReader {
       return Error{ErrorCode::kMalformed, "expected 0 or 1, found " + std::to_string(flag)};
     }
     return flag == 1;
+  }
+
+  Result<double> ReadAverage() {
+    FL_TRY(const double value, reader_.Read<double>());
+    if (!std::isfinite(value)) return Error{ErrorCode::kNotFinite, "speed: an infinite average"};
+    if (value < 0) return Error{ErrorCode::kMalformed, "speed: a negative average"};
+    return value;
   }
 
   Result<std::string> ReadText() {
@@ -232,6 +245,8 @@ Bytes DeviceState::Encode() const {
   WriteStaged(staged, out);
   DeviceCounters copy = counters;
   for (const std::uint64_t* field : Fields(copy)) out.WriteVarint(*field);
+  out.Write(speed.upload_bytes_per_second);
+  out.Write(speed.training_s);
   out.Write(Crc32(out.bytes()));
   return std::move(out).Take();
 }

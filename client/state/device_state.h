@@ -5,6 +5,7 @@
 #include <optional>
 #include <string>
 
+#include "fl/client/state/device_speed.h"
 #include "fl/common/base/digest.h"
 #include "fl/common/tensor/tensor.h"
 #include "fl/common/wire/messages.h"
@@ -57,8 +58,9 @@ struct DeviceStateLimits {
 //
 // An idle device's is under 4 KiB. Thread safety: distinct objects safe.
 struct DeviceState {
-  // Schema 1, without residual_round and velocity, and 2, without velocity, are read too.
-  static constexpr std::uint16_t kSchema = 3;
+  // Schema 1, without residual_round and velocity, 2, without velocity, and 3, without speed, are
+  // read too.
+  static constexpr std::uint16_t kSchema = 4;
 
   std::string client;      // The name in its certificate; empty in a new state.
   std::string federation;  // Empty until the first answer.
@@ -70,6 +72,7 @@ struct DeviceState {
   std::shared_ptr<const NamedTensors> velocity;  // Of the residual's tensors; null: zero.
   std::optional<StagedUpdate> staged;
   DeviceCounters counters;
+  DeviceSpeed speed;
 
   Bytes Encode() const;
   // kMalformed, kDigestMismatch (CRC), kWrongVersion (written by a newer program), kLimitExceeded,

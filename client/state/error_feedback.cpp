@@ -1,11 +1,11 @@
 #include "fl/client/state/error_feedback.h"
 
 #include <algorithm>
+#include <array>
+#include <cstdio>
 #include <functional>
 #include <limits>
 #include <string>
-
-#include "fl/compression/encode_segments.h"
 
 namespace fl::client {
 namespace {
@@ -23,6 +23,31 @@ std::shared_ptr<const NamedTensors> Covered(std::shared_ptr<const NamedTensors> 
   if (recipe.covered() == recipe.layout()) return all;
   std::size_t not_covered = 0;
   return RemapResidual(all, recipe.covered(), not_covered);
+}
+
+// Of what `auto` wrote.
+struct Energy {
+  double all = 0;
+  double lost = 0;
+  double kept() const { return all > 0 ? 1 - lost / all : 1; }
+};
+
+Energy EnergyOf(const EncodedSegment& segment) {
+  Energy energy;
+  for (std::size_t i = 0; i < segment.values.size(); ++i) {
+    const double value = segment.values[i];
+    const double left_out = value - segment.decoded[i];
+    energy.all += value * value;
+    energy.lost += left_out * left_out;
+  }
+  return energy;
+}
+
+// "low_rank 6 | quantize step=2 | context, 310 bytes, 81.2 % of the energy kept".
+std::string DescribeSegment(const EncodedSegment& segment, const Energy& energy) {
+  std::array<char, 48> kept{};
+  std::snprintf(kept.data(), kept.size(), ", %.1f %% of the energy kept", 100 * energy.kept());
+  return segment.setting + ", " + std::to_string(segment.payload.size()) + " bytes" + kept.data();
 }
 
 }  // namespace
@@ -45,15 +70,19 @@ void ErrorFeedback::Compensate(NamedTensors& delta) const {
 
 EncodedDelta ErrorFeedback::Encode(const NamedTensors& update, const SegmentPlan& recipe,
                                    const RoundParameters& parameters, const RngStream& rng,
-                                   std::size_t other_bytes) const {
+                                   const UpdateRoom& room) const {
   EncodedDelta encoded;
   encoded.entries.resize(recipe.segments().size());
   auto residual = std::make_shared<NamedTensors>(active_ ? update.layout : TensorLayout());
   std::vector<float> left_out;
+  Energy energy;
   const auto take = [&](EncodedSegment segment) {
     if (!segment.setting.empty()) {
-      encoded.settings.push_back(recipe.segments()[segment.segment].name + ": " + segment.setting +
-                                 ", " + std::to_string(segment.payload.size()) + " bytes");
+      const Energy of_segment = EnergyOf(segment);
+      energy.all += of_segment.all;
+      energy.lost += of_segment.lost;
+      encoded.settings.push_back(recipe.segments()[segment.segment].name + ": " +
+                                 DescribeSegment(segment, of_segment));
     }
     encoded.entries[segment.segment] = {segment.segment, std::move(segment.payload)};
     if (!active_) return;
@@ -61,7 +90,8 @@ EncodedDelta ErrorFeedback::Encode(const NamedTensors& update, const SegmentPlan
     std::ranges::transform(segment.values, segment.decoded, left_out.begin(), std::minus());
     recipe.Scatter(segment.segment, left_out, residual->values);
   };
-  EncodeSegments(recipe, update.values, parameters, rng, other_bytes, take);
+  EncodeSegments(recipe, update.values, parameters, rng, room, take);
+  encoded.kept = energy.kept();
   if (active_) encoded.residual = Covered(std::move(residual), recipe);
   return encoded;
 }

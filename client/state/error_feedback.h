@@ -7,6 +7,7 @@
 #include "fl/common/random/rng_stream.h"
 #include "fl/common/tensor/tensor.h"
 #include "fl/common/wire/update.h"
+#include "fl/compression/encode_segments.h"
 #include "fl/compression/recipe.h"
 
 namespace fl::client {
@@ -14,7 +15,9 @@ namespace fl::client {
 // An update's coordinates as they travel, and what the codecs left out of it.
 struct EncodedDelta {
   std::vector<wire::UpdateEntry> entries;
-  std::vector<std::string> settings;  // "NAME: RECIPE, N bytes" of each segment that `auto` wrote.
+  // "NAME: RECIPE, N bytes, K % of the energy kept" of each segment that `auto` wrote.
+  std::vector<std::string> settings;
+  double kept = 1;  // Share of the energy of all of them: 1 - |left out|^2 / |values|^2.
   std::shared_ptr<const NamedTensors>
       residual;  // Null where nothing is left out or it is not to be kept.
 };
@@ -41,10 +44,10 @@ class ErrorFeedback {
 
   // Encodes each segment of `update` (all values finite) by its codec, with rng.Child("segment",
   // s). The residual of the result is update - decoded, of the tensors that segments cover.
-  // `other_bytes`: as EncodeSegments takes it.
+  // `room`: as EncodeSegments takes it.
   EncodedDelta Encode(const NamedTensors& update, const SegmentPlan& recipe,
                       const RoundParameters& parameters, const RngStream& rng,
-                      std::size_t other_bytes = 0) const;
+                      const UpdateRoom& room = {}) const;
 
   // What an update, as wire::EncodeUpdate made it, brings to the server: the tensors that segments
   // cover, decoded. Errors are wire::DecodeUpdate's and Codec::Parse's.

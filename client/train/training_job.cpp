@@ -55,6 +55,23 @@ Result<TrainingResult> Evaluate(const TrainingJob& job, const LocalData& data) {
   return result;
 }
 
+// What the update may take; nothing without `auto`.
+Result<std::optional<rate::Budget>> BudgetOf(const TrainingJob& job, std::uint64_t examples) {
+  const auto& rule = job.plan->delta.budget();
+  if (!rule) return std::optional<rate::Budget>();
+  FL_TRY(const rate::BudgetState state, job.plan->delta.ReadBudgetState(*job.round_parameters));
+  return std::optional(
+      rate::ChooseBudget(*rule, state, {job.round_parameters->round, examples, job.time}));
+}
+
+// "1187 of 1200 bytes (25 % of the cap), 64.2 % of the energy kept".
+std::string DescribeBudget(const rate::Budget& budget, std::size_t bytes, double kept) {
+  char text[48];
+  std::snprintf(text, sizeof(text), "), %.1f %% of the energy kept", 100 * kept);
+  return std::to_string(bytes) + " of " + std::to_string(budget.bytes) + " bytes (" +
+         budget.reason + text;
+}
+
 }  // namespace
 
 std::string DescribeMetrics(const TrainingMetrics& metrics) {
@@ -106,12 +123,19 @@ Result<TrainingResult> RunTraining(const TrainingJob& job, const LocalData& data
   AppendPlanStreams(checked, data, rng, update);
   const std::size_t other_bytes = wire::EncodeUpdate(update).size() - VarintSize(0) +
                                   VarintSize(checked.delta.segments().size());
-  EncodedDelta encoded = feedback.Encode(local.delta, checked.delta, *job.round_parameters,
-                                         rng.Child("encode"), other_bytes);
+  FL_TRY(const std::optional<rate::Budget> budget, BudgetOf(job, local.examples));
+  UpdateRoom room{other_bytes, {}};
+  if (budget) room.bytes = budget->bytes;
+  EncodedDelta encoded =
+      feedback.Encode(local.delta, checked.delta, *job.round_parameters, rng.Child("encode"), room);
   result.residual = std::move(encoded.residual);
-  result.settings = std::move(encoded.settings);
   update.streams.front().entries = std::move(encoded.entries);
   result.update = wire::EncodeUpdate(update);
+  if (budget) {
+    result.settings = std::move(encoded.settings);
+    result.settings.insert(result.settings.begin(),
+                           DescribeBudget(*budget, result.update.size(), encoded.kept));
+  }
   return result;
 }
 

@@ -3,6 +3,7 @@
 #include <atomic>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -25,6 +26,7 @@ struct TrainingJob {
   std::shared_ptr<const NamedTensors> residual;  // Null: zero.
   std::shared_ptr<const NamedTensors> velocity;  // Null: zero.
   std::shared_ptr<const RoundParameters> round_parameters;
+  std::optional<rate::TimeLeft> time;  // For the upload, where the plan's budget has a deadline.
 };
 
 // The metrics stream, in this order; -1 where there is nothing to measure.
@@ -46,7 +48,7 @@ struct TrainingResult {
   std::uint64_t examples = 0;
   double delta_norm = 0;  // L2, of what training alone changed.
   TrainingMetrics metrics;
-  std::vector<std::string> settings;  // EncodedDelta's: what `auto` chose.
+  std::vector<std::string> settings;  // What `auto` did: the budget, then EncodedDelta's settings.
 };
 
 // "; left out 4.21 times the change, with a residual of 3 rounds ago", for the activity log;
@@ -57,7 +59,7 @@ std::string DescribeLeftOut(const TrainingResult& result, std::uint64_t age);
 // Steps 3 to 5: train, accelerate, compensate, clip, encode. Same job and data, same bits on one
 // machine and build. Errors: kShapeMismatch (the data are not what the plan's model takes),
 // kInvalidArgument (no training samples), kNotFinite (training diverged), kUnavailable (`stop` was
-// set). Pure: touches nothing but its arguments.
+// set), and SegmentPlan::ReadBudgetState's. Pure: touches nothing but its arguments.
 Result<TrainingResult> RunTraining(const TrainingJob& job, const LocalData& data,
                                    const std::atomic<bool>& stop);
 

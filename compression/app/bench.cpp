@@ -41,7 +41,7 @@ struct Workplace {
   std::vector<float> sum;
 
   void Encode() {
-    EncodeSegments(plan, tensors.values, parameters, rng, 0, [&](EncodedSegment segment) {
+    EncodeSegments(plan, tensors.values, parameters, rng, {}, [&](EncodedSegment segment) {
       payloads[segment.segment] = std::move(segment.payload);
     });
   }

@@ -1,12 +1,10 @@
 #include "fl/compression/codecs/adaptive.h"
 
 #include <algorithm>
-#include <array>
 #include <charconv>
 #include <cmath>
 #include <utility>
 
-#include "fl/common/base/byte_count.h"
 #include "fl/common/base/check.h"
 #include "fl/compression/codecs/low_rank.h"
 #include "fl/compression/rate/encode_within.h"
@@ -14,9 +12,6 @@
 
 namespace fl {
 namespace {
-
-constexpr std::uint64_t kAutoBytesMin = 100;
-constexpr std::uint64_t kAutoBytesMax = 1'000'000'000;
 
 bool IsLowRank(AdaptiveChoice choice) {
   return choice > AdaptiveChoice::kLowRank && choice <= LowRankChoice(kLowRankMax);
@@ -108,11 +103,11 @@ struct AdaptiveCodec::Parsed final : ParsedPayload {
   std::unique_ptr<ParsedPayload> payload;
 };
 
-AdaptiveCodec::AdaptiveCodec(std::uint64_t update_bytes, Shape shape)
-    : update_bytes_(update_bytes), shape_(std::move(shape)) {}
+AdaptiveCodec::AdaptiveCodec(const rate::BudgetRule& budget, Shape shape)
+    : budget_(budget), shape_(std::move(shape)) {}
 
 std::size_t AdaptiveCodec::EncodedBytesMax() const {
-  return std::min<std::size_t>(update_bytes_, 1 + sizeof(float) * count());
+  return std::min<std::size_t>(budget_.bytes, 1 + sizeof(float) * count());
 }
 
 std::size_t AdaptiveCodec::columns() const {
@@ -186,20 +181,8 @@ Result<std::unique_ptr<Codec>> BuildAdaptive(const Chain& chain, const Shape& sh
     const Stage& next = chain.values != nullptr ? *chain.values : *chain.entropy;
     return RefuseStage(next, "cannot follow auto, which chooses all stages by itself");
   }
-  constexpr std::array<std::string_view, 1> kKnown = {"bytes"};
-  FL_TRY(const StageOptions options, StageOptions::Read(stage, kKnown));
-  const std::string* text = options.Find("bytes");
-  if (!stage.arguments.empty() || text == nullptr) {
-    return RefuseStage(stage, "expected what an update may take, such as auto bytes=60KB");
-  }
-  const auto bytes = ParseByteCount(*text);
-  if (!bytes || *bytes < kAutoBytesMin || *bytes > kAutoBytesMax) {
-    return RefuseStage(stage,
-                       "bytes: expected a whole number of bytes, 100 to 1000MB, such as 60KB, "
-                       "found \"" +
-                           *text + "\"");
-  }
-  return std::unique_ptr<Codec>(std::make_unique<AdaptiveCodec>(*bytes, shape));
+  FL_TRY(const rate::BudgetRule budget, rate::ReadBudget(stage));
+  return std::unique_ptr<Codec>(std::make_unique<AdaptiveCodec>(budget, shape));
 }
 
 }  // namespace fl

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "fl/compression/codec.h"
+#include "fl/compression/rate/budget.h"
 #include "fl/compression/stage.h"
 
 namespace fl {
@@ -38,8 +39,9 @@ std::string ToText(const AdaptiveSetting& setting);
 // "nothing".
 std::string AdaptiveChoiceOf(ByteSpan payload);
 
-// `auto bytes=60KB`: the sender chooses how each segment is written, so that the whole update takes
-// at most that many bytes and leaves out as little as it can (rate/encode_within.h).
+// `auto bytes=60KB`, and what else rate/budget.h says: the sender chooses how each segment is
+// written, so that the whole update takes at most that many bytes and leaves out as little as it
+// can (rate/encode_within.h).
 //
 //   auto   = nothing                       all values are zero
 //          | choice:u8 payload             of the recipe that the choice stands for, not empty
@@ -51,11 +53,11 @@ std::string AdaptiveChoiceOf(ByteSpan payload);
 //          columns
 //
 // The steps and shares are the encoder's alone: decoding needs the choice only. A payload is never
-// longer than the budget, nor than the raw values and a byte. Encode on its own takes the budget
-// for its segment; EncodeSegments shares it among all of them.
+// longer than bytes=, nor than the raw values and a byte. Encode on its own takes all of bytes= for
+// its segment; EncodeSegments shares what a round and a client may take among all of them.
 class AdaptiveCodec final : public Codec {
  public:
-  AdaptiveCodec(std::uint64_t update_bytes, Shape shape);
+  AdaptiveCodec(const rate::BudgetRule& budget, Shape shape);
 
   CodecTraits traits() const override { return {.deterministic = false}; }
   std::size_t count() const override { return shape_.count(); }
@@ -67,8 +69,8 @@ class AdaptiveCodec final : public Codec {
   void DecodeAdd(const ParsedPayload& payload, std::size_t first, float scale,
                  std::span<float> out) const override;
 
-  // The budget of the whole update's body.
-  std::uint64_t update_bytes() const { return update_bytes_; }
+  // Of the whole update's body.
+  const rate::BudgetRule& budget() const { return budget_; }
   const Shape& shape() const { return shape_; }
   // The segment as a matrix, its last axis in columns.
   std::size_t columns() const;
@@ -83,11 +85,11 @@ class AdaptiveCodec final : public Codec {
  private:
   struct Parsed;
 
-  std::uint64_t update_bytes_;
+  rate::BudgetRule budget_;
   Shape shape_;
 };
 
-// The codec that `auto` asks for: alone, with bytes=N, which may end in KB (1000) or MB.
+// The codec that `auto` asks for, alone in its chain.
 Result<std::unique_ptr<Codec>> BuildAdaptive(const Chain& chain, const Shape& shape);
 
 }  // namespace fl

@@ -26,18 +26,6 @@ double Power(double base, std::uint32_t exponent) {
   return power;
 }
 
-// The root in (0, 1] of a value in (0, 1], by halving the interval: multiplications and comparisons
-// alone round the same everywhere, which std::pow does not.
-double Root(double value, std::uint32_t degree) {
-  double low = 0;
-  double high = 1;
-  for (int i = 0; i < 60; ++i) {
-    const double middle = (low + high) / 2;
-    (Power(middle, degree) < value ? low : high) = middle;
-  }
-  return high;
-}
-
 // "P%" as a share in (0, 1].
 std::optional<double> ParseShare(std::string_view text) {
   if (!text.ends_with('%')) return std::nullopt;
@@ -77,8 +65,18 @@ Result<> ReadWarmup(const Stage& stage, const StageOptions& options, KeptShare& 
 
 }  // namespace
 
+double ExactRoot(double value, std::uint32_t degree) {
+  double low = 0;
+  double high = 1;
+  for (int i = 0; i < 60; ++i) {
+    const double middle = (low + high) / 2;
+    (Power(middle, degree) < value ? low : high) = middle;
+  }
+  return high;
+}
+
 void KeptShare::SetFactor() {
-  factor = warmup > 0 ? Root(share / from, warmup) : 1;
+  factor = warmup > 0 ? ExactRoot(share / from, warmup) : 1;
 }
 
 double KeptShare::AtRound(std::uint64_t round) const {

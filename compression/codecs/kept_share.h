@@ -8,6 +8,10 @@
 
 namespace fl {
 
+// The root of a value in (0, 1], by halving the interval: multiplications and comparisons alone
+// round the same everywhere, which std::pow does not.
+double ExactRoot(double value, std::uint32_t degree);
+
 // `top_k F% [warmup=N [from=P%]]`: which share of a segment's values is kept. With a warm-up it
 // falls exponentially, from P % in round 1 to F % in round N + 1 and after, so that the model's
 // early and large changes arrive while what is held back is still little (Lin et al. 2018,

@@ -48,8 +48,8 @@ std::shared_ptr<const FederationPlan> FederationPlan::Create(
         20 + stream.segments->EncodedBytesMax() + 20 * stream.segments->segments().size();
   }
   // A budget is of the whole body.
-  if (const auto budget = parts.delta.update_bytes())
-    plan->update_bytes_max_ = std::min<std::uint64_t>(plan->update_bytes_max_, *budget);
+  if (const auto& budget = parts.delta.budget())
+    plan->update_bytes_max_ = std::min<std::uint64_t>(plan->update_bytes_max_, budget->bytes);
   plan->initial_parameters_ = parts.delta.InitialRoundParameters();
   plan->stages_ = NeededStages(parts.plan);
   const AggregationConfig& aggregation = parts.plan.aggregation;

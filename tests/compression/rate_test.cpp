@@ -19,7 +19,7 @@ struct Segments {
   std::vector<std::vector<float>> values;
 
   void Add(const Shape& shape, std::vector<float> of_shape) {
-    codecs.emplace_back(1'000'000'000, shape);
+    codecs.emplace_back(rate::BudgetRule{.bytes = 1'000'000'000}, shape);
     values.push_back(std::move(of_shape));
   }
   std::vector<rate::Source> Sources() const {
@@ -199,12 +199,12 @@ TEST_CASE("auto: a whole body keeps the plan's budget, beside tensors with other
   compression.gather_below = 100;
   const TensorLayout layout({{"a", Shape{60, 50}}, {"b", Shape{400}}, {"c", Shape{50}}});
   const SegmentPlan plan = Get(SegmentPlan::Create(compression, layout));
-  REQUIRE(plan.update_bytes() == 1500);
+  REQUIRE(plan.budget()->bytes == 1500);
   CHECK(plan.EncodedBytesMax() == 1500);
   const auto flat = testing::NormalValues(layout.total(), RngStream(4));
   std::size_t bytes = 100;
   std::size_t segments = 0;
-  EncodeSegments(plan, flat, {}, RngStream(1), 100, [&](const EncodedSegment& each) {
+  EncodeSegments(plan, flat, {}, RngStream(1), {100, {}}, [&](const EncodedSegment& each) {
     bytes += 1 + VarintSize(each.payload.size()) + each.payload.size();
     ++segments;
   });
@@ -243,8 +243,8 @@ TEST_CASE("auto: what stands in a recipe") {
 }
 
 TEST_CASE("AdaptiveCodec: what no encoder writes is refused") {
-  const AdaptiveCodec matrix(60, Shape{4, 5});
-  const AdaptiveCodec vector(60, Shape{20});
+  const AdaptiveCodec matrix({.bytes = 60}, Shape{4, 5});
+  const AdaptiveCodec vector({.bytes = 60}, Shape{20});
   const auto refused = [](const AdaptiveCodec& codec, std::string_view hex) {
     const auto parsed = codec.Parse(Get(FromHex(hex)), {}, {});
     return !parsed && parsed.error().code == ErrorCode::kMalformed;

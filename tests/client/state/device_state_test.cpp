@@ -46,6 +46,7 @@ DeviceState FullState() {
   state.staged = std::move(staged);
   state.counters.check_ins = 40;
   state.counters.bytes_up = 1'000'000;
+  state.speed = {2500.5, 1.25};
   return state;
 }
 
@@ -67,6 +68,7 @@ TEST_CASE("DeviceState: a full one survives saving and loading bit by bit") {
   CHECK(*loaded.staged->residual == *state.staged->residual);
   CHECK(*loaded.staged->velocity == *state.staged->velocity);
   CHECK(loaded.counters == state.counters);
+  CHECK(loaded.speed == state.speed);
   CHECK(loaded.Encode() == bytes);
 }
 
@@ -87,6 +89,10 @@ TEST_CASE("DeviceState: each flipped byte and each truncation is refused") {
   }
 }
 
+// Of the CRC, and of the speed before it, which schemas before 4 have not.
+constexpr std::size_t kChecksumBytes = 4;
+constexpr std::size_t kSpeedBytes = 16;
+
 // The state's bytes with another body, under a checksum that fits.
 Bytes WithChecksum(Bytes body) {
   ByteWriter out;
@@ -104,7 +110,7 @@ TEST_CASE("DeviceState: schema 1 is read and its residual has no known round") {
   bytes[4] = std::byte{1};
   const auto round = bytes.begin() + static_cast<std::ptrdiff_t>(round_at);
   bytes.erase(round, round + 2);  // The velocity's flag lies behind it.
-  bytes.resize(bytes.size() - 4);
+  bytes.resize(bytes.size() - kChecksumBytes - kSpeedBytes);
   const DeviceState loaded = Get(DeviceState::Decode(WithChecksum(bytes)));
   CHECK(loaded.client == "device-7");
   CHECK(loaded.residual_round == 0);
@@ -124,7 +130,7 @@ TEST_CASE("DeviceState: schema 2 is read and has no velocity") {
     out.WriteVarint(counter);
     counters += out.size();
   }
-  bytes.resize(bytes.size() - 4);
+  bytes.resize(bytes.size() - kChecksumBytes - kSpeedBytes);
   bytes.erase(bytes.end() - static_cast<std::ptrdiff_t>(counters) - 1);
   bytes.erase(found - 2);
   bytes[4] = std::byte{2};
@@ -138,10 +144,29 @@ TEST_CASE("DeviceState: schema 2 is read and has no velocity") {
   CHECK(loaded.counters == state.counters);
 }
 
+TEST_CASE("DeviceState: schema 3 is read and knows no speed") {
+  Bytes bytes = FullState().Encode();
+  bytes.resize(bytes.size() - kChecksumBytes - kSpeedBytes);
+  bytes[4] = std::byte{3};
+  const DeviceState loaded = Get(DeviceState::Decode(WithChecksum(bytes)));
+  CHECK(loaded.counters == FullState().counters);
+  CHECK(loaded.speed == DeviceSpeed());
+}
+
+TEST_CASE("DeviceState: a speed that no device has is refused") {
+  const auto code = [](const DeviceSpeed& speed) {
+    DeviceState state;
+    state.speed = speed;
+    return CodeOf(DeviceState::Decode(state.Encode()));
+  };
+  CHECK(code({-1, 2}) == ErrorCode::kMalformed);
+  CHECK(code({1, std::numeric_limits<double>::infinity()}) == ErrorCode::kNotFinite);
+}
+
 TEST_CASE("DeviceState: a newer schema is refused by its own code") {
   Bytes bytes = DeviceState().Encode();
   bytes.resize(bytes.size() - 4);
-  bytes[4] = std::byte{4};
+  bytes[4] = std::byte{5};
   CHECK(CodeOf(DeviceState::Decode(WithChecksum(bytes))) == ErrorCode::kWrongVersion);
 }
 

@@ -195,6 +195,25 @@ TEST_CASE("Simulation: auto learns digits within its budget, as well as a recipe
   CHECK(automatic.final_accuracy.value_or(0) > by_hand.final_accuracy.value_or(1) - 0.03);
 }
 
+// A link of 400 bytes a second carries 0.7 x 0.6 x 400 = 168 bytes in time.
+TEST_CASE("Simulation: with a deadline auto sends what the link carries in time") {
+  const auto play = [](const std::string& recipe, std::size_t threads) {
+    const std::vector<std::string> settings = {
+        "compression.gathered=\"" + recipe + "\"",
+        "compression.recipe=[{tensors=\"*\", recipe=\"" + recipe + "\"}]",
+        "simulation.link.bandwidth_up_kbps=3.2", "simulation.link.latency_ms=20", "rounds.count=8"};
+    SmallFederation federation(settings, {.threads = threads, .record = {}});
+    return federation.Play();
+  };
+  const server::Report free = play("auto bytes=400", 1);
+  const server::Report timed = play("auto bytes=400 deadline=0.6s", 1);
+  CHECK(timed.totals.accepted == free.totals.accepted);
+  const auto bytes = [](const server::RoundReport& round) { return round.traffic.body_bytes_up; };
+  CHECK(bytes(timed.rounds.back()) < bytes(free.rounds.back()) * 2 / 3);
+  CHECK(timed.rounds.back().virtual_seconds < free.rounds.back().virtual_seconds);
+  CHECK(play("auto bytes=400 deadline=0.6s", 4).model_sha256 == timed.model_sha256);
+}
+
 TEST_CASE("Simulation: the server leaves frozen tensors as the seed made them") {
   for (const char* published : {"aggregation.server_step=1.5", "aggregation.released=\"average\"",
                                 "aggregation.publish=\"lattice\""}) {
