@@ -21,6 +21,7 @@
 #include "fl/compression/codecs/split.h"
 #include "fl/compression/codecs/threshold.h"
 #include "fl/compression/codecs/top_k.h"
+#include "fl/compression/codecs/tucker.h"
 
 namespace fl {
 namespace {
@@ -39,6 +40,7 @@ constexpr auto kStages =
                               {StageId::kQuantize, "quantize", Role::kValues},
                               {StageId::kTopK, "top_k", Role::kShape},
                               {StageId::kLowRank, "low_rank", Role::kShape},
+                              {StageId::kTucker, "tucker", Role::kShape},
                               {StageId::kPack, "pack", Role::kEntropy},
                               {StageId::kBf16, "bf16", Role::kValues},
                               {StageId::kNatural, "natural", Role::kValues},
@@ -192,6 +194,8 @@ Result<std::unique_ptr<Codec>> BuildChain(const Recipe& recipe, const Shape& sha
       return BuildTopK(chain, shape);
     case StageId::kLowRank:
       return BuildLowRank(chain, shape);
+    case StageId::kTucker:
+      return BuildTucker(chain, shape);
     case StageId::kThreshold:
       return BuildThreshold(chain, shape);
     case StageId::kAnnounced:

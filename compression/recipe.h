@@ -37,6 +37,7 @@ enum class StageId : std::uint8_t {
   kSharedMask = 26,
   kAnnounced = 27,
   kThreshold = 28,
+  kTucker = 29,
   kAuto = 31,
   kTrits = 32,
   kSplit = 33,  // The "+" between two recipes.

@@ -25,7 +25,7 @@ std::string WhyNotSummed(const Stage& stage) {
            " chooses by each client's own values, so it cannot be summed under secure aggregation; "
            "use shared_mask";
   }
-  if (name == "low_rank") {
+  if (IsOneOf(name, {"low_rank", "tucker"})) {
     return name +
            " sends factors, and the product of sums is not the sum of products, so it cannot be "
            "summed under secure aggregation; use shared_mask, or train fewer parameters";
@@ -69,7 +69,8 @@ std::string WhyNotSummed(const Recipe& recipe) {
   // An entropy code is named before the levels that it writes.
   for (const Stage& stage : recipe.stages) {
     const bool entropy = IsOneOf(stage.name, {"rice", "rans", "context", "trits"});
-    const bool shapes = IsOneOf(stage.name, {"auto", "top_k", "threshold", "low_rank", "hadamard"});
+    const bool shapes =
+        IsOneOf(stage.name, {"auto", "top_k", "threshold", "low_rank", "tucker", "hadamard"});
     if (!entropy && !shapes) continue;
     std::string why = WhyNotSummed(stage);
     if (!why.empty()) return why;

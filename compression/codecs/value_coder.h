@@ -25,8 +25,8 @@ class ValueCoder {
   virtual std::size_t EncodedBytes(std::size_t count) const = 0;
   // Appends EncodedBytes(values.size()) bytes. The values are finite.
   virtual void Encode(std::span<const float> values, RngStream& rng, ByteWriter& out) const = 0;
-  // Whether values encoded piece by piece take the same bytes as all at once, one piece's behind the
-  // other's.
+  // Whether values encoded piece by piece take the same bytes as all at once, one piece's behind
+  // the other's.
   virtual bool piecewise() const { return false; }
   // Whether the payload, of EncodedBytes(count) bytes, is one that Encode can have written: finite
   // values within the limits, unused codes and bits absent. kMalformed, kNotFinite or

@@ -51,9 +51,10 @@ Result<std::unique_ptr<Simulation>> Simulation::Create(
     client::LocalData local =
         client::SplitLocalData(self.data_.ShareOf(i), plan->plan, profiles[i].name);
     DeviceActor::Setup setup{i, plan->plan.seed, profiles[i], plan->plan.training.epochs};
-    FL_TRY(auto device, DeviceActor::Create(std::move(setup), std::move(local),
-                                            {self.queue_, self.pool_, services.stop, self.cache_,
-                                             KeepOf(plan->plan), services.log, self.recorder_.get()}));
+    FL_TRY(auto device,
+           DeviceActor::Create(std::move(setup), std::move(local),
+                               {self.queue_, self.pool_, services.stop, self.cache_,
+                                KeepOf(plan->plan), services.log, self.recorder_.get()}));
     self.devices_.push_back(std::move(device));
   }
   return simulation;

@@ -115,7 +115,7 @@ struct Refused {
 TEST_CASE("BuildCodec: an impossible chain is refused with its reason") {
   const std::vector<Refused> cases = {
       {"sketch 5",
-       "unknown stage; this version has raw, fp16, quantize, top_k, low_rank, pack, bf16"},
+       "unknown stage; this version has raw, fp16, quantize, top_k, low_rank, tucker, pack"},
       {"quantize 8 | top_k 1%", "must come before quantize"},
       {"fp16 | low_rank 2", "must come before fp16"},
       {"top_k 1% | low_rank 2", "at most one stage of their kind"},
@@ -243,9 +243,36 @@ TEST_CASE("BuildCodec: vectors have neither rank nor channels") {
         std::string::npos);
 }
 
+TEST_CASE("BuildCodec: tucker is for convolution kernels, and sends numbers") {
+  const auto refusal = [](const std::string& text, const Shape& shape) {
+    CAPTURE(text);
+    const auto codec = Build(text, shape);
+    REQUIRE_FALSE(codec);
+    return codec.error().message;
+  };
+  const auto says = [&](const std::string& text, const Shape& shape, std::string_view part) {
+    CHECK(refusal(text, shape).find(part) != std::string::npos);
+  };
+  const Shape kernel{3, 3, 16, 16};
+  for (const char* good : {"tucker 4 4", "tucker 2 3 | fp16", "tucker 2 3 | quantize 4 | pack",
+                           "tucker 2 3 | lloyd 3", "tucker 2 3 | quantize 8 stochastic"}) {
+    CAPTURE(good);
+    CHECK(Build(good, kernel));
+  }
+  for (const char* ranks : {"tucker", "tucker 4", "tucker 4 4 4", "tucker 0 4", "tucker 4 65"})
+    says(ranks, kernel, "expected two ranks of 1 to 64");
+  says("tucker 4 4 iterations=3", kernel, "iterations");
+  says("tucker 4 4", {144, 16}, "found a tensor with 2; give kernels a rule of their own");
+  says("tucker 16 16", kernel, "its factors have 2816 values, the kernel itself 2304");
+  says("tucker 4 4 | ternary", kernel, "its factors are numbers");
+  says("tucker 4 4 | quantize step=2 | context", kernel, "its factors are numbers");
+  says("tucker 4 4 | quantize 4 | rans", kernel, "its factors are numbers");
+  says("tucker 4 4 | quantize 4 per=channel", kernel, "each factor has one grid");
+}
+
 TEST_CASE("KnownStages: ids are ascending and stay as they are") {
   CHECK(KnownStages() == std::vector<std::uint8_t>{1,  2,  3,  4,  5,  6,  7,  8,  9,  10, 11, 20,
-                                                   21, 22, 23, 24, 25, 26, 27, 28, 31, 32, 33});
+                                                   21, 22, 23, 24, 25, 26, 27, 28, 29, 31, 32, 33});
 }
 
 TEST_CASE("StagesOf: the ids of a recipe's stages in its order") {

@@ -369,6 +369,22 @@ def read_low_rank(head, values, shape, reader):
     return multiply(left, right, rows, columns, rank)
 
 
+def read_tucker(head, values, shape, reader):
+    places, inputs, outputs = shape[0] * shape[1], shape[2], shape[3]
+    rank_in = min(int(head[1][0]), inputs, places * outputs)
+    rank_out = min(int(head[1][1]), outputs, places * rank_in)
+    left = read_values(values, inputs * rank_in, None, reader)
+    right = read_values(values, outputs * rank_out, None, reader)
+    core = read_values(values, places * rank_in * rank_out, None, reader)
+    right = [right[o * rank_out + b] for b in range(rank_out) for o in range(outputs)]
+    out = []
+    for place in range(places):
+        of_place = core[place * rank_in * rank_out : (place + 1) * rank_in * rank_out]
+        mixed = multiply(left, of_place, inputs, rank_out, rank_in)
+        out += multiply(mixed, right, inputs, outputs, rank_out)
+    return out
+
+
 # Section 11: adaptive range codes.
 
 
@@ -936,6 +952,8 @@ def read_stages(stages, shape, reader, parameters):
         return read_top_k(rest, count, reader)
     if name == "low_rank":
         return read_low_rank(stages[0], rest, shape, reader)
+    if name == "tucker":
+        return read_tucker(stages[0], rest, shape, reader)
     if name == "hadamard":
         seed = (parameters if options.get("seed") == "shared" else reader).word("I")
         return turn_row_back(read_stages(stages[1:] or [("raw", [], {})], shape, reader, parameters), seed, int(arguments[0]))

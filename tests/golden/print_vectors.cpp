@@ -126,8 +126,10 @@ int main(int argc, char** argv) {
   for (const Golden& golden : ReadGolden(argv[1])) {
     const auto codec = fl::BuildCodec(fl::ParseRecipe(golden.recipe).value(), golden.shape).value();
     good = PrintDecoded(*codec, golden.recipe, golden.shape, golden.payload) && good;
-    good =
-        PrintEncoded(golden.recipe, golden.shape.rank() < 2 ? Shape{2500} : Shape{60, 43}) && good;
+    const Shape larger = golden.shape.rank() < 2    ? Shape{2500}
+                         : golden.shape.rank() == 4 ? Shape{3, 3, 20, 14}
+                                                    : Shape{60, 43};
+    good = PrintEncoded(golden.recipe, larger) && good;
   }
   // Longer than a block of indices or a part of levels.
   for (const char* recipe :
