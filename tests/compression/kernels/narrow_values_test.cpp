@@ -25,9 +25,9 @@ std::vector<float> Values(std::size_t count) {
   }
   while (values.size() < count) {
     const auto value = std::bit_cast<float>(rng.NextU32());
-    if (std::isfinite(value)) values.push_back(value);
-    const auto near = std::ldexp(value, -std::ilogb(value) % 40 - 10);
-    if (std::isfinite(near)) values.push_back(near);
+    if (!std::isnormal(value)) continue;
+    values.push_back(value);
+    values.push_back(std::ldexp(value, -std::ilogb(value) % 40 - 10));
   }
   values.resize(count);
   return values;
