@@ -5,6 +5,7 @@
 #include "fl/common/crypto/sha256.h"
 #include "fl/common/wire/model_change.h"
 #include "fl/common/wire/update.h"
+#include "fl/server/core/auto_tally.h"
 #include "fl/server/core/change_start.h"
 #include "fl/server/core/lattice_changes.h"
 #include "fl/server/core/round_parameters.h"
@@ -168,6 +169,19 @@ void Release(const FederationPlan& plan, const RoundInput& input, const Publishe
   result.released = FromFloats(publisher.Release(std::move(average)));
 }
 
+// What the devices chose, for the report; nothing where the plan leaves them no choice.
+Result<> CountChoices(const FederationPlan& plan, const RoundInput& input, RoundResult& result) {
+  if (!plan.checked().delta.budget()) return {};
+  AutoTally tally = AutoTally::Of(plan);
+  const auto found = input.tensors.find(AutoTally::kTensor);
+  if (found != input.tensors.end()) {
+    FL_TRY(tally, AutoTally::Decode(plan, found->second));
+  }
+  FL_TRY_OK(tally.Count(plan, input.entries));
+  result.tensors[AutoTally::kTensor] = tally.Encode();
+  return {};
+}
+
 // What the next round's clients share follows from the round's aggregate.
 void MoveParameters(const FederationPlan& plan, const RoundInput& input, const FoldResult& folded,
                     RoundResult& result) {
@@ -186,6 +200,8 @@ void MoveParameters(const FederationPlan& plan, const RoundInput& input, const F
 Result<RoundResult> RunFold(Storage& storage, const FederationPlan& plan, std::uint64_t round,
                             ThreadPool* pool) {
   FL_TRY(RoundInput input, ReadInput(storage, plan, round));
+  RoundResult result;
+  FL_TRY_OK(CountChoices(plan, input, result));
   FL_TRY(const ParsedJournal journal,
          ParsedJournal::Parse(plan, std::move(input.entries), input.parameters));
   const AggregationConfig& aggregation = plan.plan().aggregation;
@@ -197,7 +213,6 @@ Result<RoundResult> RunFold(Storage& storage, const FederationPlan& plan, std::u
   const std::vector<float> before = Kept(input.tensors, kWantedName, input.current);
   const std::vector<float> wanted =
       MakeStrategy(aggregation)->Step(before, folded.streams.front().values, state);
-  RoundResult result;
   result.metrics = folded.metrics;
   for (const auto& [name, values] : state) {
     result.tensors[kStrategyPrefix + name] = FromFloats(values);

@@ -5,6 +5,8 @@
 #include "fl/common/nn/materialize.h"
 #include "fl/common/nn/plain_graph.h"
 #include "fl/server/core/admin.h"
+#include "fl/server/core/auto_tally.h"
+#include "fl/server/core/round_parameters.h"
 #include "fl/server/core/version_models.h"
 
 namespace fl::server {
@@ -110,6 +112,56 @@ void AddTotals(const std::vector<RoundRow>& rows, const FederationPlan& plan, Re
   report.totals.seconds = report.totals.virtual_seconds;
 }
 
+Result<std::optional<AutoReport>> ReportAuto(Transaction& transaction, const FederationPlan& plan,
+                                             const std::vector<RoundRow>& rows) {
+  const SegmentPlan& delta = plan.checked().delta;
+  if (!delta.budget()) return std::optional<AutoReport>();
+  AutoReport report;
+  report.bytes = delta.budget()->bytes;
+  RoundParameters parameters = plan.initial_parameters();
+  if (!rows.empty()) {
+    FL_TRY(parameters, ReadRoundParameters(transaction, plan, rows.back().number));
+  }
+  FL_TRY(const rate::BudgetState state, delta.ReadBudgetState(parameters));
+  report.share = static_cast<double>(state.share);
+  FL_TRY(const auto tensors, transaction.Tensors(plan.name()));
+  const auto found = tensors.find(AutoTally::kTensor);
+  AutoTally tally = AutoTally::Of(plan);
+  if (found != tensors.end()) {
+    FL_TRY(tally, AutoTally::Decode(plan, found->second));
+  }
+  report.updates = tally.updates;
+  report.body_bytes = tally.body_bytes;
+  report.body_bytes_largest = tally.body_bytes_largest;
+  for (std::size_t i = 0; i < tally.segments.size(); ++i) {
+    const AutoTally::Segment& segment = tally.segments[i];
+    if (segment.choices.empty()) continue;
+    auto& tensor = report.tensors.emplace_back();
+    tensor.name = delta.segments()[i].name;
+    tensor.payload_bytes = segment.payload_bytes;
+    for (const auto& [key, times] : segment.choices) {
+      tensor.choices.emplace_back(AutoTally::NameOf(key), times);
+    }
+  }
+  return std::optional(std::move(report));
+}
+
+Json AutoJson(const AutoReport& report) {
+  Json json = {{"bytes", report.bytes},
+               {"share", report.share},
+               {"updates", report.updates},
+               {"body_bytes", report.body_bytes},
+               {"body_bytes_largest", report.body_bytes_largest}};
+  json["tensors"] = Json::array();
+  for (const AutoReport::Tensor& tensor : report.tensors) {
+    Json choices = Json::object();
+    for (const auto& [name, times] : tensor.choices) choices[name] = times;
+    json["tensors"].push_back(
+        {{"name", tensor.name}, {"payload_bytes", tensor.payload_bytes}, {"choices", choices}});
+  }
+  return json;
+}
+
 }  // namespace
 
 Result<Report> BuildReport(Transaction& transaction, const FederationPlan& plan) {
@@ -147,6 +199,7 @@ Result<Report> BuildReport(Transaction& transaction, const FederationPlan& plan)
     report.final_loss_clients = round.loss_clients;
     report.final_accuracy_clients = round.accuracy_clients;
   }
+  FL_TRY(report.automatic, ReportAuto(transaction, plan, rows));
   FL_TRY(report.deployment, transaction.Deployments(name));
   return report;
 }
@@ -171,6 +224,7 @@ std::string ReportToJson(const Report& report) {
                    {"loss_clients", OrNull(report.final_loss_clients)},
                    {"accuracy_clients", OrNull(report.final_accuracy_clients)},
                    {"model_sha256", report.model_sha256}};
+  json["auto"] = report.automatic ? AutoJson(*report.automatic) : Json(nullptr);
   json["deployment"] = Json::array();
   for (const DeploymentRow& row : report.deployment) {
     json["deployment"].push_back({{"client", row.client},

@@ -4,6 +4,7 @@
 #include <map>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "fl/server/core/federation_plan.h"
@@ -42,6 +43,20 @@ struct ReportTotals {
   double cpu_seconds = 0;  // Filled by the program, like peak_rss_bytes.
   std::uint64_t peak_rss_bytes = 0;
 };
+// What devices with `auto` made of their budget, in the published rounds.
+struct AutoReport {
+  struct Tensor {
+    std::string name;  // The segment's: a tensor's, or "gathered".
+    std::uint64_t payload_bytes = 0;
+    std::vector<std::pair<std::string, std::uint64_t>> choices;  // How often; in AutoTally's order.
+  };
+  std::uint64_t bytes = 0;  // The most that an update may take.
+  double share = 1;         // Of that, what the newest round takes by its loss; 1: all.
+  std::uint64_t updates = 0;
+  std::uint64_t body_bytes = 0;
+  std::uint64_t body_bytes_largest = 0;
+  std::vector<Tensor> tensors;  // Those that `auto` writes, in the plan's order.
+};
 struct Report {
   std::string federation;
   std::string state;  // "running", "paused", "deploying", "done", "stopped".
@@ -56,6 +71,7 @@ struct Report {
   std::optional<double> final_loss_clients;
   std::optional<double> final_accuracy_clients;
   std::string model_sha256;               // Of the released model.
+  std::optional<AutoReport> automatic;    // Where the plan has `auto`.
   std::vector<DeploymentRow> deployment;  // By client.
 };
 

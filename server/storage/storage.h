@@ -83,7 +83,8 @@ class Transaction {
   virtual Result<> Put(const ChangeRow& row) = 0;
   virtual Result<> DropChange(const ChangeRow& row) = 0;
 
-  // Durable named tensors (a strategy's state, a publisher's residual), each as fp32 bytes.
+  // Durable named tensors (a strategy's state, a publisher's residual), each as fp32 bytes but for
+  // AutoTally's.
   virtual Result<std::map<std::string, Bytes>> Tensors(const std::string& federation) = 0;
   virtual Result<> PutTensor(const std::string& federation, const std::string& name,
                              ByteSpan bytes) = 0;

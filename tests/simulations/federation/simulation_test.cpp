@@ -211,7 +211,16 @@ TEST_CASE("Simulation: with a deadline auto sends what the link carries in time"
   const auto bytes = [](const server::RoundReport& round) { return round.traffic.body_bytes_up; };
   CHECK(bytes(timed.rounds.back()) < bytes(free.rounds.back()) * 2 / 3);
   CHECK(timed.rounds.back().virtual_seconds < free.rounds.back().virtual_seconds);
-  CHECK(play("auto bytes=400 deadline=0.6s", 4).model_sha256 == timed.model_sha256);
+  const server::Report again = play("auto bytes=400 deadline=0.6s", 4);
+  CHECK(again.model_sha256 == timed.model_sha256);
+  // What was chosen is counted alike, in one order.
+  REQUIRE(timed.automatic);
+  CHECK(timed.automatic->updates == timed.totals.accepted);
+  CHECK(again.automatic->body_bytes == timed.automatic->body_bytes);
+  REQUIRE(again.automatic->tensors.size() == timed.automatic->tensors.size());
+  for (std::size_t i = 0; i < timed.automatic->tensors.size(); ++i) {
+    CHECK(again.automatic->tensors[i].choices == timed.automatic->tensors[i].choices);
+  }
 }
 
 TEST_CASE("Simulation: the server leaves frozen tensors as the seed made them") {
