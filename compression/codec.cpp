@@ -13,6 +13,10 @@ Bytes Codec::NextParameters(ByteSpan part, const RoundFeedback& /*feedback*/) co
   return Bytes(part.begin(), part.end());
 }
 
+Result<> Codec::CheckParameters(const RoundParameters& /*parameters*/) const {
+  return {};
+}
+
 void Codec::DecodeAddIntegers(const ParsedPayload& /*payload*/, std::size_t /*first*/,
                               std::span<std::int64_t> /*out*/) const {
   CheckFailed("DecodeAddIntegers", "only a linear codec decodes to integers");

@@ -77,10 +77,13 @@ class Codec {
   // That part of the next round's parameters, of the same size. Most codecs share the same in each
   // round.
   virtual Bytes NextParameters(ByteSpan part, const RoundFeedback& feedback) const;
+  // Whether this codec's part of what a server sent is one that Encode can work with:
+  // kInvalidArgument.
+  virtual Result<> CheckParameters(const RoundParameters& parameters) const;
 
   // Appends the payload for `values` (finite, count() of them) to `out` and writes what a decoder
   // will see to `decoded` (same size), so that the residual is values - decoded. Same input and
-  // stream, same bytes.
+  // stream, same bytes. The parameters are such as CheckParameters accepts.
   virtual void Encode(std::span<const float> values, std::span<float> decoded,
                       const RoundParameters& parameters, RngStream rng, ByteWriter& out) const = 0;
 

@@ -119,6 +119,10 @@ class SegmentPlan {
   // What the budget's part of the parameters says; FirstBudget where the rule needs none. Errors:
   // parameters of another size, and BudgetState::Decode's.
   Result<rate::BudgetState> ReadBudgetState(const RoundParameters& parameters) const;
+  // Whether these are parameters that clients can encode with: the size of all parts together, and
+  // what each codec and the budget say of theirs. kInvalidArgument, for a client that a server sent
+  // others.
+  Result<> CheckRoundParameters(const RoundParameters& parameters) const;
   // Whether any codec takes part in what the clients of a round share, so that updates cannot be
   // read without it.
   bool needs_round_parameters() const;
@@ -130,6 +134,8 @@ class SegmentPlan {
   void Scatter(std::size_t segment, std::span<const float> values, std::span<float> flat) const;
 
  private:
+  Result<> CheckSize(const RoundParameters& parameters) const;
+
   TensorLayout layout_;
   TensorLayout covered_;
   std::vector<Segment> segments_;

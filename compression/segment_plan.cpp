@@ -204,15 +204,29 @@ RoundParameters SegmentPlan::InitialRoundParameters() const {
   return parameters;
 }
 
+Result<> SegmentPlan::CheckSize(const RoundParameters& parameters) const {
+  const std::size_t expected =
+      codec_parameters_bytes_ + (budget_ && budget_->moves() ? rate::BudgetState::kBytes : 0);
+  if (parameters.bytes.size() == expected) return {};
+  return Error{ErrorCode::kInvalidArgument, "round parameters: expected " +
+                                                std::to_string(expected) + " bytes, found " +
+                                                std::to_string(parameters.bytes.size())};
+}
+
+Result<> SegmentPlan::CheckRoundParameters(const RoundParameters& parameters) const {
+  FL_TRY_OK(CheckSize(parameters));
+  for (const Segment& segment : segments_) {
+    const auto checked = segment.codec->CheckParameters(parameters);
+    if (!checked) return Error{checked.error().code, segment.name + ": " + checked.error().message};
+  }
+  if (budget_) FL_TRY_OK(ReadBudgetState(parameters));
+  return {};
+}
+
 Result<rate::BudgetState> SegmentPlan::ReadBudgetState(const RoundParameters& parameters) const {
   FL_CHECK(budget_.has_value(), "a plan without auto has no budget");
   if (!budget_->moves()) return rate::FirstBudget(*budget_);
-  const std::size_t expected = codec_parameters_bytes_ + rate::BudgetState::kBytes;
-  if (parameters.bytes.size() != expected) {
-    return Error{ErrorCode::kInvalidArgument, "round parameters: expected " +
-                                                  std::to_string(expected) + " bytes, found " +
-                                                  std::to_string(parameters.bytes.size())};
-  }
+  FL_TRY_OK(CheckSize(parameters));
   return rate::BudgetState::Decode(ByteSpan(parameters.bytes).subspan(codec_parameters_bytes_));
 }
 

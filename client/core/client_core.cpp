@@ -296,10 +296,9 @@ void ClientCore::StartTask() {
   }
   RoundParameters parameters{TaskParameters(), task_->round};
   const bool trains = task_->kind == wire::TaskKind::kTrain;
-  if (trains && plan_->delta.budget()) {
-    if (const auto state = plan_->delta.ReadBudgetState(parameters); !state) {
-      return Abandon(state.error());
-    }
+  if (trains) {
+    const auto checked = plan_->delta.CheckRoundParameters(parameters);
+    if (!checked) return Abandon(checked.error());
   }
   TrainingJob job{*task_, options_.name, plan_, model_, {}, {}, {}, {}};
   job.time = TimeForUpdate(plan_->delta, *task_, state_.speed, now_ - task_since_);

@@ -113,6 +113,11 @@ Result<std::shared_ptr<const SharedSupport>> Masked::SupportOf(
   return support;
 }
 
+Result<> Masked::CheckParameters(const RoundParameters& parameters) const {
+  FL_TRY(const auto support, SupportOf(parameters));
+  return ValuesFor(*support).CheckParameters(parameters);
+}
+
 const Codec& Masked::ValuesFor(const SharedSupport& support) const {
   const auto found = std::ranges::find_if(
       values_, [&](const auto& codec) { return codec->count() == support.size(); });

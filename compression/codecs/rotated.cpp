@@ -67,6 +67,11 @@ Result<std::uint32_t> Rotated::ReadSharedSeed(const RoundParameters& parameters)
   return seed;
 }
 
+Result<> Rotated::CheckParameters(const RoundParameters& parameters) const {
+  if (config_.shared) FL_TRY_OK(ReadSharedSeed(parameters));
+  return values_->CheckParameters(parameters);
+}
+
 void Rotated::Encode(std::span<const float> values, std::span<float> decoded,
                      const RoundParameters& parameters, RngStream rng, ByteWriter& out) const {
   FL_CHECK(values.size() == count() && decoded.size() == count(),

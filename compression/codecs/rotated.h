@@ -35,6 +35,7 @@ class Rotated final : public Codec {
   std::size_t count() const override { return values_->count(); }
   std::size_t EncodedBytesMax() const override;
   Bytes InitialParameters() const override;
+  Result<> CheckParameters(const RoundParameters& parameters) const override;
   void Encode(std::span<const float> values, std::span<float> decoded,
               const RoundParameters& parameters, RngStream rng, ByteWriter& out) const override;
   // kInvalidArgument when the parameters have no seed.

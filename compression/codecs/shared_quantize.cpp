@@ -64,6 +64,11 @@ Result<float> SharedQuantize::ReadStep(const RoundParameters& parameters) const 
                "round parameters: expected a finite range above 0, found " + std::to_string(range)};
 }
 
+Result<> SharedQuantize::CheckParameters(const RoundParameters& parameters) const {
+  FL_TRY_OK(ReadStep(parameters));
+  return {};
+}
+
 void SharedQuantize::Encode(std::span<const float> values, std::span<float> decoded,
                             const RoundParameters& parameters, RngStream rng,
                             ByteWriter& out) const {

@@ -31,6 +31,7 @@ class SharedQuantize final : public Codec {
   std::size_t count() const override { return count_; }
   std::size_t EncodedBytesMax() const override;
   Bytes InitialParameters() const override;
+  Result<> CheckParameters(const RoundParameters& parameters) const override;
   // The parameters are ones that Parse accepts.
   void Encode(std::span<const float> values, std::span<float> decoded,
               const RoundParameters& parameters, RngStream rng, ByteWriter& out) const override;

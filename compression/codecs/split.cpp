@@ -61,6 +61,11 @@ Bytes Split::NextParameters(ByteSpan part, const RoundFeedback& feedback) const 
   return bytes;
 }
 
+Result<> Split::CheckParameters(const RoundParameters& parameters) const {
+  for (const auto& part : parts_) FL_TRY_OK(part->CheckParameters(parameters));
+  return {};
+}
+
 void Split::Encode(std::span<const float> values, std::span<float> decoded,
                    const RoundParameters& parameters, RngStream rng, ByteWriter& out) const {
   FL_CHECK(values.size() == count() && decoded.size() == count(),

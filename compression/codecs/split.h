@@ -28,6 +28,7 @@ class Split final : public Codec {
   std::size_t EncodedBytesMax() const override;
   Bytes InitialParameters() const override;
   Bytes NextParameters(ByteSpan part, const RoundFeedback& feedback) const override;
+  Result<> CheckParameters(const RoundParameters& parameters) const override;
   void Encode(std::span<const float> values, std::span<float> decoded,
               const RoundParameters& parameters, RngStream rng, ByteWriter& out) const override;
   Result<std::unique_ptr<ParsedPayload>> Parse(ByteSpan payload, const RoundParameters& parameters,

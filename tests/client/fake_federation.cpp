@@ -220,10 +220,16 @@ net::Response FakeServer::Complete(std::uint64_t task, const Bytes& update) {
   }
   const wire::UpdateView view = Get(wire::DecodeUpdate(update, {}));
   NamedTensors next = versions_.back();
+  RoundParameters parameters;
+  if (parameters_of) {
+    if (const auto blob = parameters_of(task / 1000)) {
+      parameters.bytes = blobs_.at("/v1/blobs/" + blob->ToHex());
+    }
+  }
   for (const wire::UpdateEntryView& entry : view.streams.front().entries) {
     if (view.streams.front().id != wire::kStreamDelta) break;
     const Codec& codec = *plan_->delta.segments()[entry.segment].codec;
-    const auto payload = Get(codec.Parse(entry.payload, {}, {}));
+    const auto payload = Get(codec.Parse(entry.payload, parameters, {}));
     std::vector<float> values(codec.count());
     codec.DecodeAdd(*payload, 0, 1.0F, values);
     plan_->delta.Scatter(entry.segment, values, next.values);

@@ -70,19 +70,6 @@ TEST_CASE("ClientCore: whole models give the same updates as changes") {
   CHECK(server.accepted == changes.server.accepted);
 }
 
-TEST_CASE("ClientCore: fetches a round's parameters only where they are not those that it has") {
-  FakeServer server(PlanText("raw"));
-  const Digest first = server.AddBlob(Bytes(8));
-  const Digest second = server.AddBlob(Bytes(9));
-  server.parameters_of = [&](std::uint64_t round) { return round < 3 ? first : second; };
-  MemoryContentCache cache;
-  Device device(server, cache, MakeData(server.plan()));
-  REQUIRE(device.Run());
-  CHECK(server.accepted.size() == 3);
-  CHECK(std::ranges::count(server.log, "GET /v1/blobs/" + first.ToHex()) == 1);
-  CHECK(std::ranges::count(server.log, "GET /v1/blobs/" + second.ToHex()) == 1);
-}
-
 TEST_CASE("ClientCore: fetches and uploads in pieces when they exceed one") {
   const Undisturbed whole(kLossy);
   ClientOptions options;
