@@ -170,6 +170,28 @@ Result<> CheckSecureAggregation(const Plan& plan, const SegmentPlan& delta) {
       ErrorCode::kUnsupported);
 }
 
+// A sketch is for clients that keep nothing; what it does not tell yet is in the sum of the tables.
+Result<> CheckSketches(const Plan& plan, const SegmentPlan& delta) {
+  const auto sketched = std::ranges::find_if(
+      delta.segments(), [](const Segment& segment) { return segment.codec->summed() != nullptr; });
+  if (sketched == delta.segments().end()) return {};
+  const std::string of = "the sketch of " + sketched->name;
+  if (plan.compression.residual) {
+    return AtKey(plan, "compression", "residual",
+                 of + " is for clients that keep nothing, and what one update's sketch does not "
+                      "tell would grow from round to round; expected residual = false");
+  }
+  if (plan.compression.momentum != 0) {
+    return AtKey(plan, "compression", "momentum",
+                 of + " is for clients that keep nothing; expected no momentum of clients");
+  }
+  if (plan.privacy.norm_bound > 0) {
+    return AtKey(plan, "privacy", "norm_bound",
+                 of + " does not tell one update's norm; expected another recipe, or no bound");
+  }
+  return {};
+}
+
 // What a codec leaves out comes back with the next update, and grows where it can be more than what
 // there was.
 Result<> CheckResidual(const Plan& plan, const SegmentPlan& delta) {
@@ -288,6 +310,7 @@ Result<CheckedPlan> Check(Plan plan) {
   FL_TRY_OK(CheckPrivacy(plan));
   FL_TRY(checked.delta,
          SegmentPlan::Create(plan.compression, checked.graph.parameters, checked.graph.frozen));
+  FL_TRY_OK(CheckSketches(plan, checked.delta));
   FL_TRY_OK(CheckMomentum(plan, checked.delta));
   FL_TRY_OK(CheckSecureAggregation(plan, checked.delta));
   FL_TRY_OK(CheckResidual(plan, checked.delta));

@@ -28,4 +28,9 @@ void Codec::Finish(std::span<const std::int64_t> /*sum*/, std::size_t /*summands
   CheckFailed("Finish", "only a linear codec sums integers");
 }
 
+void Codec::Estimate(std::span<const float> /*sum*/, std::size_t /*first*/,
+                     std::span<float> /*out*/) const {
+  CheckFailed("Estimate", "only a codec with a sum of its own estimates values from it");
+}
+
 }  // namespace fl

@@ -107,6 +107,14 @@ class Codec {
   virtual void Finish(std::span<const std::int64_t> sum, std::size_t summands,
                       const RoundParameters& parameters, std::size_t first,
                       std::span<float> out) const;
+
+  // Codecs whose updates add up in others than the segment's values, which are linear in these and
+  // fewer (a sketch's cells): the codec of those, which takes this codec's payloads. Null: updates
+  // add up as the segment's values.
+  virtual const Codec* summed() const { return nullptr; }
+  // out[i] = the segment's value first + i as `sum`, of summed()->count() values, tells it. The
+  // same bits for any split. The default implementation ends the program.
+  virtual void Estimate(std::span<const float> sum, std::size_t first, std::span<float> out) const;
 };
 
 }  // namespace fl

@@ -18,6 +18,7 @@
 #include "fl/compression/codecs/raw.h"
 #include "fl/compression/codecs/rotated.h"
 #include "fl/compression/codecs/shared_mask.h"
+#include "fl/compression/codecs/sketch.h"
 #include "fl/compression/codecs/split.h"
 #include "fl/compression/codecs/threshold.h"
 #include "fl/compression/codecs/top_k.h"
@@ -50,6 +51,7 @@ constexpr auto kStages =
                               {StageId::kHadamard, "hadamard", Role::kShape},
                               {StageId::kSharedMask, "shared_mask", Role::kShape},
                               {StageId::kAnnounced, "announced", Role::kShape},
+                              {StageId::kSketch, "sketch", Role::kShape},
                               {StageId::kAuto, "auto", Role::kShape},
                               {StageId::kThreshold, "threshold", Role::kShape},
                               {StageId::kRice, "rice", Role::kEntropy},
@@ -202,6 +204,8 @@ Result<std::unique_ptr<Codec>> BuildChain(const Recipe& recipe, const Shape& sha
       return BuildAnnounced(chain, shape, parameters_offset);
     case StageId::kSharedMask:
       return BuildSharedMask(chain, shape, parameters_offset);
+    case StageId::kSketch:
+      return BuildSketch(chain, shape, parameters_offset);
     case StageId::kAuto:
       return BuildAdaptive(chain, shape);
     case StageId::kHadamard:
@@ -227,6 +231,11 @@ Result<std::unique_ptr<Codec>> BuildPart(const Recipe& part, bool last, const Sh
   if (part.stages.front().name == "auto") {
     return RefuseStage(part.stages.front(),
                        "chooses a tensor's whole recipe by itself, so it cannot be joined by +");
+  }
+  if (codec->summed() != nullptr) {
+    return RefuseStage(part.stages.front(),
+                       "adds up as the cells of a table, and what another recipe codes does not, "
+                       "so it cannot be joined by +");
   }
   const CodecTraits traits = codec->traits();
   if (traits.lossless && !last) {

@@ -38,6 +38,7 @@ enum class StageId : std::uint8_t {
   kAnnounced = 27,
   kThreshold = 28,
   kTucker = 29,
+  kSketch = 30,
   kAuto = 31,
   kTrits = 32,
   kSplit = 33,  // The "+" between two recipes.

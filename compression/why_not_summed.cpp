@@ -30,6 +30,11 @@ std::string WhyNotSummed(const Stage& stage) {
            " sends factors, and the product of sums is not the sum of products, so it cannot be "
            "summed under secure aggregation; use shared_mask, or train fewer parameters";
   }
+  if (name == "sketch") {
+    return name +
+           " sends the cells of a table, which secure aggregation does not sum in this version; "
+           "use shared_mask";
+  }
   if (name == "hadamard" &&
       std::ranges::find(stage.options, std::pair<std::string, std::string>("seed", "shared")) ==
           stage.options.end()) {
@@ -70,7 +75,7 @@ std::string WhyNotSummed(const Recipe& recipe) {
   for (const Stage& stage : recipe.stages) {
     const bool entropy = IsOneOf(stage.name, {"rice", "rans", "context", "trits"});
     const bool shapes =
-        IsOneOf(stage.name, {"auto", "top_k", "threshold", "low_rank", "tucker", "hadamard"});
+        IsOneOf(stage.name, {"auto", "top_k", "threshold", "low_rank", "tucker", "sketch", "hadamard"});
     if (!entropy && !shapes) continue;
     std::string why = WhyNotSummed(stage);
     if (!why.empty()) return why;

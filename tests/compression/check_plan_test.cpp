@@ -138,6 +138,7 @@ TEST_CASE("CheckPlan: noise and secure aggregation are not available") {
 Error RefusedSum(const std::string& recipe) {
   Plan plan = testing::Get(ParsePlan(kPlan, "p.toml"));
   plan.privacy.secure_aggregation = true;
+  plan.compression.residual = false;
   plan.compression.gather_below = 0;
   plan.compression.rules[0].recipe.text = recipe;
   const auto checked = CheckPlan(std::move(plan), "p.toml");
@@ -153,6 +154,7 @@ TEST_CASE("CheckPlan: secure aggregation is refused by the stage that cannot be 
       {"threshold 2", "threshold is chosen by each client"},
       {"hadamard 64 | quantize 4", "a seed of its own"},
       {"hadamard 64 seed=shared | quantize 4", "quantize has a grid of each client's own"},
+      {"sketch 1x1", "sketch sends the cells of a table"},
       {"quantize 4", "quantize has a grid of each client's own"},
       {"quantize 4 | rans", "rans spends bits by the levels"},
       {"quantize 2 | trits", "trits spends bits by the levels"},
@@ -195,6 +197,20 @@ TEST_CASE("CheckPlan: a residual of what can exceed an update is refused") {
                   "recipe = \"shared_mask 10% unbiased block=1\"")
             .has_value());
   CHECK(CheckWith("low_rank 2 | quantize 4", "shared_mask 60% unbiased block=1").has_value());
+}
+
+TEST_CASE("CheckPlan: what does not go with a sketch is refused") {
+  const std::string sketched =
+      "residual = false\n[[compression.recipe]]\ntensors = \"*\"\nrecipe = \"sketch 1x4\"";
+  const std::string recipe =
+      "[[compression.recipe]]\ntensors = \"*\"\nrecipe = \"low_rank 2 | quantize 4\"";
+  CHECK(CheckWith(recipe, "[compression]\n" + sketched).has_value());
+  CheckRefused("low_rank 2 | quantize 4", "sketch 1x4", ErrorCode::kInvalidArgument, "p.toml",
+               "is for clients that keep nothing");
+  CheckRefused(recipe, "[compression]\nmomentum = 0.5\n" + sketched, ErrorCode::kInvalidArgument,
+               "p.toml", "no momentum of clients");
+  CheckRefused("clip_norm = 1.0\n\n" + recipe, "norm_bound = 5.0\n[compression]\n" + sketched,
+               ErrorCode::kInvalidArgument, "p.toml", "does not tell one update's norm");
 }
 
 TEST_CASE("CheckPlan: more clients in a round than the server has slots for are refused") {

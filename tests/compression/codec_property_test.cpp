@@ -101,6 +101,10 @@ const std::vector<Case> kCases = {
     {"announced 10%", {1003}},
     {"announced 1% explore=100% | bf16", {50}},
     {"announced 30% explore=1% | quantize 8 scale=shared range=4", {40, 31}},
+    {"sketch 5x40", {1003}},
+    {"sketch 2x9 seed=7 | fp16", {31, 40}},
+    {"sketch 4x50 | quantize 8 scale=shared range=60", {40, 31}},
+    {"sketch 1x1 | quantize 4 stochastic", {2}},
     {"sign + fp16", {77}},
     {"low_rank 2 | quantize 4 + sign + top_k 3%", {30, 20}},
     {"low_rank 2 | quantize step=2 + top_k 1% | ternary | context", {60, 50}, true},
@@ -328,7 +332,10 @@ TEST_CASE("Codec: integers are for linear codecs only") {
     CAPTURE(each.recipe);
     const bool shared =
         std::string_view(each.recipe).find("scale=shared") != std::string_view::npos;
-    CHECK(MakeCodec(each.recipe, each.shape)->traits().linear == shared);
+    const auto codec = MakeCodec(each.recipe, each.shape);
+    const Codec* summed = codec->summed();
+    CHECK((summed != nullptr ? *summed : *codec).traits().linear == shared);
+    CHECK_FALSE((summed != nullptr && codec->traits().linear));
   }
 }
 

@@ -86,6 +86,7 @@ TEST_CASE("BuildCodec: every chain of known stages is built") {
                            "shared_mask 10% block=256 | dead_zone 2 | rans",
                            "announced 1%",
                            "announced 5% explore=10% | quantize 8 scale=shared range=3 stochastic",
+                           "sketch 3x2 seed=9 | quantize 8 scale=shared range=3",
                            "hadamard 4096 seed=own | lloyd 2",
                            "hadamard 1024 seed=shared | quantize 4 scale=shared stochastic | pack",
                            "low_rank 1 | quantize step=2 + top_k 1% | ternary | context",
@@ -114,7 +115,7 @@ struct Refused {
 
 TEST_CASE("BuildCodec: an impossible chain is refused with its reason") {
   const std::vector<Refused> cases = {
-      {"sketch 5",
+      {"wavelet 5",
        "unknown stage; this version has raw, fp16, quantize, top_k, low_rank, tucker, pack"},
       {"quantize 8 | top_k 1%", "must come before quantize"},
       {"fp16 | low_rank 2", "must come before fp16"},
@@ -201,6 +202,15 @@ TEST_CASE("BuildCodec: an impossible chain is refused with its reason") {
       {"hadamard 8192 | quantize 4", "expected the block"},
       {"shared_mask", "above 0% and up to 100%, such as shared_mask 1%"},
       {"shared_mask 0%", "above 0% and up to 100%"},
+      {"sketch", "expected ROWSxCOLUMNS"},
+      {"sketch 5", "expected ROWSxCOLUMNS"},
+      {"sketch 5x", "expected ROWSxCOLUMNS"},
+      {"sketch 16x9", "1 to 15 rows"},
+      {"sketch 5x2000000", "1 to 1048576 columns"},
+      {"sketch 5x9 seed=-1", "seed: expected 0 to 4294967295"},
+      {"sketch 3x2 | dead_zone 2", "expected raw, fp16, bf16 or quantize B"},
+      {"sketch 3x2 + fp16", "cannot be joined by +"},
+      {"sketch 15x1000000", "is not smaller than the"},
       {"announced", "above 0% and up to 100%, such as announced 1%"},
       {"announced 1% explore=0%", "explore: expected the share"},
       {"announced 1% explore=5", "explore: expected the share"},
@@ -272,7 +282,7 @@ TEST_CASE("BuildCodec: tucker is for convolution kernels, and sends numbers") {
 
 TEST_CASE("KnownStages: ids are ascending and stay as they are") {
   CHECK(KnownStages() == std::vector<std::uint8_t>{1,  2,  3,  4,  5,  6,  7,  8,  9,  10, 11, 20,
-                                                   21, 22, 23, 24, 25, 26, 27, 28, 29, 31, 32, 33});
+                                                   21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31, 32, 33});
 }
 
 TEST_CASE("StagesOf: the ids of a recipe's stages in its order") {

@@ -1,6 +1,6 @@
 #include "fl/tests/fuzz/codec_fuzz.h"
 
-// Rotations, of two whole blocks and a shorter unit, a threshold, and masks.
+// Rotations, of two whole blocks and a shorter unit, a threshold, masks, and sketches.
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   static constexpr std::string_view kRecipes[] = {
       "eden 1 block=64",
@@ -14,6 +14,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
       "threshold 1.5 | lloyd 2",
       "shared_mask 30% block=8 | quantize 4 scale=shared range=4",
       "shared_mask 30% unbiased block=1 | natural",
-      "announced 30% | quantize 8 scale=shared range=4"};
+      "announced 30% | quantize 8 scale=shared range=4",
+      "sketch 3x20",
+      "sketch 4x9 seed=5 | quantize 4 scale=shared range=9"};
   return fl::testing::FuzzCodecs(kRecipes, fl::Shape{10, 17}, data, size);
 }

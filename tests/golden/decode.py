@@ -808,16 +808,19 @@ def read_level_payload(stages, shape, reader):
 # Section 14: masks that all clients share.
 
 
+def draw_below(stream, bound):
+    while True:
+        low = next(stream)
+        product_128 = (low | next(stream) << 32) * bound
+        if product_128 & MASK64 >= ((1 << 64) - bound) % bound:
+            return product_128 >> 64
+
+
 def draw_subset(key, total, keep):
     stream = words(key)
     taken = set()
     for j in range(total - keep, total):
-        while True:
-            low = next(stream)
-            product_128 = (low | next(stream) << 32) * (j + 1)
-            if product_128 & MASK64 >= ((1 << 64) - (j + 1)) % (j + 1):
-                break
-        drawn = product_128 >> 64
+        drawn = draw_below(stream, j + 1)
         taken.add(j if drawn in taken else drawn)
     return sorted(taken)
 
@@ -866,6 +869,31 @@ def read_announced(stages, count, reader, parameters):
     key = child(mix(seed), "explore", 0)
     places += [others[rank] for rank in draw_subset(key, len(others), explored)]
     return read_kept(sorted(places), 1.0, stages, count, reader, parameters)
+
+
+# Section 16.
+
+
+def read_sketch(stages, count, reader, parameters):
+    _, arguments, options = stages[0]
+    rows, columns = map(int, arguments[0].split("x"))
+    cells = read_segment(stages[1:] or [("raw", [], {})], [rows, columns], reader, parameters)
+    prime = (1 << 31) - 1
+    hashes = []
+    for row in range(rows):
+        stream = words(child(mix(int(options.get("seed", 1))), "count_sketch", row))
+        hashes.append([draw_below(stream, prime) for _ in range(4)])
+    out = []
+    for i in range(count):
+        told = []
+        for row, (a0, a1, a2, a3) in enumerate(hashes):
+            v = (a0 + a1 * i + a2 * i ** 2 + a3 * i ** 3) % prime
+            cell = cells[row * columns + ((v >> 1) * columns >> 30)]
+            told.append(-cell if v & 1 else cell)
+        told.sort()
+        low, high = told[(rows - 1) // 2], told[rows // 2]
+        out.append(low if rows % 2 else f32(f32(low / 2) + f32(high / 2)))
+    return out
 
 
 # A change on a lattice: docs/protocol.md, section 5.2.
@@ -921,6 +949,8 @@ def read_segment(stages, shape, reader, parameters):
         return read_shared_mask(stages, product(shape), reader, parameters)
     if stages[0][0] == "announced":
         return read_announced(stages, product(shape), reader, parameters)
+    if stages[0][0] == "sketch":
+        return read_sketch(stages, product(shape), reader, parameters)
     if stages[0][0] == "auto":
         return read_auto(shape, reader)
     if has_levels(stages):
