@@ -96,6 +96,16 @@ Result<ParsedJournal> ParsedJournal::Parse(const FederationPlan& plan,
   return ParsedJournal(std::move(content));
 }
 
+namespace {
+
+// In whose values a segment's updates add up.
+const Codec& SummedCodec(const Segment& segment) {
+  const Codec* summed = segment.codec->summed();
+  return summed != nullptr ? *summed : *segment.codec;
+}
+
+}  // namespace
+
 // The one place that adds. Fold and FoldGroups differ in how much they ask for at a time.
 class Folder {
  public:
@@ -121,10 +131,11 @@ class Folder {
     return weight;
   }
 
-  // out = sum over the group of weight x value, for a block of a segment that begins at `first`.
+  // out = sum over the group of weight x value, for a block that begins at `first` of what a
+  // segment's updates add up in.
   void SumGroup(const StreamPlan& stream, std::size_t segment, const std::vector<ParsedPart>& parts,
                 std::size_t first, std::span<float> out) const {
-    const Codec& codec = *stream.segments->segments()[segment].codec;
+    const Codec& codec = SummedCodec(stream.segments->segments()[segment]);
     std::ranges::fill(out, 0.0F);
     if (SumsIntegers(codec)) return SumGroupIntegers(stream, codec, parts, first, out);
     for (const ParsedPart& part : parts) {
@@ -251,30 +262,59 @@ FoldResult EmptyResult(const FederationPlan& plan) {
   for (const StreamPlan& stream : plan.streams()) {
     if (stream.id == wire::kStreamMetrics) continue;
     result.streams.push_back({stream.id, std::vector<float>(stream.segments->layout().total()),
-                              std::vector<double>(stream.segments->segments().size())});
+                              std::vector<double>(stream.segments->segments().size()),
+                              std::vector<std::vector<float>>(stream.segments->segments().size())});
   }
   return result;
 }
 
-// Segment values, in the segments' own order: where each begins in a stream's buffer.
+// What each segment's updates add up to, by stream.
 std::vector<std::vector<std::vector<float>>> SegmentBuffers(const FederationPlan& plan,
                                                             const FoldResult& result) {
   std::vector<std::vector<std::vector<float>>> buffers;
   for (const StreamAggregate& stream : result.streams) {
     auto& segments = buffers.emplace_back();
     for (const Segment& segment : plan.streams()[stream.stream].segments->segments()) {
-      segments.emplace_back(segment.codec->count());
+      segments.emplace_back(SummedCodec(segment).count());
     }
   }
   return buffers;
 }
 
-void ScatterAll(const FederationPlan& plan,
-                const std::vector<std::vector<std::vector<float>>>& buffers, FoldResult& result) {
+// The segment's values as the sum tells them, a block a job.
+std::vector<float> EstimateValues(const Codec& codec, std::span<const float> sum,
+                                  ThreadPool* pool) {
+  constexpr std::size_t kBlock = 1U << 16;
+  std::vector<float> values(codec.count());
+  const std::function<void(std::size_t)> estimate = [&](std::size_t block) {
+    const std::size_t first = block * kBlock;
+    codec.Estimate(sum, first,
+                   std::span(values).subspan(first, std::min(kBlock, values.size() - first)));
+  };
+  const std::size_t blocks = (values.size() + kBlock - 1) / kBlock;
+  if (pool != nullptr) {
+    pool->ParallelFor(blocks, estimate);
+  } else {
+    for (std::size_t block = 0; block < blocks; ++block) estimate(block);
+  }
+  return values;
+}
+
+// Sums to the streams' values.
+void ScatterAll(const FederationPlan& plan, std::vector<std::vector<std::vector<float>>> buffers,
+                ThreadPool* pool, FoldResult& result) {
   for (std::size_t i = 0; i < buffers.size(); ++i) {
-    const SegmentPlan& segments = *plan.streams()[result.streams[i].stream].segments;
+    StreamAggregate& aggregate = result.streams[i];
+    const SegmentPlan& segments = *plan.streams()[aggregate.stream].segments;
     for (std::size_t segment = 0; segment < buffers[i].size(); ++segment) {
-      segments.Scatter(segment, buffers[i][segment], result.streams[i].values);
+      std::vector<float>& sum = buffers[i][segment];
+      const Codec& codec = *segments.segments()[segment].codec;
+      if (codec.summed() == nullptr) {
+        segments.Scatter(segment, sum, aggregate.values);
+        continue;
+      }
+      segments.Scatter(segment, EstimateValues(codec, sum, pool), aggregate.values);
+      aggregate.sums[segment] = std::move(sum);
     }
   }
 }
@@ -297,7 +337,7 @@ FoldResult Fold(const FederationPlan& plan, const ParsedJournal& journal,
         if (parts != nullptr) aggregate.weights[segment] += folder.GroupWeight(stream, *parts);
       }
       const std::size_t count = buffers[i][segment].size();
-      const std::size_t size = folder.BlockOf(*stream.segments->segments()[segment].codec);
+      const std::size_t size = folder.BlockOf(SummedCodec(stream.segments->segments()[segment]));
       for (std::size_t first = 0; first < count; first += size) {
         blocks.push_back({i, segment, first, std::min(size, count - first)});
       }
@@ -323,7 +363,7 @@ FoldResult Fold(const FederationPlan& plan, const ParsedJournal& journal,
   } else {
     for (std::size_t i = 0; i < blocks.size(); ++i) fold_block(i);
   }
-  ScatterAll(plan, buffers, result);
+  ScatterAll(plan, std::move(buffers), pool, result);
   std::vector<GroupSums::Measured> measured;
   for (const GroupSums::Group& group : folder.metrics()) {
     measured.insert(measured.end(), group.metrics.begin(), group.metrics.end());
@@ -344,7 +384,7 @@ GroupSums FoldGroups(const FederationPlan& plan, const ParsedJournal& journal,
       for (std::size_t segment = 0; segment < segments.size(); ++segment) {
         const auto* parts = folder.Parts({stream.id, segment, group.group});
         if (parts == nullptr) continue;
-        std::vector<float> values(segments[segment].codec->count());
+        std::vector<float> values(SummedCodec(segments[segment]).count());
         folder.SumGroup(stream, segment, *parts, 0, values);
         group.segments.push_back(
             {stream.id, segment, folder.GroupWeight(stream, *parts), std::move(values)});
@@ -377,7 +417,7 @@ FoldResult CombineGroups(const FederationPlan& plan, std::vector<GroupSums> part
                   buffers[i][segment]);
     }
   }
-  ScatterAll(plan, buffers, result);
+  ScatterAll(plan, std::move(buffers), nullptr, result);
   std::vector<GroupSums::Measured> measured;
   for (const GroupSums::Group& group : groups) {
     measured.insert(measured.end(), group.metrics.begin(), group.metrics.end());

@@ -41,6 +41,9 @@ struct StreamAggregate {
   std::uint64_t stream = 0;
   std::vector<float> values;
   std::vector<double> weights;
+  // For each segment the aggregate as its updates added up, where they do so in other values than
+  // the segment's (Codec::summed), which were estimated from it; empty for all others.
+  std::vector<std::vector<float>> sums;
   friend bool operator==(const StreamAggregate&, const StreamAggregate&) = default;
 };
 struct FoldResult {

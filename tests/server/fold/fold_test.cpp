@@ -10,7 +10,8 @@ std::shared_ptr<const FederationPlan> PlanWith(const std::string& recipe) {
   return MakePlan(
       "name = \"wide\"\nseed = 7\n[model]\ninput = [40]\nlayers = [\"dense 30\", \"relu\", \"dense "
       "5\"]\n"
-      "[compression]\ngather_below = 50\n[[compression.recipe]]\ntensors = \"*\"\nrecipe = "
+      "[compression]\ngather_below = 50\nresidual = false\n[[compression.recipe]]\ntensors = "
+      "\"*\"\nrecipe = "
       "\"" +
       recipe +
       "\"\n"
@@ -23,6 +24,8 @@ std::shared_ptr<const FederationPlan> QuantizedPlan() {
 
 constexpr const char* kRotated =
     "hadamard 64 seed=shared | quantize 6 scale=shared range=4 stochastic";
+
+constexpr const char* kSketched = "sketch 3x40 | quantize 8 scale=shared range=60";
 
 // An update of a random client; now and then a slice without one of the segments.
 JournalEntry RandomEntry(const FederationPlan& plan, std::uint64_t position, RngStream& rng) {
@@ -50,7 +53,8 @@ std::vector<JournalEntry> RandomJournal(const FederationPlan& plan, RngStream& r
 
 TEST_CASE("Fold: gives the same bits for any partition of the groups among processes") {
   fl::testing::ForAll(6, [&](RngStream& rng) {
-    const auto plan = PlanWith(rng.UniformInteger(2) == 0 ? "quantize 4" : kRotated);
+    const std::array<const char*, 3> recipes = {"quantize 4", kRotated, kSketched};
+    const auto plan = PlanWith(recipes[rng.UniformInteger(recipes.size())]);
     const std::vector<JournalEntry> entries = RandomJournal(*plan, rng);
     const FoldOptions options;
     const ParsedJournal whole = Get(ParsedJournal::Parse(*plan, entries));
@@ -74,7 +78,7 @@ TEST_CASE("Fold: gives the same bits for any partition of the groups among proce
 
 TEST_CASE("Fold: gives the same bits for any order and number of threads and size of blocks") {
   ThreadPool pool(3);
-  for (const char* recipe : {"quantize 4", kRotated}) {
+  for (const char* recipe : {"quantize 4", kRotated, kSketched}) {
     CAPTURE(recipe);
     const auto plan = PlanWith(recipe);
     RngStream rng(3);
