@@ -9,6 +9,7 @@
 #include "fl/common/nn/build_graph.h"
 #include "fl/common/nn/plain_graph.h"
 #include "fl/compression/codecs/adaptive.h"
+#include "fl/compression/codecs/sketch.h"
 #include "fl/compression/glob.h"
 #include "fl/compression/why_not_summed.h"
 
@@ -170,12 +171,24 @@ Result<> CheckSecureAggregation(const Plan& plan, const SegmentPlan& delta) {
       ErrorCode::kUnsupported);
 }
 
-// A sketch is for clients that keep nothing; what it does not tell yet is in the sum of the tables.
+// A sketch is for clients that keep nothing; what it does not tell yet is in the sum of the tables,
+// which the strategy keeps.
 Result<> CheckSketches(const Plan& plan, const SegmentPlan& delta) {
+  const bool fetches = plan.aggregation.strategy == "fetch_sgd";
   const auto sketched = std::ranges::find_if(
-      delta.segments(), [](const Segment& segment) { return segment.codec->summed() != nullptr; });
-  if (sketched == delta.segments().end()) return {};
+      delta.segments(), [](const Segment& segment) { return SketchOf(*segment.codec) != nullptr; });
+  if (sketched == delta.segments().end()) {
+    if (!fetches) return {};
+    return AtKey(plan, "aggregation", "strategy",
+                 "fetch_sgd is for sketches; expected a recipe such as \"sketch 5x1000\", or "
+                 "\"fedavg\"");
+  }
   const std::string of = "the sketch of " + sketched->name;
+  if (!fetches) {
+    return AtKey(plan, "aggregation", "strategy",
+                 of + " tells large values alone, the rest is noise that a plain average would "
+                      "apply; expected \"fetch_sgd\"");
+  }
   if (plan.compression.residual) {
     return AtKey(plan, "compression", "residual",
                  of + " is for clients that keep nothing, and what one update's sketch does not "
@@ -310,9 +323,9 @@ Result<CheckedPlan> Check(Plan plan) {
   FL_TRY_OK(CheckPrivacy(plan));
   FL_TRY(checked.delta,
          SegmentPlan::Create(plan.compression, checked.graph.parameters, checked.graph.frozen));
+  FL_TRY_OK(CheckSecureAggregation(plan, checked.delta));
   FL_TRY_OK(CheckSketches(plan, checked.delta));
   FL_TRY_OK(CheckMomentum(plan, checked.delta));
-  FL_TRY_OK(CheckSecureAggregation(plan, checked.delta));
   FL_TRY_OK(CheckResidual(plan, checked.delta));
   FL_TRY(checked.metrics, SegmentPlan::Uniform({"raw", {}}, OneTensor("metrics", 4)));
   FL_TRY(checked.streams, BuildStreams(plan, checked.graph));

@@ -74,8 +74,8 @@ std::string WhyNotSummed(const Recipe& recipe) {
   // An entropy code is named before the levels that it writes.
   for (const Stage& stage : recipe.stages) {
     const bool entropy = IsOneOf(stage.name, {"rice", "rans", "context", "trits"});
-    const bool shapes =
-        IsOneOf(stage.name, {"auto", "top_k", "threshold", "low_rank", "tucker", "sketch", "hadamard"});
+    const bool shapes = IsOneOf(
+        stage.name, {"auto", "top_k", "threshold", "low_rank", "tucker", "sketch", "hadamard"});
     if (!entropy && !shapes) continue;
     std::string why = WhyNotSummed(stage);
     if (!why.empty()) return why;

@@ -1,6 +1,7 @@
 #include "fl/common/config/plan.h"
 
 #include <algorithm>
+#include <cmath>
 #include <sstream>
 
 #include "fl/common/base/file.h"
@@ -124,9 +125,22 @@ Result<> ReadStreams(std::vector<Table> tables, std::vector<StreamConfig>& strea
   return {};
 }
 
+void RefuseFetchSgdKeys(const AggregationConfig& aggregation, Table& table) {
+  const AggregationConfig defaults;
+  if (aggregation.strategy != "fetch_sgd") {
+    constexpr const char* kOther = "is of strategy = \"fetch_sgd\"; expected it, or no such key";
+    if (aggregation.momentum != defaults.momentum) table.Refuse("momentum", kOther);
+    if (aggregation.keep != defaults.keep) table.Refuse("keep", kOther);
+  } else if (aggregation.keep >= 1 && aggregation.keep != std::floor(aggregation.keep)) {
+    table.Refuse("keep", "expected a share below 1, or a whole number of coordinates");
+  }
+}
+
 Result<> ReadAggregation(Table table, AggregationConfig& aggregation) {
   table.Read("weights", aggregation.weights, {"examples", "uniform"});
-  table.Read("strategy", aggregation.strategy, {"fedavg"});
+  table.Read("strategy", aggregation.strategy, {"fedavg", "fetch_sgd"});
+  table.Read("momentum", aggregation.momentum, {0, 1, false, true});
+  table.Read("keep", aggregation.keep, {0, kCountMax, true});
   table.Read("server_step", aggregation.server_step, {0, 10, true});
   table.Read("publish", aggregation.publish, {"exact", "half", "lattice"});
   table.Read("lattice_step", aggregation.lattice_step, {0x1p-12, 4}, "auto");
@@ -141,6 +155,7 @@ Result<> ReadAggregation(Table table, AggregationConfig& aggregation) {
                  "bounds what the server chooses: expected publish = \"lattice\" with "
                  "lattice_step = \"auto\"");
   }
+  RefuseFetchSgdKeys(aggregation, table);
   return table.Finish();
 }
 

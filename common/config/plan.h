@@ -110,7 +110,10 @@ struct StreamConfig {
 // [aggregation]: how updates become the next model.
 struct AggregationConfig {
   std::string weights = "examples";  // "examples" or "uniform".
-  std::string strategy = "fedavg";
+  std::string strategy = "fedavg";   // "fedavg" or "fetch_sgd".
+  double momentum = 0.9;             // "fetch_sgd": of the aggregates, round by round, in [0, 1).
+  double keep = 0;  // "fetch_sgd": coordinates that a step changes, of those that are sketched:
+                    // below 1 a share of them, from 1 on how many; 0: an eighth of the columns.
   double server_step = 1.0;  // Factor on the aggregate, in (0, 10].
   std::string publish =
       "exact";  // "exact": the wanted model as it is; "half": as bf16; "lattice": in steps.

@@ -119,6 +119,11 @@ void Sketch::Estimate(std::span<const float> sum, std::size_t first, std::span<f
   sketch_.Estimate(sum, first, out);
 }
 
+const CountSketch* SketchOf(const Codec& codec) {
+  const auto* sketch = dynamic_cast<const Sketch*>(&codec);
+  return sketch != nullptr ? &sketch->sketch() : nullptr;
+}
+
 Result<std::unique_ptr<Codec>> BuildSketch(const Chain& chain, const Shape& shape,
                                            std::size_t parameters_offset) {
   FL_TRY(const CountSketchConfig config, ReadSketch(*chain.shape, shape.count()));

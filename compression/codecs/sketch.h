@@ -47,6 +47,9 @@ class Sketch final : public Codec {
   std::unique_ptr<Codec> cells_;
 };
 
+// The sketch that the codec's cells are of; null for other codecs.
+const CountSketch* SketchOf(const Codec& codec);
+
 // The codec that a chain asks for, its head being sketch.
 Result<std::unique_ptr<Codec>> BuildSketch(const Chain& chain, const Shape& shape,
                                            std::size_t parameters_offset);

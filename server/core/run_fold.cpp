@@ -212,7 +212,7 @@ Result<RoundResult> RunFold(Storage& storage, const FederationPlan& plan, std::u
   StateTensors state = StrategyState(input.tensors);
   const std::vector<float> before = Kept(input.tensors, kWantedName, input.current);
   const std::vector<float> wanted =
-      MakeStrategy(aggregation)->Step(before, folded.streams.front().values, state);
+      MakeStrategy(plan.checked())->Step(before, folded.streams.front(), state);
   result.metrics = folded.metrics;
   for (const auto& [name, values] : state) {
     result.tensors[kStrategyPrefix + name] = FromFloats(values);

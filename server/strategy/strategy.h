@@ -6,7 +6,8 @@
 #include <vector>
 
 #include "fl/common/base/bytes.h"
-#include "fl/common/config/plan.h"
+#include "fl/compression/check_plan.h"
+#include "fl/server/fold/fold.h"
 #include "fl/server/storage/storage.h"
 
 namespace fl::server {
@@ -19,8 +20,8 @@ using StateTensors = std::map<std::string, std::vector<float>>;
 class Strategy {
  public:
   virtual ~Strategy() = default;
-  // `model` and `delta` have the same layout; the result is the wanted model.
-  virtual std::vector<float> Step(std::span<const float> model, std::span<const float> delta,
+  // `model` and the aggregate's values have the same layout; the result is the wanted model.
+  virtual std::vector<float> Step(std::span<const float> model, const StreamAggregate& delta,
                                   StateTensors& state) const = 0;
 };
 
@@ -29,14 +30,14 @@ class Strategy {
 class FedAvg final : public Strategy {
  public:
   explicit FedAvg(double server_step) : server_step_(static_cast<float>(server_step)) {}
-  std::vector<float> Step(std::span<const float> model, std::span<const float> delta,
+  std::vector<float> Step(std::span<const float> model, const StreamAggregate& delta,
                           StateTensors& state) const override;
 
  private:
   float server_step_;
 };
 
-// The strategy of a plan that was checked.
-std::unique_ptr<Strategy> MakeStrategy(const AggregationConfig& config);
+// The strategy of a plan that was checked, which outlives it.
+std::unique_ptr<Strategy> MakeStrategy(const CheckedPlan& plan);
 
 }  // namespace fl::server

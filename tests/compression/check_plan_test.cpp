@@ -200,13 +200,18 @@ TEST_CASE("CheckPlan: a residual of what can exceed an update is refused") {
 }
 
 TEST_CASE("CheckPlan: what does not go with a sketch is refused") {
-  const std::string sketched =
-      "residual = false\n[[compression.recipe]]\ntensors = \"*\"\nrecipe = \"sketch 1x4\"";
+  const std::string rule = "[[compression.recipe]]\ntensors = \"*\"\nrecipe = \"sketch 1x4\"\n";
+  const std::string fetched = "[aggregation]\nstrategy = \"fetch_sgd\"";
+  const std::string sketched = "residual = false\n" + rule + fetched;
   const std::string recipe =
       "[[compression.recipe]]\ntensors = \"*\"\nrecipe = \"low_rank 2 | quantize 4\"";
   CHECK(CheckWith(recipe, "[compression]\n" + sketched).has_value());
-  CheckRefused("low_rank 2 | quantize 4", "sketch 1x4", ErrorCode::kInvalidArgument, "p.toml",
+  CheckRefused(recipe, rule + fetched, ErrorCode::kInvalidArgument, "p.toml",
                "is for clients that keep nothing");
+  CheckRefused(recipe, "[compression]\nresidual = false\n" + rule, ErrorCode::kInvalidArgument,
+               "p.toml", "expected \"fetch_sgd\"");
+  CheckRefused(recipe, recipe + "\n" + fetched, ErrorCode::kInvalidArgument,
+               "p.toml:20:1: aggregation.strategy: ", "fetch_sgd is for sketches");
   CheckRefused(recipe, "[compression]\nmomentum = 0.5\n" + sketched, ErrorCode::kInvalidArgument,
                "p.toml", "no momentum of clients");
   CheckRefused("clip_norm = 1.0\n\n" + recipe, "norm_bound = 5.0\n[compression]\n" + sketched,

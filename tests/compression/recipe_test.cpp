@@ -281,8 +281,9 @@ TEST_CASE("BuildCodec: tucker is for convolution kernels, and sends numbers") {
 }
 
 TEST_CASE("KnownStages: ids are ascending and stay as they are") {
-  CHECK(KnownStages() == std::vector<std::uint8_t>{1,  2,  3,  4,  5,  6,  7,  8,  9,  10, 11, 20,
-                                                   21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31, 32, 33});
+  CHECK(KnownStages() == std::vector<std::uint8_t>{1,  2,  3,  4,  5,  6,  7,  8,  9,
+                                                   10, 11, 20, 21, 22, 23, 24, 25, 26,
+                                                   27, 28, 29, 30, 31, 32, 33});
 }
 
 TEST_CASE("StagesOf: the ids of a recipe's stages in its order") {

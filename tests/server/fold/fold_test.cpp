@@ -13,8 +13,8 @@ std::shared_ptr<const FederationPlan> PlanWith(const std::string& recipe) {
       "[compression]\ngather_below = 50\nresidual = false\n[[compression.recipe]]\ntensors = "
       "\"*\"\nrecipe = "
       "\"" +
-      recipe +
-      "\"\n"
+      recipe + "\"\n" +
+      (recipe.starts_with("sketch") ? "[aggregation]\nstrategy = \"fetch_sgd\"\n" : "") +
       "[[stream]]\nname = \"labels\"\nsource = \"label_counts\"\ncombiner = \"sum\"\n");
 }
 
