@@ -315,14 +315,30 @@ Result<> CheckBudget(const CheckedPlan& checked, const Plan& plan) {
                    std::to_string(least) + why + "; raise bytes=, or give those tensors auto, too");
 }
 
+Result<std::shared_ptr<const Narrowing>> MakeNarrowing(const Plan& plan, const nn::Graph& graph) {
+  if (plan.training.width == 1) return std::shared_ptr<const Narrowing>();
+  if (plan.compression.momentum != 0) {
+    return AtKey(plan, "compression", "momentum",
+                 "would go on where a round with training.width below 1 trains nothing; expected "
+                 "one of them");
+  }
+  auto narrowing = Narrowing::Create(graph, plan.training.width, plan.seed);
+  if (!narrowing) {
+    return AtKey(plan, "training", "width", narrowing.error().message, narrowing.error().code);
+  }
+  return std::shared_ptr<const Narrowing>(
+      std::make_shared<const Narrowing>(std::move(narrowing).value()));
+}
+
 Result<CheckedPlan> Check(Plan plan) {
   CheckedPlan checked;
   FL_TRY(checked.graph, BuildModel(plan));
   FL_TRY_OK(FreezeTensors(plan.training.freeze, checked.graph));
   FL_TRY_OK(CheckRounds(plan));
   FL_TRY_OK(CheckPrivacy(plan));
-  FL_TRY(checked.delta,
-         SegmentPlan::Create(plan.compression, checked.graph.parameters, checked.graph.frozen));
+  FL_TRY(checked.narrowing, MakeNarrowing(plan, checked.graph));
+  FL_TRY(checked.delta, SegmentPlan::Create(plan.compression, checked.graph.parameters,
+                                            checked.graph.frozen, checked.narrowing));
   FL_TRY_OK(CheckSecureAggregation(plan, checked.delta));
   FL_TRY_OK(CheckSketches(plan, checked.delta));
   FL_TRY_OK(CheckMomentum(plan, checked.delta));

@@ -9,6 +9,7 @@
 #include "fl/common/config/plan.h"
 #include "fl/common/nn/graph.h"
 #include "fl/compression/deploy/pass_list.h"
+#include "fl/compression/narrowing.h"
 #include "fl/compression/recipe.h"
 
 namespace fl {
@@ -18,8 +19,9 @@ namespace fl {
 struct CheckedPlan {
   Plan plan;
   nn::Graph graph;
-  SegmentPlan delta;                 // Stream 0: the model's tensors.
-  SegmentPlan metrics;               // Stream 1: one raw tensor "metrics" of 4 values.
+  std::shared_ptr<const Narrowing> narrowing;  // What a round trains of it; null: all.
+  SegmentPlan delta;                           // Stream 0: the model's tensors.
+  SegmentPlan metrics;                         // Stream 1: one raw tensor "metrics" of 4 values.
   std::vector<SegmentPlan> streams;  // The plan's own [[stream]]s, in its order; ids from 2 on.
   deploy::PassList passes;           // Empty: nothing is deployed.
   Digest plan_digest;                // SHA-256 of the plan's text.

@@ -70,6 +70,8 @@ std::string ToText(const Recipe& recipe);
 // Whether the recipe keeps each bit, for any shape.
 bool IsLossless(const Recipe& recipe);
 
+class Narrowing;
+
 // What one codec encodes: a tensor, or several small ones one after the other.
 struct Segment {
   std::string name;                  // The tensor's, or "gathered".
@@ -85,9 +87,11 @@ class SegmentPlan {
   SegmentPlan() = default;  // No tensors.
   // `frozen`: indices of tensors, ascending, that no segment covers. Errors carry the plan's line
   // and column: an unknown stage, an impossible chain, a rule that matches no tensor.
+  // With `narrowing` each round trains and sends a part of every tensor that it narrows.
   static Result<SegmentPlan> Create(const CompressionConfig& compression,
                                     const TensorLayout& layout,
-                                    std::span<const std::size_t> frozen = {});
+                                    std::span<const std::size_t> frozen = {},
+                                    std::shared_ptr<const Narrowing> narrowing = nullptr);
   // One recipe for all tensors, nothing gathered: the other streams.
   static Result<SegmentPlan> Uniform(const LocatedText& recipe, const TensorLayout& layout);
 

@@ -5,7 +5,9 @@
 #include "fl/common/base/check.h"
 #include "fl/common/crypto/sha256.h"
 #include "fl/compression/codecs/adaptive.h"
+#include "fl/compression/codecs/narrowed.h"
 #include "fl/compression/glob.h"
+#include "fl/compression/narrowing.h"
 #include "fl/compression/recipe.h"
 
 namespace fl {
@@ -72,13 +74,20 @@ Recipe RawRecipe() {
 
 // The segments as they come, and the text that the digest is taken of:
 //   segment NAME SHAPE RECIPE, then a line for each tensor: tensor NAME SHAPE
+//   before them, where rounds train a part: narrow NAME SHAPE for each tensor
 class Builder {
  public:
-  explicit Builder(const TensorLayout& layout) : layout_(layout) {}
+  explicit Builder(const TensorLayout& layout, std::shared_ptr<const Narrowing> narrowing = nullptr)
+      : layout_(layout), narrowing_(std::move(narrowing)) {
+    if (narrowing_ == nullptr) return;
+    for (const TensorSpec& spec : narrowing_->graph().parameters.specs())
+      text_ += "narrow " + spec.name + " " + spec.shape.ToText() + "\n";
+  }
 
   Result<> Add(std::string name, std::vector<std::size_t> tensors, Shape shape,
                const Recipe& recipe, const LocatedText& source) {
-    auto codec = BuildCodec(recipe, shape, parameters_bytes_);
+    auto codec = narrowing_ == nullptr ? BuildCodec(recipe, shape, parameters_bytes_)
+                                       : BuildNarrowed(recipe, shape, tensors);
     if (!codec) return InRecipe(source, name, codec.error());
     parameters_bytes_ += codec.value()->InitialParameters().size();
     if (const auto* adaptive = dynamic_cast<const AdaptiveCodec*>(codec.value().get())) {
@@ -99,6 +108,35 @@ class Builder {
   const std::optional<rate::BudgetRule>& budget() const { return budget_; }
 
  private:
+  // The codec of a segment of whose tensors a round trains a part.
+  Result<std::unique_ptr<Codec>> BuildNarrowed(const Recipe& recipe, const Shape& whole,
+                                               const std::vector<std::size_t>& tensors) const {
+    const TensorLayout& narrow = narrowing_->graph().parameters;
+    std::size_t count = 0;
+    for (const std::size_t tensor : tensors) count += narrow[tensor].shape.count();
+    const Shape shape = tensors.size() == 1 ? narrow[tensors.front()].shape : Shape{count};
+    FL_TRY(auto codec, BuildCodec(recipe, shape));
+    const bool adaptive = dynamic_cast<const AdaptiveCodec*>(codec.get()) != nullptr;
+    if (adaptive || codec->summed() != nullptr || !codec->InitialParameters().empty()) {
+      return Error{ErrorCode::kInvalidArgument,
+                   "with training.width below 1 a round's clients share the units that they train "
+                   "and nothing else; expected a recipe without auto, a sketch, or a seed, scale "
+                   "or basis that clients share"};
+    }
+    auto trained = [narrowing = narrowing_, layout = layout_, tensors](std::uint64_t round) {
+      std::vector<std::uint32_t> all;
+      std::size_t first = 0;
+      for (const std::size_t tensor : tensors) {
+        for (const std::uint32_t at : narrowing->CoordinatesOf(tensor, round))
+          all.push_back(static_cast<std::uint32_t>(first + at));
+        first += layout[tensor].shape.count();
+      }
+      return all;
+    };
+    return std::unique_ptr<Codec>(
+        std::make_unique<Narrowed>(whole.count(), std::move(trained), std::move(codec)));
+  }
+
   // One update has one budget.
   Result<> ShareBudget(const rate::BudgetRule& rule) {
     if (budget_ && *budget_ != rule) {
@@ -113,6 +151,7 @@ class Builder {
   }
 
   const TensorLayout& layout_;
+  std::shared_ptr<const Narrowing> narrowing_;
   std::vector<Segment> segments_;
   std::string text_ = "fl segments 1\n";
   std::size_t parameters_bytes_ = 0;
@@ -131,9 +170,10 @@ TensorLayout Without(const TensorLayout& layout, std::span<const std::size_t> fr
 
 Result<SegmentPlan> SegmentPlan::Create(const CompressionConfig& compression,
                                         const TensorLayout& layout,
-                                        std::span<const std::size_t> frozen) {
+                                        std::span<const std::size_t> frozen,
+                                        std::shared_ptr<const Narrowing> narrowing) {
   FL_TRY(const std::vector<ParsedRule> rules, ReadRules(compression, layout));
-  Builder builder(layout);
+  Builder builder(layout, std::move(narrowing));
   std::vector<std::size_t> small;
   std::size_t small_count = 0;
   for (std::size_t i = 0; i < layout.size(); ++i) {

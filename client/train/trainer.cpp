@@ -61,6 +61,12 @@ nn::SgdConfig MakeSgdConfig(const TrainingConfig& training, std::uint64_t round)
   return config;
 }
 
+void Scale(std::span<const ScaledRange> ranges, std::span<float> values) {
+  for (const ScaledRange& range : ranges) {
+    for (float& value : values.subspan(range.first, range.count)) value *= range.factor;
+  }
+}
+
 }  // namespace
 
 Result<LocalDelta> Trainer::Train(const NamedTensors& model, const data::Subset& samples,
@@ -76,6 +82,7 @@ Result<LocalDelta> Trainer::Train(const NamedTensors& model, const data::Subset&
   BatchLoader loader(samples, graph_, batch_max);
   std::vector<float> parameters = model.values;
   std::vector<float> gradient(parameters.size());
+  std::vector<float> effective;  // The parameters as the network has them, where some are scaled.
   std::vector<std::uint32_t> order(samples.count());
 
   LocalDelta result;
@@ -87,7 +94,13 @@ Result<LocalDelta> Trainer::Train(const NamedTensors& model, const data::Subset&
       if (stop_) return Error{ErrorCode::kUnavailable, "training: stopped"};
       const auto positions =
           std::span(order).subspan(first, std::min(batch_max, order.size() - first));
-      const double loss = step.Compute(parameters, loader.Load(positions), gradient);
+      if (!scaled_.empty()) {
+        effective = parameters;
+        Scale(scaled_, effective);
+      }
+      const double loss =
+          step.Compute(scaled_.empty() ? parameters : effective, loader.Load(positions), gradient);
+      Scale(scaled_, gradient);
       loss_sum += loss * static_cast<double>(positions.size());
       sgd.Step(gradient, model.values, parameters);
     }

@@ -2,12 +2,14 @@
 
 #include <atomic>
 #include <cstdint>
+#include <span>
 
 #include "fl/common/config/plan.h"
 #include "fl/common/data/subset.h"
 #include "fl/common/nn/graph.h"
 #include "fl/common/random/rng_stream.h"
 #include "fl/common/tensor/tensor.h"
+#include "fl/compression/narrowing.h"
 
 namespace fl::client {
 
@@ -22,11 +24,11 @@ struct LocalDelta {
 // Thread safety: shared objects safe.
 class Trainer {
  public:
-  // All three outlive the trainer. `round` sets the learning rate; once `stop` is true, training
-  // ends with kUnavailable.
+  // All outlive the trainer. `round` sets the learning rate; once `stop` is true, training ends
+  // with kUnavailable. `scaled`: weights that count more in this network than in the whole one.
   Trainer(const nn::Graph& graph, const TrainingConfig& training, std::uint64_t round,
-          const std::atomic<bool>& stop)
-      : graph_(graph), training_(training), round_(round), stop_(stop) {}
+          const std::atomic<bool>& stop, std::span<const ScaledRange> scaled = {})
+      : graph_(graph), training_(training), round_(round), stop_(stop), scaled_(scaled) {}
 
   // Epoch e goes over the samples in the order that rng.Child("epoch", e) shuffles them to. Same
   // model, samples and stream: same bits on one machine and build. The samples fit the graph
@@ -39,6 +41,7 @@ class Trainer {
   const TrainingConfig& training_;
   std::uint64_t round_;
   const std::atomic<bool>& stop_;
+  std::span<const ScaledRange> scaled_;
 };
 
 }  // namespace fl::client

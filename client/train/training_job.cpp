@@ -55,6 +55,29 @@ Result<TrainingResult> Evaluate(const TrainingJob& job, const LocalData& data) {
   return result;
 }
 
+// With a width below 1 the round's narrow network is trained in place of the whole one.
+Result<LocalDelta> TrainLocally(const TrainingJob& job, const LocalData& data, const RngStream& rng,
+                                const std::atomic<bool>& stop) {
+  const CheckedPlan& checked = *job.plan;
+  const TrainingConfig& training = checked.plan.training;
+  if (checked.narrowing == nullptr) {
+    return Trainer(checked.graph, training, job.task.round, stop)
+        .Train(*job.model, data.training, rng);
+  }
+  const Narrowing& narrowing = *checked.narrowing;
+  const std::vector<std::uint64_t> coordinates = narrowing.AllCoordinates(job.task.round);
+  NamedTensors narrow(narrowing.graph().parameters);
+  for (std::size_t i = 0; i < coordinates.size(); ++i)
+    narrow.values[i] = job.model->values[coordinates[i]];
+  const Trainer trainer(narrowing.graph(), training, job.task.round, stop, narrowing.scaled());
+  FL_TRY(LocalDelta local, trainer.Train(narrow, data.training, rng));
+  NamedTensors whole(checked.graph.parameters);
+  for (std::size_t i = 0; i < coordinates.size(); ++i)
+    whole.values[coordinates[i]] = local.delta.values[i];
+  local.delta = std::move(whole);
+  return local;
+}
+
 // What the update may take; nothing without `auto`.
 Result<std::optional<rate::Budget>> BudgetOf(const TrainingJob& job, std::uint64_t examples) {
   const auto& rule = job.plan->delta.budget();
@@ -105,8 +128,7 @@ Result<TrainingResult> RunTraining(const TrainingJob& job, const LocalData& data
   TrainingResult result;
   FL_TRY(result.metrics, MeasureReceived(job, data));
 
-  const Trainer trainer(checked.graph, checked.plan.training, job.task.round, stop);
-  FL_TRY(LocalDelta local, trainer.Train(*job.model, data.training, rng.Child("train")));
+  FL_TRY(LocalDelta local, TrainLocally(job, data, rng.Child("train"), stop));
   result.metrics.loss_after = OrNothing(local.loss);
   result.examples = local.examples;
   result.delta_norm = NormL2(local.delta.values);

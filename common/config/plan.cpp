@@ -56,6 +56,7 @@ Result<> ReadTraining(Table table, TrainingConfig& training) {
   table.Read("weight_decay", training.weight_decay, {0, 1});
   table.Read("proximal", training.proximal, {0, 1e6});
   table.Read("gradient_clip", training.gradient_clip, {0, 1e9});
+  table.Read("width", training.width, {0, 1, true});
   table.Read("freeze", training.freeze);
   return table.Finish();
 }

@@ -61,8 +61,9 @@ struct TrainingConfig {
   double momentum = 0.0;             // In [0, 1).
   double weight_decay = 0.0;         // L2, >= 0.
   double proximal = 0.0;             // FedProx's mu, >= 0.
-  double gradient_clip = 0.0;        // Largest L2 norm of a step's gradient; 0: no clipping.
-  std::vector<LocatedText> freeze;   // Globs over tensor names: what is neither trained nor sent.
+  double width = 1.0;          // Share of each hidden layer's units that a round trains, (0, 1].
+  double gradient_clip = 0.0;  // Largest L2 norm of a step's gradient; 0: no clipping.
+  std::vector<LocatedText> freeze;  // Globs over tensor names: what is neither trained nor sent.
 };
 
 // [rounds]: the policy.

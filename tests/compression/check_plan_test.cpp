@@ -218,6 +218,30 @@ TEST_CASE("CheckPlan: what does not go with a sketch is refused") {
                ErrorCode::kInvalidArgument, "p.toml", "does not tell one update's norm");
 }
 
+TEST_CASE("CheckPlan: what does not go with a width below 1 is refused") {
+  using enum ErrorCode;
+  const std::string narrow = "[training]\nwidth = 0.5\n";
+  const auto narrowed = testing::Get(CheckWith("[rounds]\n", narrow + "[rounds]\n"));
+  REQUIRE(narrowed->narrowing != nullptr);
+  CHECK(narrowed->delta.EncodedBytesMax() <
+        testing::Get(CheckWith("x", "x"))->delta.EncodedBytesMax());
+  CHECK(narrowed->recipe_digest != testing::Get(CheckWith("x", "x"))->recipe_digest);
+  CheckRefused("[rounds]\n", "[training]\nwidth = 1.5\n[rounds]\n", kInvalidArgument, "p.toml:9:1",
+               "width");
+  CheckRefused("[rounds]\n", "[training]\nwidth = 0.5\nfreeze = [\"conv1.*\"]\n[rounds]\n",
+               kInvalidArgument, "p.toml:9:1: training.width: ", "frozen");
+  for (const char* recipe :
+       {"auto bytes=4KB", "shared_mask 10%", "quantize 8 scale=shared range=2"}) {
+    CAPTURE(recipe);
+    const auto refused = CheckWith("low_rank 2 | quantize 4",
+                                   std::string(recipe) + "\"\n[training]\nwidth = 0.5\n#");
+    REQUIRE_FALSE(refused.has_value());
+    CHECK(refused.error().message.find("training.width below 1") != std::string::npos);
+  }
+  CheckRefused("[rounds]\n", narrow + "[compression]\nmomentum = 0.5\n[rounds]\n", kInvalidArgument,
+               "p.toml", "trains nothing");
+}
+
 TEST_CASE("CheckPlan: more clients in a round than the server has slots for are refused") {
   CheckRefused("goal = 4\nover_select = 1.5\npopulation_min = 6",
                "goal = 1000000\nover_select = 1.5\npopulation_min = 1000000",

@@ -119,6 +119,37 @@ TEST_CASE("Trainer: a diverging model is an error and not an update") {
   CHECK(CodeOf(bench.Train(RngStream(1))) == ErrorCode::kNotFinite);
 }
 
+TEST_CASE("RunTraining: with a width below 1 trains the round's units alone, and fully") {
+  std::string text = PlanText();
+  text.replace(text.find("layers = ["), 10, "layers = [\"dense 8\", \"relu\", ");
+  text.insert(text.find("learning_rate"), "width = 0.5\n");
+  Bench bench(text);
+  TrainingJob job = bench.Job();
+  job.task.round = 3;
+  job.round_parameters = std::make_shared<RoundParameters>(RoundParameters{{}, 3});
+  const TrainingResult result = Get(RunTraining(job, bench.data, bench.stop));
+  const auto update = Get(wire::DecodeUpdate(result.update, {}));
+  std::vector<float> delta;
+  for (std::size_t i = 0; i < bench.plan->delta.segments().size(); ++i) {
+    const Codec& codec = *bench.plan->delta.segments()[i].codec;
+    const auto parsed =
+        Get(codec.Parse(update.streams[0].entries[i].payload, *job.round_parameters, {}));
+    std::vector<float> values(codec.count());
+    codec.DecodeAdd(*parsed, 0, 1.0F, values);
+    delta.insert(delta.end(), values.begin(), values.end());
+  }
+  REQUIRE(delta.size() == bench.model.values.size());
+  const auto trained = bench.plan->narrowing->AllCoordinates(3);
+  CHECK(trained.size() < delta.size());
+  std::size_t moved = 0;
+  for (std::size_t i = 0; i < delta.size(); ++i) {
+    const bool drawn = std::ranges::binary_search(trained, i);
+    if (!drawn) CHECK(delta[i] == 0);
+    moved += delta[i] != 0 ? 1 : 0;
+  }
+  CHECK(moved > trained.size() / 2);  // All but units that never fire.
+}
+
 TEST_CASE("RunTraining: names task and base and recipe and has delta and metrics") {
   Bench bench;
   const TrainingResult result = Get(RunTraining(bench.Job(), bench.data, bench.stop));

@@ -6,10 +6,12 @@
 namespace fl::server::testing {
 namespace {
 
-std::shared_ptr<const FederationPlan> PlanWith(const std::string& recipe) {
+std::shared_ptr<const FederationPlan> PlanWith(const std::string& recipe, double width = 1) {
   return MakePlan(
       "name = \"wide\"\nseed = 7\n[model]\ninput = [40]\nlayers = [\"dense 30\", \"relu\", \"dense "
-      "5\"]\n"
+      "5\"]\n[training]\nwidth = " +
+      std::to_string(width) +
+      "\n"
       "[compression]\ngather_below = 50\nresidual = false\n[[compression.recipe]]\ntensors = "
       "\"*\"\nrecipe = "
       "\"" +
@@ -51,10 +53,42 @@ std::vector<JournalEntry> RandomJournal(const FederationPlan& plan, RngStream& r
   return entries;
 }
 
+// What of the two rounds below is of any one.
+TEST_CASE("Fold: a late update of other units counts for its own coordinates alone") {
+  const auto plan = PlanWith("raw", 0.5);
+  RngStream rng(8);
+  std::vector<double> sums(plan->layout().total());
+  std::vector<double> weights(sums.size());
+  std::vector<JournalEntry> entries;
+  for (const std::uint64_t round : {1UL, 2UL, 2UL}) {
+    wire::Task task;
+    task.round = round;
+    task.recipe = plan->recipe();
+    std::vector<float> delta(sums.size());
+    rng.FillNormal(delta);
+    const std::uint64_t examples = 1 + rng.UniformInteger(100);
+    entries.push_back({entries.size(), examples,
+                       wire::EncodeUpdate(UpdateFor(*plan, task, delta, examples)), round});
+    for (const std::uint64_t at : plan->checked().narrowing->AllCoordinates(round)) {
+      sums[at] += static_cast<double>(examples) * double{delta[at]};
+      weights[at] += static_cast<double>(examples);
+    }
+  }
+  const FoldResult result = Fold(*plan, Get(ParsedJournal::Parse(*plan, entries)), {}, nullptr);
+  std::size_t nobody = 0;
+  for (std::size_t i = 0; i < sums.size(); ++i) {
+    nobody += weights[i] == 0 ? 1 : 0;
+    CHECK(double{result.streams[0].values[i]} ==
+          doctest::Approx(weights[i] > 0 ? sums[i] / weights[i] : 0).epsilon(1e-4));
+  }
+  CHECK(nobody > 0);
+}
+
 TEST_CASE("Fold: gives the same bits for any partition of the groups among processes") {
   fl::testing::ForAll(6, [&](RngStream& rng) {
-    const std::array<const char*, 3> recipes = {"quantize 4", kRotated, kSketched};
-    const auto plan = PlanWith(recipes[rng.UniformInteger(recipes.size())]);
+    const std::array<const char*, 4> recipes = {"quantize 4", kRotated, kSketched, "top_k 10%"};
+    const std::size_t recipe = rng.UniformInteger(recipes.size());
+    const auto plan = PlanWith(recipes[recipe], recipe == 3 ? 0.4 : 1);
     const std::vector<JournalEntry> entries = RandomJournal(*plan, rng);
     const FoldOptions options;
     const ParsedJournal whole = Get(ParsedJournal::Parse(*plan, entries));
@@ -78,9 +112,9 @@ TEST_CASE("Fold: gives the same bits for any partition of the groups among proce
 
 TEST_CASE("Fold: gives the same bits for any order and number of threads and size of blocks") {
   ThreadPool pool(3);
-  for (const char* recipe : {"quantize 4", kRotated, kSketched}) {
+  for (const char* recipe : {"quantize 4", kRotated, kSketched, "top_k 10%"}) {
     CAPTURE(recipe);
-    const auto plan = PlanWith(recipe);
+    const auto plan = PlanWith(recipe, recipe[0] == 't' ? 0.4 : 1);
     RngStream rng(3);
     std::vector<JournalEntry> entries = RandomJournal(*plan, rng);
     FoldOptions options;

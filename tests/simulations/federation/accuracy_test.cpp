@@ -101,5 +101,13 @@ TEST_CASE("Accuracy: clients that keep nothing learn through the sum of their sk
   CHECK(sketched.bytes_up < 10.0e6);  // fp32: 81.6 MB.
 }
 
+TEST_CASE("Accuracy: rounds that train half of each layer's units send a half and learn") {
+  std::string plan = PlanWith("raw");
+  plan.insert(plan.find("epochs"), "width = 0.5\n");
+  const Reached narrow = PlayPlan(plan);
+  CHECK(narrow.accuracy >= 78);
+  CHECK(narrow.bytes_up < 0.52 * 81.6e6);
+}
+
 }  // namespace
 }  // namespace fl::sim
