@@ -195,7 +195,7 @@ Result<std::unique_ptr<Codec>> BuildChain(const Recipe& recipe, const Shape& sha
     case StageId::kTopK:
       return BuildTopK(chain, shape);
     case StageId::kLowRank:
-      return BuildLowRank(chain, shape);
+      return BuildLowRank(chain, shape, parameters_offset);
     case StageId::kTucker:
       return BuildTucker(chain, shape);
     case StageId::kThreshold:

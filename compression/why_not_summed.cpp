@@ -12,6 +12,11 @@ bool IsOneOf(std::string_view name, std::initializer_list<std::string_view> name
   return std::ranges::find(names, name) != names.end();
 }
 
+bool HasOption(const Stage& stage, const char* key, const char* value) {
+  return std::ranges::find(stage.options, std::pair<std::string, std::string>(key, value)) !=
+         stage.options.end();
+}
+
 // Empty where the stage is not in the way.
 std::string WhyNotSummed(const Stage& stage) {
   const std::string& name = stage.name;
@@ -25,6 +30,11 @@ std::string WhyNotSummed(const Stage& stage) {
            " chooses by each client's own values, so it cannot be summed under secure aggregation; "
            "use shared_mask";
   }
+  if (name == "low_rank" && HasOption(stage, "basis", "shared")) {
+    return name +
+           " basis=shared sends a factor, which only its basis makes a sum of values of, so it "
+           "cannot be summed under secure aggregation; use shared_mask or announced";
+  }
   if (IsOneOf(name, {"low_rank", "tucker"})) {
     return name +
            " sends factors, and the product of sums is not the sum of products, so it cannot be "
@@ -35,9 +45,7 @@ std::string WhyNotSummed(const Stage& stage) {
            " sends the cells of a table, which secure aggregation does not sum in this version; "
            "use shared_mask";
   }
-  if (name == "hadamard" &&
-      std::ranges::find(stage.options, std::pair<std::string, std::string>("seed", "shared")) ==
-          stage.options.end()) {
+  if (name == "hadamard" && !HasOption(stage, "seed", "shared")) {
     return name +
            " turns each client's values by a seed of its own, so they cannot be summed under "
            "secure "
@@ -50,9 +58,7 @@ std::string WhyNotSummed(const Stage& stage) {
            "work under secure aggregation; leave it out and use " +
            kSharedGrid;
   }
-  if (name == "quantize" &&
-      std::ranges::find(stage.options, std::pair<std::string, std::string>("scale", "shared")) ==
-          stage.options.end()) {
+  if (name == "quantize" && !HasOption(stage, "scale", "shared")) {
     return name +
            " has a grid of each client's own, so its levels cannot be summed under secure "
            "aggregation; use " +

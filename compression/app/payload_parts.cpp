@@ -111,6 +111,11 @@ void DivideLowRank(const Stage& head, const Stage* values, const Shape& shape, D
   } else {
     rank = std::min(rank, ParseNumber<std::size_t>(head.arguments.front()).value_or(1));
   }
+  const std::string* basis = FindOption(head, "basis");
+  if (basis != nullptr && *basis == "shared") {
+    divider.TakeRest("low_rank", "factor");
+    return;
+  }
   const bool levels = values != nullptr && values->name == "quantize" &&
                       values->arguments.size() == 1 && FindOption(*values, "per") == nullptr;
   const auto bits = levels ? ParseNumber<unsigned>(values->arguments.front()) : std::nullopt;

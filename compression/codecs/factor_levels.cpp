@@ -148,7 +148,7 @@ struct Lags {
 template <typename Coder>
 void Run(Coder coder, Lags lags, FactorLevels& levels) {
   lags.left = RunLag(coder, lags.left);
-  lags.right = RunLag(coder, lags.right);
+  if (levels.columns > 0) lags.right = RunLag(coder, lags.right);
   SideModel left(levels.rows, lags.left);
   SideModel right(levels.columns, lags.right);
   for (std::size_t k = 0; k < levels.scales.size(); ++k) {
@@ -206,15 +206,21 @@ std::size_t ChooseLag(std::span<std::int8_t> levels, std::size_t length) {
   return best;
 }
 
+// Whether a factor of a direction, of those that there are, has no level.
+bool AnyEmpty(const FactorLevels& levels, std::size_t k) {
+  return AllZero(std::span(levels.left).subspan(k * levels.rows, levels.rows)) ||
+         (levels.columns > 0 &&
+          AllZero(std::span(levels.right).subspan(k * levels.columns, levels.columns)));
+}
+
 // Takes out directions of which a factor is zero.
 void DropEmpty(FactorLevels& levels) {
   for (std::size_t k = 0; k < levels.scales.size(); ++k) {
-    const auto left = std::span(levels.left).subspan(k * levels.rows, levels.rows);
-    const auto right = std::span(levels.right).subspan(k * levels.columns, levels.columns);
-    if (levels.scales[k] != 0 && !AllZero(left) && !AllZero(right)) continue;
+    if (levels.scales[k] != 0 && !AnyEmpty(levels, k)) continue;
     levels.scales[k] = 0;
-    std::ranges::fill(left, std::int8_t{0});
-    std::ranges::fill(right, std::int8_t{0});
+    std::ranges::fill(std::span(levels.left).subspan(k * levels.rows, levels.rows), std::int8_t{0});
+    std::ranges::fill(std::span(levels.right).subspan(k * levels.columns, levels.columns),
+                      std::int8_t{0});
   }
 }
 
@@ -263,9 +269,7 @@ Result<> DecodeFactors(ByteSpan bytes, FactorLevels& levels) {
   Run(Reading{decoder}, {}, levels);
   FL_TRY_OK(decoder.Finish());
   for (std::size_t k = 0; k < levels.scales.size(); ++k) {
-    if (levels.scales[k] == 0) continue;
-    if (AllZero(std::span(levels.left).subspan(k * levels.rows, levels.rows)) ||
-        AllZero(std::span(levels.right).subspan(k * levels.columns, levels.columns))) {
+    if (levels.scales[k] != 0 && AnyEmpty(levels, k)) {
       return Error{ErrorCode::kMalformed,
                    "direction " + std::to_string(k) + ": a scale without levels"};
     }

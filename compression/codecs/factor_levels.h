@@ -21,6 +21,8 @@
 //     magnitude  is it above 1, by the sum of the magnitudes at i - 1 and i - lag, less 1, up to 3;
 //                if so, magnitude - 2 as AdaptiveNumber
 //
+// Where there are no columns the right side is left out, its lag, too: one factor alone.
+//
 // Without a lag no place has a neighbour; with lag 1 only i - 1 is one. The rows of a first layer
 // are an image's pixels, its lag the image's width, which the encoder finds by itself. First
 // chances stand in factor_levels.cpp and count as six bits.

@@ -43,4 +43,16 @@ FactorLevels RoundFactors(const MatrixView& matrix, std::span<const float> left,
   return levels;
 }
 
+FactorLevels RoundFactor(std::span<const float> factor, std::size_t rank, float step) {
+  const std::size_t length = factor.size() / rank;
+  FactorLevels levels(length, 0, rank);
+  for (std::size_t k = 0; k < rank; ++k) {
+    const auto row = factor.subspan(k * length, length);
+    levels.scales[k] = FactorScaleIndex(step * RootMeanSquare(row));
+    RoundToLevels(row, FactorScale(levels.scales[k]),
+                  std::span(levels.left).subspan(k * length, length));
+  }
+  return levels;
+}
+
 }  // namespace fl::internal

@@ -11,4 +11,8 @@ namespace fl::internal {
 // behind them, and more directions, keep more of an update than fine steps at the same bytes.
 FactorLevels RoundFactors(const MatrixView& matrix, std::span<const float> left, float step);
 
+// The levels of one factor alone, `rank` rows of one length: each on a grid of `step` root mean
+// squares of itself.
+FactorLevels RoundFactor(std::span<const float> factor, std::size_t rank, float step);
+
 }  // namespace fl::internal

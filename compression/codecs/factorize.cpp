@@ -27,7 +27,24 @@ double Dot(std::span<const float> a, std::span<const float> b) {
   return sum;
 }
 
-// out[k][i] = matrix row i times right row k.
+// The products of the rows with each other, size x size.
+Eigen::MatrixXd Gram(std::span<const float> rows, std::size_t size) {
+  const std::size_t length = rows.size() / size;
+  const auto extent = static_cast<Eigen::Index>(size);
+  Eigen::MatrixXd gram(extent, extent);
+  for (std::size_t i = 0; i < size; ++i) {
+    for (std::size_t k = 0; k <= i; ++k) {
+      const double product =
+          Dot(rows.subspan(i * length, length), rows.subspan(k * length, length));
+      gram(static_cast<Eigen::Index>(i), static_cast<Eigen::Index>(k)) = product;
+      gram(static_cast<Eigen::Index>(k), static_cast<Eigen::Index>(i)) = product;
+    }
+  }
+  return gram;
+}
+
+}  // namespace
+
 void MultiplyRight(const MatrixView& matrix, std::span<const float> right, std::size_t rank,
                    std::span<float> out) {
   for (std::size_t i = 0; i < matrix.rows; ++i) {
@@ -39,7 +56,7 @@ void MultiplyRight(const MatrixView& matrix, std::span<const float> right, std::
   }
 }
 
-// out[k] = left row k times the matrix: rows are added one after the other.
+// Rows are added one after the other.
 std::vector<double> MultiplyLeft(const MatrixView& matrix, std::span<const float> left,
                                  std::size_t rank) {
   std::vector<double> out(rank * matrix.columns);
@@ -62,8 +79,6 @@ std::vector<float> ToFloats(const std::vector<double>& values) {
   return floats;
 }
 
-// Makes the rows orthonormal, in order, each pass twice ("twice is enough": Giraud et al. 2005). A
-// row of which next to nothing is left becomes zero.
 void Orthonormalize(std::span<float> rows, std::size_t rank) {
   const std::size_t length = rows.size() / rank;
   for (std::size_t k = 0; k < rank; ++k) {
@@ -84,24 +99,6 @@ void Orthonormalize(std::span<float> rows, std::size_t rank) {
     for (float& value : row) value = static_cast<float>(factor * static_cast<double>(value));
   }
 }
-
-// The products of the rows with each other, size x size.
-Eigen::MatrixXd Gram(std::span<const float> rows, std::size_t size) {
-  const std::size_t length = rows.size() / size;
-  const auto extent = static_cast<Eigen::Index>(size);
-  Eigen::MatrixXd gram(extent, extent);
-  for (std::size_t i = 0; i < size; ++i) {
-    for (std::size_t k = 0; k <= i; ++k) {
-      const double product =
-          Dot(rows.subspan(i * length, length), rows.subspan(k * length, length));
-      gram(static_cast<Eigen::Index>(i), static_cast<Eigen::Index>(k)) = product;
-      gram(static_cast<Eigen::Index>(k), static_cast<Eigen::Index>(i)) = product;
-    }
-  }
-  return gram;
-}
-
-}  // namespace
 
 std::vector<double> OrderByEnergy(const MatrixView& matrix, std::size_t rank,
                                   std::span<float> left) {

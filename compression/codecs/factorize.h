@@ -18,6 +18,32 @@ struct MatrixView {
   std::size_t columns = 0;
 };
 
+// out[k] = the matrix times right row k: rank rows of `rows` values.
+void MultiplyRight(const MatrixView& matrix, std::span<const float> right, std::size_t rank,
+                   std::span<float> out);
+
+// left row k times the matrix: rank rows of `columns` values.
+std::vector<double> MultiplyLeft(const MatrixView& matrix, std::span<const float> left,
+                                 std::size_t rank);
+
+std::vector<float> ToFloats(const std::vector<double>& values);
+
+// Makes `rank` rows orthonormal, in order, by Gram and Schmidt, twice ("twice is enough": Giraud et
+// al. 2005). A row of which next to nothing is left becomes zero.
+void Orthonormalize(std::span<float> rows, std::size_t rank);
+
+// `rank` rows become columns: factors are computed one direction after the other, and a product
+// takes those of a row together.
+template <typename T>
+std::vector<T> Transpose(std::span<const T> rows, std::size_t rank) {
+  const std::size_t length = rows.size() / rank;
+  std::vector<T> out(rows.size());
+  for (std::size_t k = 0; k < rank; ++k) {
+    for (std::size_t i = 0; i < length; ++i) out[i * rank + k] = rows[k * length + i];
+  }
+  return out;
+}
+
 // An orthonormal basis, rank rows of `rows` values, of about the span of the matrix's largest left
 // singular vectors: random start, then `iterations` power iterations, each followed by Gram and
 // Schmidt's orthogonalization, twice. Directions that the matrix does not have are zero.

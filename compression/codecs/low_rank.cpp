@@ -47,19 +47,6 @@ Result<std::vector<float>> ReadLevels(ByteSpan packed, std::size_t count, unsign
   return levels;
 }
 
-// rows of `count` become rows of `rank`: factors are computed one direction after the other, and
-// sent row by row.
-template <typename T>
-std::vector<T> Transpose(std::span<const T> values, std::size_t rank) {
-  FL_CHECK(rank > 0, "a factor has at least one direction");
-  const std::size_t count = values.size() / rank;
-  std::vector<T> out(values.size());
-  for (std::size_t k = 0; k < rank; ++k) {
-    for (std::size_t i = 0; i < count; ++i) out[i * rank + k] = values[k * count + i];
-  }
-  return out;
-}
-
 // A row of numbers as a value coder wrote it, into zeros.
 Result<> ReadNumbers(const ValueCoder& coder, const PayloadLimits& limits, ByteReader& reader,
                      std::span<float> out) {
@@ -89,7 +76,7 @@ void WriteLevels(const internal::MatrixView& matrix, std::span<const float> left
     }
     codes.insert(codes.end(), of_direction.begin(), of_direction.end());
   }
-  PackCodes(Transpose<std::uint8_t>(codes, rank), bits, out);
+  PackCodes(internal::Transpose<std::uint8_t>(codes, rank), bits, out);
   const std::vector<float> right = internal::FitRight(matrix, rounded, rank);
   codes.clear();
   for (std::size_t k = 0; k < rank; ++k) {
@@ -137,11 +124,11 @@ void LowRank::WriteNumbers(const internal::MatrixView& matrix, std::span<const f
                            RngStream rng, ByteWriter& out) const {
   const std::size_t start = out.size();
   const std::size_t rank = left.size() / rows_;
-  const std::vector<float> sent = Transpose<float>(left, rank);
+  const std::vector<float> sent = internal::Transpose<float>(left, rank);
   config_.factors->Encode(sent, rng, out);
   std::vector<float> seen(sent.size());
   config_.factors->DecodeAdd(ByteSpan(out.bytes()).subspan(start), seen.size(), 0, 1.0F, seen);
-  const std::vector<float> directions = Transpose<float>(seen, rows_);
+  const std::vector<float> directions = internal::Transpose<float>(seen, rows_);
   const std::vector<float> right = internal::FitRight(matrix, directions, rank);
   for (std::size_t k = 0; k < rank; ++k)
     config_.factors->Encode(std::span(right).subspan(k * columns_, columns_), rng, out);

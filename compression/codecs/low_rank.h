@@ -95,7 +95,9 @@ class LowRank final : public Codec {
   std::size_t rank_ = 0;
 };
 
-// The codec that a chain asks for, its head being low_rank.
-Result<std::unique_ptr<Codec>> BuildLowRank(const Chain& chain, const Shape& shape);
+// The codec that a chain asks for, its head being low_rank; with basis=shared it is that of
+// codecs/low_rank_shared.h.
+Result<std::unique_ptr<Codec>> BuildLowRank(const Chain& chain, const Shape& shape,
+                                            std::size_t parameters_offset);
 
 }  // namespace fl

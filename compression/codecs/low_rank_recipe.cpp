@@ -7,10 +7,14 @@
 
 #include "fl/common/base/byte_count.h"
 #include "fl/compression/codecs/low_rank.h"
+#include "fl/compression/codecs/low_rank_shared.h"
 #include "fl/compression/codecs/quantize.h"
 
 namespace fl {
 namespace {
+
+constexpr std::array<std::string_view, 5> kOptions = {"iterations", "basis", "energy", "bytes",
+                                                      "max"};
 
 // A rank, energy=E% or bytes=N; max=R with either of these.
 Result<> ReadRank(const Stage& stage, const StageOptions& options, LowRankConfig& config) {
@@ -51,9 +55,7 @@ Result<> ReadRank(const Stage& stage, const StageOptions& options, LowRankConfig
 
 Result<LowRankConfig> ReadLowRank(const Stage& stage) {
   LowRankConfig config;
-  constexpr std::array<std::string_view, 5> kKnown = {"iterations", "basis", "energy", "bytes",
-                                                      "max"};
-  FL_TRY(const StageOptions options, StageOptions::Read(stage, kKnown));
+  FL_TRY(const StageOptions options, StageOptions::Read(stage, kOptions));
   FL_TRY_OK(ReadRank(stage, options, config));
   if (const std::string* text = options.Find("iterations")) {
     const auto iterations = ParseNumber<unsigned>(*text);
@@ -62,10 +64,27 @@ Result<LowRankConfig> ReadLowRank(const Stage& stage) {
     }
     config.iterations = *iterations;
   }
-  if (const std::string* basis = options.Find("basis"); basis != nullptr && *basis != "own") {
-    return RefuseStage(stage, "basis: this version has own, found \"" + *basis + "\"");
-  }
   return config;
+}
+
+// Whether the stage asks for a shared basis, and for nothing that does not go with one.
+Result<bool> ReadBasis(const Stage& stage) {
+  FL_TRY(const StageOptions options, StageOptions::Read(stage, kOptions));
+  const std::string* basis = options.Find("basis");
+  if (basis == nullptr || *basis == "own") return false;
+  if (*basis != "shared")
+    return RefuseStage(stage, "basis: expected own or shared, found \"" + *basis + "\"");
+  for (const char* key : {"energy", "bytes", "max"}) {
+    if (options.Find(key) == nullptr) continue;
+    return RefuseStage(stage, std::string(key) +
+                                  "= with basis=shared: all clients send as many directions as the "
+                                  "basis has; expected a rank, such as low_rank 6 basis=shared");
+  }
+  if (options.Find("iterations") != nullptr) {
+    return RefuseStage(stage,
+                       "iterations= with basis=shared: each round is half of one; leave it out");
+  }
+  return true;
 }
 
 Result<float> ReadStep(const Stage& stage) {
@@ -99,8 +118,8 @@ Result<> ReadFactors(const Chain& chain, const Shape& shape, LowRankConfig& conf
     FL_TRY(const QuantizeStage grid, ReadQuantize(*values));
     if (grid.shared) {
       return RefuseStage(*values,
-                         "scale=shared after low_rank: each client has factors of its own, so they "
-                         "cannot be summed");
+                         "scale=shared after low_rank: only levels of the tensor's own values can "
+                         "be summed, and those of factors are not; leave it out");
     }
     if (grid.per_channel) {
       return RefuseStage(*values, "per=channel after low_rank: each direction has a grid already");
@@ -119,9 +138,33 @@ Result<> ReadFactors(const Chain& chain, const Shape& shape, LowRankConfig& conf
   return {};
 }
 
+Result<std::unique_ptr<Codec>> BuildShared(const Chain& chain, const Shape& shape,
+                                           LowRankConfig config, std::size_t parameters_offset) {
+  const std::size_t columns = shape[shape.rank() - 1];
+  const std::size_t smaller = std::min(columns, shape.count() / columns);
+  if (config.rank >= smaller) {
+    return RefuseStage(
+        *chain.shape, "basis=shared: expected a rank below " + std::to_string(smaller) +
+                          ", the smaller side of this tensor, found " +
+                          std::to_string(config.rank) + "; give small tensors a rule of their own");
+  }
+  // Levels, too, are values of a direction here: a factor that nothing is fitted to.
+  if (config.factor_bits > 0) {
+    FL_TRY(config.factors, BuildValueCoder(chain.values, shape, false));
+  }
+  LowRankSharedConfig shared{.rank = config.rank,
+                             .step = config.step,
+                             .factors = std::move(config.factors),
+                             .initial = 1 + std::uint64_t{parameters_offset},
+                             .parameters_offset = parameters_offset};
+  return std::unique_ptr<Codec>(std::make_unique<LowRankShared>(std::move(shared), shape));
+}
+
 }  // namespace
 
-Result<std::unique_ptr<Codec>> BuildLowRank(const Chain& chain, const Shape& shape) {
+Result<std::unique_ptr<Codec>> BuildLowRank(const Chain& chain, const Shape& shape,
+                                            std::size_t parameters_offset) {
+  FL_TRY(const bool shared, ReadBasis(*chain.shape));
   FL_TRY(LowRankConfig config, ReadLowRank(*chain.shape));
   if (shape.rank() < 2) {
     return RefuseStage(*chain.shape,
@@ -130,6 +173,7 @@ Result<std::unique_ptr<Codec>> BuildLowRank(const Chain& chain, const Shape& sha
                            " values; give vectors a rule of their own");
   }
   FL_TRY_OK(ReadFactors(chain, shape, config));
+  if (shared) return BuildShared(chain, shape, std::move(config), parameters_offset);
   const bool coded = config.step > 0;
   const std::size_t bytes = config.bytes;
   auto codec = std::make_unique<LowRank>(std::move(config), shape);

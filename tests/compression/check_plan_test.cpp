@@ -175,6 +175,12 @@ TEST_CASE("CheckPlan: secure aggregation is refused by the stage that cannot be 
         ErrorCode::kInvalidArgument);
   CheckRefused("clip_norm = 1.0", "secure_aggregation = true", ErrorCode::kInvalidArgument,
                "p.toml:", "low_rank sends factors");
+  CheckRefused(
+      "clip_norm = 1.0\n\n[[compression.recipe]]\ntensors = \"*\"\nrecipe = \"low_rank 2 | "
+      "quantize 4\"",
+      "secure_aggregation = true\n\n[[compression.recipe]]\ntensors = \"*\"\n"
+      "recipe = \"low_rank 2 basis=shared | quantize 4\"",
+      ErrorCode::kInvalidArgument, "p.toml:", "low_rank basis=shared sends a factor");
 }
 
 TEST_CASE("CheckPlan: secure aggregation of recipes that sum is not available") {

@@ -102,7 +102,12 @@ TEST_CASE("BuildCodec: every chain of known stages is built") {
                            "low_rank 2 | eden 4",
                            "low_rank 2 | quantize 1",
                            "low_rank 2 | quantize 4 stochastic asymmetric",
-                           "low_rank 2 | quantize 4 per=group:8"}) {
+                           "low_rank 2 | quantize 4 per=group:8",
+                           "low_rank 2 basis=own",
+                           "low_rank 3 basis=shared",
+                           "low_rank 1 basis=shared | quantize step=2 | context",
+                           "low_rank 2 basis=shared | quantize 4 stochastic | pack",
+                           "low_rank 2 basis=shared | lloyd 3 + top_k 5% | ternary"}) {
     CAPTURE(text);
     CHECK(testing::Get(Build(text, {8, 4}))->count() == 32);
   }
@@ -169,14 +174,24 @@ TEST_CASE("BuildCodec: an impossible chain is refused with its reason") {
       {"low_rank bytes=KB", "16 bytes to 1GB"},
       {"low_rank bytes=nan", "16 bytes to 1GB"},
       {"low_rank bytes=48", "one direction of this tensor takes 49 bytes"},
-      {"low_rank 2 basis=shared", "this version has own"},
+      {"low_rank 2 basis=mine", "basis: expected own or shared"},
+      {"low_rank 4 basis=shared", "expected a rank below 4, the smaller side"},
+      {"low_rank basis=shared", "expected a rank of 1 to 64"},
+      {"low_rank energy=95% basis=shared", "energy= with basis=shared"},
+      {"low_rank bytes=2KB basis=shared", "bytes= with basis=shared"},
+      {"low_rank 2 max=3 basis=shared", "max= with basis=shared"},
+      {"low_rank 2 iterations=2 basis=shared", "each round is half of one"},
+      {"low_rank 2 basis=shared | quantize 4 scale=shared", "those of factors are not"},
+      {"low_rank 2 basis=shared | quantize 4 per=channel", "each direction has a grid already"},
+      {"low_rank 2 basis=shared | dead_zone 2", "cannot write factors: use quantize step=2"},
+      {"low_rank 2 basis=shared | quantize 4 | rans", "all other factors are packed"},
       {"low_rank 2 | quantize 4 per=channel", "each direction has a grid already"},
       {"low_rank 2 | dead_zone 2", "cannot write factors: use quantize step=2"},
       {"low_rank 2 | ternary", "cannot write factors: use quantize step=2"},
       {"low_rank 2 | quantize 4 | rans", "all other factors are packed"},
       {"low_rank 2 | context", "all other factors are packed"},
       {"low_rank 2 | quantize step=2 | pack", "are coded by context"},
-      {"low_rank 2 | quantize 4 scale=shared", "cannot be summed"},
+      {"low_rank 2 | quantize 4 scale=shared", "those of factors are not"},
       {"quantize 4 per=group:7", "group:8 to group:65536"},
       {"quantize 4 per=group:65537", "group:8 to group:65536"},
       {"quantize 4 per=group:", "group:8 to group:65536"},
@@ -248,6 +263,8 @@ TEST_CASE("BuildCodec: a recipe without stages is refused") {
 
 TEST_CASE("BuildCodec: vectors have neither rank nor channels") {
   CHECK(Build("low_rank 2", {32}).error().message.find("found a vector of 32 values") !=
+        std::string::npos);
+  CHECK(Build("low_rank 2 basis=shared", {32}).error().message.find("found a vector of 32") !=
         std::string::npos);
   CHECK(Build("quantize 4 per=channel", {32}).error().message.find("at least two axes") !=
         std::string::npos);

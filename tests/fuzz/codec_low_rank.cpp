@@ -10,6 +10,9 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
                                                   "low_rank energy=80% | quantize 4",
                                                   "low_rank bytes=24 max=4 | quantize step=1",
                                                   "low_rank 2 | lloyd 3",
-                                                  "low_rank 3 | quantize 4 asymmetric per=group:8"};
+                                                  "low_rank 3 | quantize 4 asymmetric per=group:8",
+                                                  "low_rank 2 basis=shared | quantize 4",
+                                                  "low_rank 5 basis=shared",
+                                                  "low_rank 3 basis=shared | quantize step=1"};
   return fl::testing::FuzzCodecs(kRecipes, fl::Shape{9, 6}, data, size);
 }

@@ -13,10 +13,12 @@ fl::SegmentPlan MakePlan() {
   add("announced", "announced 20% | quantize 4 scale=shared range=2");
   add("masked", "shared_mask 20% | quantize 8");
   add("turned", "hadamard 64 seed=shared | quantize 4 scale=shared range=2");
+  add("thin", "low_rank 2 basis=shared | quantize step=1");
   add("*", "auto bytes=400 start=50% patience=2 per=weight");
   const fl::TensorLayout layout({{"announced", fl::Shape{9, 11}},
                                  {"masked", fl::Shape{8, 10}},
                                  {"turned", fl::Shape{70, 2}},
+                                 {"thin", fl::Shape{4, 3}},
                                  {"other", fl::Shape{9, 8}}});
   auto plan = fl::SegmentPlan::Create(compression, layout);
   FL_CHECK(plan.has_value(), "the recipes are possible");

@@ -369,6 +369,50 @@ def read_low_rank(head, values, shape, reader):
     return multiply(left, right, rows, columns, rank)
 
 
+# Section 17: one factor, and a basis from the round's parameters.
+
+
+def dot(a, b):
+    lanes = [0.0] * 8
+    for i, (x, y) in enumerate(zip(a, b)):
+        lanes[i % 8] += x * y
+    total = 0.0
+    for lane in lanes:
+        total += lane
+    return total
+
+
+def first_basis(seed, rank, length):
+    stream = words(child(mix(seed), "basis", 0))
+    rows = [[(next(stream) >> 8) / 2.0**24 - 0.5 for _ in range(length)] for _ in range(rank)]
+    for k, row in enumerate(rows):
+        for _ in range(2):
+            for other in rows[:k]:
+                share = dot(row, other)
+                row = [f32(x - share * y) for x, y in zip(row, other)]
+        factor = 1.0 / math.sqrt(dot(row, row))
+        rows[k] = [f32(factor * x) for x in row]
+    return rows
+
+
+def read_low_rank_shared(head, values, shape, reader, parameters):
+    columns = shape[-1]
+    rows = product(shape) // columns
+    rank, seed, side = int(head[1][0]), parameters.word("Q"), parameters.word("B")
+    length, sent = (columns, rows) if side == 0 else (rows, columns)
+    basis = [list(struct.unpack("<%df" % length, parameters.take(4 * length))) for _ in range(rank)]
+    if any(parameters.take(4 * rank * (max(rows, columns) - length))):
+        raise Malformed("bytes behind the basis")
+    if seed == 1 and basis != first_basis(seed, rank, length):
+        raise Malformed("a first basis that does not follow from its seed")
+    if values and values[0] == "quantize" and "step" in values[2]:
+        factor = read_factor(sent, rank, reader.rest())
+    else:
+        factor = [read_values(values, sent, None, reader) for _ in range(rank)]
+    left, right = (factor, basis) if side == 0 else (basis, factor)
+    return multiply([row[i] for i in range(rows) for row in left], [v for row in right for v in row], rows, columns, rank)
+
+
 def read_tucker(head, values, shape, reader):
     places, inputs, outputs = shape[0] * shape[1], shape[2], shape[3]
     rank_in = min(int(head[1][0]), inputs, places * outputs)
@@ -520,18 +564,37 @@ class Side:
         return levels
 
 
+def read_lag(decoder):
+    return decoder.uniform(8) + 1 if decoder.bit(Chance(16384, 1)) else 0
+
+
+def factor_scale(index):
+    step = [1.0, float.fromhex("0x1.306FE0p0"), float.fromhex("0x1.6A09E6p0"), float.fromhex("0x1.AE89FAp0")]
+    return math.ldexp(step[(index - 192) % 4], (index - 192) // 4)
+
+
+def read_factor(length, rank, data):
+    """One side of section 11.4."""
+    decoder = RangeDecoder(data)
+    side = Side(length, read_lag(decoder))
+    factor = []
+    for _ in range(rank):
+        index = decoder.uniform(8)
+        factor.append([f32(factor_scale(index) * level) for level in side.read(decoder)] if index else [0.0] * length)
+    return factor
+
+
 def read_factors(rows, columns, rank, data):
     """Section 11.4."""
     decoder = RangeDecoder(data)
-    lags = [decoder.uniform(8) + 1 if decoder.bit(Chance(16384, 1)) else 0 for _ in range(2)]
+    lags = [read_lag(decoder) for _ in range(2)]
     sides = [Side(rows, lags[0]), Side(columns, lags[1])]
     left, right = [0.0] * (rows * rank), [0.0] * (rank * columns)
     for k in range(rank):
         index = decoder.uniform(8)
         if index == 0:
             continue
-        step = [1.0, float.fromhex("0x1.306FE0p0"), float.fromhex("0x1.6A09E6p0"), float.fromhex("0x1.AE89FAp0")]
-        scale = math.ldexp(step[(index - 192) % 4], (index - 192) // 4)
+        scale = factor_scale(index)
         for i, level in enumerate(sides[0].read(decoder)):
             left[i * rank + k] = float(level)
         for j, level in enumerate(sides[1].read(decoder)):
@@ -980,6 +1043,8 @@ def read_stages(stages, shape, reader, parameters):
     rest = stages[1] if len(stages) > 1 else None
     if name == "top_k":
         return read_top_k(rest, count, reader)
+    if name == "low_rank" and options.get("basis") == "shared":
+        return read_low_rank_shared(stages[0], rest, shape, reader, parameters)
     if name == "low_rank":
         return read_low_rank(stages[0], rest, shape, reader)
     if name == "tucker":

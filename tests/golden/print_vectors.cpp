@@ -1,6 +1,6 @@
 // What a second implementation is compared with: for each line of codecs.txt its payload, and the
-// payload of a larger segment by the same recipe, each beside what our codec decodes from it. A
-// line of JSON each:
+// payload of a larger segment by the same recipe, and of a second round where that shares what
+// follows from the first, each beside what our codec decodes from it. A line of JSON each:
 //   {"recipe": TEXT, "shape": [...], "parameters": HEX, "payload": HEX, "decoded": HEX}    decoded:
 //   little-endian fp32
 // And changes on a lattice:
@@ -75,8 +75,7 @@ std::vector<float> MixedValues(std::size_t count) {
 }
 
 bool PrintDecoded(const fl::Codec& codec, const std::string& recipe, const Shape& shape,
-                  fl::ByteSpan payload) {
-  const fl::RoundParameters parameters{codec.InitialParameters()};
+                  const fl::RoundParameters& parameters, fl::ByteSpan payload) {
   const auto parsed = codec.Parse(payload, parameters, {});
   if (!parsed) {
     std::cerr << recipe << " on " << shape.ToText() << ": " << parsed.error().message << '\n';
@@ -90,11 +89,19 @@ bool PrintDecoded(const fl::Codec& codec, const std::string& recipe, const Shape
 
 bool PrintEncoded(const std::string& recipe, const Shape& shape) {
   const auto codec = fl::BuildCodec(fl::ParseRecipe(recipe).value(), shape).value();
-  std::vector<float> decoded(codec->count());
-  fl::ByteWriter payload;
-  codec->Encode(MixedValues(codec->count()), decoded, {codec->InitialParameters()},
-                fl::RngStream(42), payload);
-  return PrintDecoded(*codec, recipe, shape, payload.bytes());
+  const int rounds = codec->traits().server_state ? 2 : 1;
+  fl::RoundParameters parameters{codec->InitialParameters()};
+  bool good = true;
+  for (int round = 0; round < rounds; ++round) {
+    std::vector<float> decoded(codec->count());
+    fl::ByteWriter payload;
+    codec->Encode(MixedValues(codec->count()), decoded, parameters, fl::RngStream(42), payload);
+    good = PrintDecoded(*codec, recipe, shape, parameters, payload.bytes()) && good;
+    fl::RoundFeedback feedback;
+    feedback.aggregate = decoded;
+    parameters.bytes = codec->NextParameters(parameters.bytes, feedback);
+  }
+  return good;
 }
 
 // Levels of several sizes, all of them multiples of 2^shift.
@@ -125,7 +132,9 @@ int main(int argc, char** argv) {
   bool good = true;
   for (const Golden& golden : ReadGolden(argv[1])) {
     const auto codec = fl::BuildCodec(fl::ParseRecipe(golden.recipe).value(), golden.shape).value();
-    good = PrintDecoded(*codec, golden.recipe, golden.shape, golden.payload) && good;
+    good = PrintDecoded(*codec, golden.recipe, golden.shape, {codec->InitialParameters()},
+                        golden.payload) &&
+           good;
     const Shape larger = golden.shape.rank() < 2    ? Shape{2500}
                          : golden.shape.rank() == 4 ? Shape{3, 3, 20, 14}
                                                     : Shape{60, 43};
