@@ -238,6 +238,17 @@ Result<> CheckMomentum(const Plan& plan, const SegmentPlan& delta) {
   return {};
 }
 
+// Devices fetch what a round's clients share in one answer, which no server makes longer.
+Result<> CheckShared(const Plan& plan, const SegmentPlan& delta) {
+  constexpr std::size_t kBytesMax = 1U << 20;
+  const std::size_t bytes = delta.InitialRoundParameters().bytes.size();
+  if (bytes <= kBytesMax) return {};
+  return AtKey(plan, "compression", "recipe",
+               "what all clients of a round share takes " + std::to_string(bytes) +
+                   " bytes; expected at most " + std::to_string(kBytesMax) +
+                   ": use a lower rank, a smaller share, or basis=own");
+}
+
 TensorLayout OneTensor(const std::string& name, std::size_t count) {
   return TensorLayout({{name, Shape{count}}});
 }
@@ -343,6 +354,7 @@ Result<CheckedPlan> Check(Plan plan) {
   FL_TRY_OK(CheckSketches(plan, checked.delta));
   FL_TRY_OK(CheckMomentum(plan, checked.delta));
   FL_TRY_OK(CheckResidual(plan, checked.delta));
+  FL_TRY_OK(CheckShared(plan, checked.delta));
   FL_TRY(checked.metrics, SegmentPlan::Uniform({"raw", {}}, OneTensor("metrics", 4)));
   FL_TRY(checked.streams, BuildStreams(plan, checked.graph));
   FL_TRY_OK(CheckBudget(checked, plan));

@@ -37,7 +37,9 @@ void CompleteBasis(std::span<float> rows, std::size_t rank, const RngStream& rng
     std::size_t kept = 0;
     for (std::size_t k = 0; k < rank; ++k) {
       const auto row = rows.subspan(k * length, length);
-      if (!IsZero(row)) std::ranges::copy(row, rows.subspan(kept++ * length, length).begin());
+      if (IsZero(row)) continue;
+      if (kept < k) std::ranges::copy(row, rows.subspan(kept * length, length).begin());
+      ++kept;
     }
     if (kept == rank && attempt > 0) return;
     RngStream drawn = rng.Child("basis", attempt);
@@ -88,6 +90,9 @@ LowRankShared::LowRankShared(LowRankSharedConfig config, const Shape& shape)
   rows_ = shape.count() / columns_;
   FL_CHECK(config_.rank >= 1 && config_.rank < std::min(rows_, columns_),
            "a basis leaves directions out on both sides");
+  std::vector<float> directions(config_.rank * columns_);
+  CompleteBasis(directions, config_.rank, RngStream(config_.initial));
+  initial_ = PartOf(config_.initial, false, directions);
 }
 
 // What the basis has need not be where this update is; what it has is kept to what its coder loses.
@@ -126,12 +131,6 @@ Bytes LowRankShared::PartOf(std::uint64_t seed, bool of_rows,
   Bytes part = std::move(out).Take();
   part.resize(part_bytes());
   return part;
-}
-
-Bytes LowRankShared::InitialParameters() const {
-  std::vector<float> directions(config_.rank * columns_);
-  CompleteBasis(directions, config_.rank, RngStream(config_.initial));
-  return PartOf(config_.initial, false, directions);
 }
 
 Bytes LowRankShared::NextParameters(ByteSpan part, const RoundFeedback& feedback) const {

@@ -50,7 +50,7 @@ class LowRankShared final : public Codec {
   std::size_t count() const override { return rows_ * columns_; }
   // Of the larger of the two factors, which take turns.
   std::size_t EncodedBytesMax() const override;
-  Bytes InitialParameters() const override;
+  Bytes InitialParameters() const override { return initial_; }
   Bytes NextParameters(ByteSpan part, const RoundFeedback& feedback) const override;
   Result<> CheckParameters(const RoundParameters& parameters) const override;
   void Encode(std::span<const float> values, std::span<float> decoded,
@@ -83,6 +83,7 @@ class LowRankShared final : public Codec {
   LowRankSharedConfig config_;
   std::size_t rows_ = 0;
   std::size_t columns_ = 0;
+  Bytes initial_;
   mutable Guarded<Remembered> remembered_;
 };
 

@@ -254,6 +254,22 @@ TEST_CASE("CheckPlan: more clients in a round than the server has slots for are 
                ErrorCode::kInvalidArgument, "p.toml:9:1: rounds.goal: ", "at most 1000000");
 }
 
+// A basis of that rank for 64 x 8000 weights.
+Result<std::shared_ptr<const CheckedPlan>> CheckBasis(const std::string& rank) {
+  Plan plan = testing::Get(ParsePlan(kPlan, "p.toml"));
+  plan.model.layers = {{"flatten", {}}, {"dense 8000", {}}};
+  plan.compression.rules[0] = {{"*.weight", {}}, {"low_rank " + rank + " basis=shared", {}}};
+  return CheckPlan(std::move(plan), "p.toml");
+}
+
+TEST_CASE("CheckPlan: what a round's clients share fits one answer") {
+  CHECK(CheckBasis("32").has_value());
+  const auto refused = CheckBasis("33");
+  CHECK(testing::CodeOf(refused) == ErrorCode::kInvalidArgument);
+  CHECK(refused.error().message.find("takes 1056009 bytes; expected at most 1048576") !=
+        std::string::npos);
+}
+
 TEST_CASE("CheckPlan: momentum needs a residual and a recipe that leaves something out") {
   const std::string_view recipes = "[[compression.recipe]]\ntensors = \"*\"";
   const auto with = [&](const std::string& keys) {
