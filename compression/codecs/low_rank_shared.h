@@ -29,15 +29,12 @@ struct LowRankSharedConfig {
 // (PowerSGD's warm start, Vogels et al. 2019, arXiv:1905.13727). A direction of which the aggregate
 // has nothing is drawn anew. A residual keeps what is outside the basis.
 //
-//   payload = { values of a direction }     R of them, of the sent factor, as the value stage
-//   writes
-//                                           so many values: rows of them on side 0, columns on side
-//                                           1
-//           | range code                    quantize step=X: codecs/factor_levels.h, without
-//           columns
-//   part    = seed:u64 side:u8 { direction: { value:f32 } }     R directions of the basis, one
-//                                           behind the other, zeros up to R x max(rows, columns)
-//                                           values
+//   payload = { direction }     R of them, of the sent factor, as the value stage writes so many
+//                               values: rows of them on side 0, columns on side 1
+//           | range code        quantize step=X: codecs/factor_levels.h, without columns
+//   part    = seed:u64 side:u8 { direction: { value:f32 } }
+//                               the basis, R directions one behind the other, zeros up to R x
+//                               max(rows, columns) values
 //
 // value[i, j] = sum over k, in order, of P[i, k] * (Q or S)[j, k]. All sums run in a fixed order,
 // so encoding, decoding and the next basis have the same bits everywhere. kInvalidArgument where
