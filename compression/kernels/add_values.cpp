@@ -7,6 +7,7 @@
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "fl/compression/kernels/add_values.cpp"
+#include <hwy/cache_control.h>
 #include <hwy/foreach_target.h>  // IWYU pragma: keep
 #include <hwy/highway.h>
 
@@ -15,6 +16,10 @@ namespace fl::kernels::HWY_NAMESPACE {
 namespace hn = hwy::HWY_NAMESPACE;
 
 using FloatTag = hn::ScalableTag<float>;
+
+// How far ahead sums are fetched: what adds to them is computed, not read, and so too short for the
+// processor to see a stream.
+constexpr std::size_t kAhead = 1024;
 
 // Calls step(i) for whole vectors and gives back the first index that is left over.
 template <typename Step>
@@ -89,6 +94,7 @@ std::size_t AddLevelsVectors(const std::uint8_t* codes, const LevelGrid& grid, f
   const auto low = hn::Set(d, grid.low);
   const auto factor = hn::Set(d, scale);
   return ForVectors(count, [&](std::size_t i) HWY_ATTR {
+    hwy::Prefetch(out + i + kAhead);
     const auto level = hn::ConvertTo(d, hn::Sub(hn::PromoteTo(di, hn::LoadU(d8, codes + i)), zero));
     AddScaled(hn::Add(hn::Mul(level, step), low), factor, out + i);
   });
