@@ -5,6 +5,7 @@
 #include <bit>
 #include <cmath>
 #include <functional>
+#include <utility>
 
 #include "fl/compression/kernels/find_above.h"
 
@@ -32,21 +33,31 @@ std::uint32_t SampledBound(std::span<const float> values, std::size_t keep) {
   return std::max(*at, 1U);
 }
 
-// Indices, ascending, of the magnitudes whose bits are at least `least`.
-std::vector<std::uint32_t> IndicesAbove(std::span<const float> values, std::uint32_t least,
-                                        std::size_t expected) {
+// Values that may be among the largest: their indices, ascending, and the bits of their magnitudes.
+struct Candidates {
+  std::vector<std::uint32_t> indices;
+  std::vector<std::uint32_t> magnitudes;
+};
+
+// Those whose magnitudes' bits are at least `least`.
+Candidates CandidatesAbove(std::span<const float> values, std::uint32_t least,
+                           std::size_t expected) {
   constexpr std::size_t kRun = 4096;
   std::array<std::uint32_t, kRun + kernels::kFindAboveSlack> found;
-  std::vector<std::uint32_t> indices;
-  indices.reserve(std::min(values.size(), expected + expected / 2 + kRun));
+  Candidates candidates;
+  const std::size_t room = std::min(values.size(), expected + expected / 2 + kRun);
+  candidates.indices.reserve(room);
+  candidates.magnitudes.reserve(room);
   for (std::size_t first = 0; first < values.size(); first += kRun) {
     const auto run = values.subspan(first, std::min(kRun, values.size() - first));
     const std::size_t count =
         kernels::FindAbove(run, least, static_cast<std::uint32_t>(first), found);
-    indices.insert(indices.end(), found.begin(),
-                   found.begin() + static_cast<std::ptrdiff_t>(count));
+    for (const std::uint32_t index : std::span(found).first(count)) {
+      candidates.indices.push_back(index);
+      candidates.magnitudes.push_back(MagnitudeBits(values[index]));
+    }
   }
-  return indices;
+  return candidates;
 }
 
 // Which magnitudes are kept: all above `bits`, and `ties` of those that equal it.
@@ -55,39 +66,37 @@ struct Threshold {
   std::size_t ties = 0;
 };
 
-// Goes down the bits of the threshold 11, 10 and 10 at a time: a histogram over the digit of those
-// that share the digits found so far. keep <= magnitudes.size().
+// A histogram over the upper digits of what lies between the extremes, then a selection among those
+// that share the threshold's. 0 < keep <= magnitudes.size().
 Threshold FindThreshold(std::span<const std::uint32_t> magnitudes, std::size_t keep) {
-  constexpr std::array<unsigned, 3> kShift = {20, 10, 0};
-  std::uint32_t prefix = 0;
-  std::uint32_t prefix_mask = 0;
-  for (const unsigned shift : kShift) {
-    const std::uint32_t digit_max = shift == 20 ? 0x7FFU : 0x3FFU;
-    std::array<std::size_t, 2048> histogram{};
-    for (const std::uint32_t bits : magnitudes) {
-      if ((bits & prefix_mask) == prefix) ++histogram[(bits >> shift) & digit_max];
-    }
-    std::uint32_t digit = digit_max;
-    for (; digit > 0 && histogram[digit] < keep; --digit) keep -= histogram[digit];
-    prefix |= digit << shift;
-    prefix_mask |= digit_max << shift;
+  constexpr unsigned kDigits = 11;
+  const auto [least, most] = std::ranges::minmax(magnitudes);
+  const auto width = static_cast<unsigned>(std::bit_width(most - least));
+  const unsigned shift = width > kDigits ? width - kDigits : 0;
+  std::array<std::size_t, 1U << kDigits> histogram{};
+  for (const std::uint32_t bits : magnitudes) ++histogram[(bits - least) >> shift];
+  std::uint32_t digit = (most - least) >> shift;
+  for (; histogram[digit] < keep; --digit) keep -= histogram[digit];
+  std::vector<std::uint32_t> near;
+  for (const std::uint32_t bits : magnitudes) {
+    if ((bits - least) >> shift == digit) near.push_back(bits);
   }
-  return {prefix, keep};
+  const auto at = near.begin() + static_cast<std::ptrdiff_t>(keep) - 1;
+  std::ranges::nth_element(near, at, std::greater());
+  return {*at, static_cast<std::size_t>(std::count(near.begin(), at + 1, *at))};
 }
 
-// Leaves the `keep` largest of these.
-void KeepLargest(std::span<const float> values, std::size_t keep,
+// Leaves the indices of the `keep` largest of these.
+void KeepLargest(std::span<const std::uint32_t> magnitudes, std::size_t keep,
                  std::vector<std::uint32_t>& indices) {
   if (indices.size() <= keep) return;
-  std::vector<std::uint32_t> magnitudes(indices.size());
-  for (std::size_t i = 0; i < indices.size(); ++i)
-    magnitudes[i] = MagnitudeBits(values[indices[i]]);
   Threshold threshold = FindThreshold(magnitudes, keep);
   std::size_t kept = 0;
   for (std::size_t i = 0; i < indices.size(); ++i) {
     const bool tie = magnitudes[i] == threshold.bits && threshold.ties > 0;
-    if (tie) --threshold.ties;
-    if (tie || magnitudes[i] > threshold.bits) indices[kept++] = indices[i];
+    threshold.ties -= tie ? 1 : 0;
+    indices[kept] = indices[i];  // Without a branch that the magnitudes decide.
+    kept += tie || magnitudes[i] > threshold.bits ? 1 : 0;
   }
   indices.resize(kept);
 }
@@ -97,10 +106,11 @@ void KeepLargest(std::span<const float> values, std::size_t keep,
 std::vector<std::uint32_t> LargestMagnitudes(std::span<const float> values, std::size_t keep) {
   if (keep == 0) return {};
   const std::uint32_t bound = SampledBound(values, keep);
-  std::vector<std::uint32_t> indices = IndicesAbove(values, bound, keep);
-  if (indices.size() < keep && bound > 1) indices = IndicesAbove(values, 1, values.size());
-  KeepLargest(values, keep, indices);
-  return indices;
+  Candidates candidates = CandidatesAbove(values, bound, keep);
+  if (candidates.indices.size() < keep && bound > 1)
+    candidates = CandidatesAbove(values, 1, values.size());
+  KeepLargest(candidates.magnitudes, keep, candidates.indices);
+  return std::move(candidates.indices);
 }
 
 }  // namespace fl::internal
