@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <string>
+#include <utility>
 
 #include "fl/common/base/check.h"
 #include "fl/compression/entropy/density_levels.h"
@@ -70,6 +71,20 @@ class RangeSink final : public LevelSink {
  private:
   std::size_t first_;
   std::size_t count_;
+  LevelSink& sink_;
+};
+
+// Passes levels on, and keeps them.
+class KeepingSink final : public LevelSink {
+ public:
+  KeepingSink(SparseLevels& kept, LevelSink& sink) : kept_(kept), sink_(sink) {}
+  void Put(std::size_t index, std::int32_t level) override {
+    kept_.Add(index, level);
+    sink_.Put(index, level);
+  }
+
+ private:
+  SparseLevels& kept_;
   LevelSink& sink_;
 };
 
@@ -181,7 +196,7 @@ Result<ParsedLevels> ParsedLevels::Parse(LevelCode code, ByteSpan bytes, const L
   parsed.space_ = space;
   if (bytes.empty()) return parsed;
   if (code == LevelCode::kPack) {
-    parsed.parts_.push_back({0, space.count, bytes, true});
+    parsed.parts_.push_back({0, space.count, bytes, true, {}});
   } else {
     FL_TRY_OK(parsed.ReadParts(bytes));
   }
@@ -224,7 +239,7 @@ Result<> ParsedLevels::ReadParts(ByteSpan bytes) {
   }
   if (sizes.parts == 1 || all_plain) {
     FL_TRY(const ByteSpan part, reader.ReadSpan(reader.remaining()));
-    parts_.push_back({0, space_.count, part, head >= kPlainFlag});
+    parts_.push_back({0, space_.count, part, head >= kPlainFlag, {}});
     return {};
   }
   if (head >= kPlainFlag) return Malformed("expected a kind below 128 where there are parts");
@@ -235,7 +250,7 @@ Result<> ParsedLevels::ReadParts(ByteSpan bytes) {
   }
   for (std::size_t i = 0; i < sizes.parts; ++i) {
     FL_TRY(const ByteSpan part, reader.ReadSpan(lengths[i] / 2));
-    parts_.push_back({sizes.First(i), sizes.Count(i), part, lengths[i] % 2 == 1});
+    parts_.push_back({sizes.First(i), sizes.Count(i), part, lengths[i] % 2 == 1, {}});
   }
   return reader.ExpectEnd();
 }
@@ -251,7 +266,18 @@ Result<> ParsedLevels::CheckRans(LevelSink& sink) const {
   return Malformed("expected the table of the levels that it codes");
 }
 
-Result<> ParsedLevels::CheckPart(const Part& part, LevelSink& sink) const {
+// Decoding costs far more than checking what was decoded: so it is done once, where that takes not
+// much more room than the part itself.
+Result<> ParsedLevels::CheckContext(Part& part, LevelSink& sink) const {
+  constexpr std::size_t kRoom = 3;
+  SparseLevels decoded(part.first, kRoom * part.bytes.size());
+  KeepingSink keeping(decoded, sink);
+  FL_TRY_OK(DecodePart(part.bytes, part.first, part.count, ArrayOf(space_, kind_), keeping));
+  if (decoded.complete()) part.decoded = std::move(decoded);
+  return {};
+}
+
+Result<> ParsedLevels::CheckPart(Part& part, LevelSink& sink) const {
   const std::size_t plain_bytes = PlainBytes(part.count, space_.max);
   if (part.plain ? part.bytes.size() != plain_bytes : part.bytes.size() >= plain_bytes) {
     return Malformed("expected " + std::string(part.plain ? "" : "fewer than ") +
@@ -266,8 +292,7 @@ Result<> ParsedLevels::CheckPart(const Part& part, LevelSink& sink) const {
   if (code_ == LevelCode::kRice)
     return DecodeRiceLevels(part.bytes, part.count, space_.max, part.first, sink);
   if (code_ == LevelCode::kTrits) return DecodeTritLevels(part.bytes, part.count, part.first, sink);
-  FL_TRY_OK(DecodePart(part.bytes, part.first, part.count, ArrayOf(space_, kind_), sink));
-  return {};
+  return CheckContext(part, sink);
 }
 
 void ParsedLevels::Read(std::size_t first, std::size_t count, LevelSink& sink) const {
@@ -277,7 +302,9 @@ void ParsedLevels::Read(std::size_t first, std::size_t count, LevelSink& sink) c
     if (part.first >= first + count || part.first + part.count <= first) continue;
     const std::size_t begin = std::max(first, part.first) - part.first;
     const std::size_t end = std::min(first + count - part.first, part.count);
-    if (part.plain) {
+    if (part.decoded) {
+      part.decoded->Read(first, count, sink);
+    } else if (part.plain) {
       ReadPlain(part.bytes, space_.max, begin, end - begin, part.first + begin, sink);
     } else if (code_ == LevelCode::kRice) {
       ReadRiceLevels(part.bytes, part.count, end, space_.max, part.first,

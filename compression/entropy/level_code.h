@@ -1,12 +1,14 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <vector>
 
 #include "fl/common/base/bytes.h"
 #include "fl/common/base/result.h"
 #include "fl/compression/entropy/level_sink.h"
+#include "fl/compression/entropy/sparse_levels.h"
 
 // The entropy stage: an array of integer levels to bytes and back, by one of several codes, in
 // parts that are decoded alone.
@@ -55,13 +57,14 @@ void WriteSmallest(std::span<const std::int32_t> levels, const LevelSpace& space
 class ParsedLevels {
  public:
   // kMalformed unless WriteLevels writes exactly these bytes for what they say. Nothing is
-  // allocated but a place for each part.
+  // allocated but a place for each part and, for levels that are slow to decode, some three times
+  // their bytes.
   static Result<ParsedLevels> Parse(LevelCode code, ByteSpan bytes, const LevelSpace& space);
   // Of what WriteSmallest writes; any code will do.
   static Result<ParsedLevels> ParseTagged(ByteSpan bytes, const LevelSpace& space);
 
-  // Hands the levels in [first, first + count) that are not zero to the sink. A coded part is read
-  // from its beginning.
+  // Hands the levels in [first, first + count) that are not zero to the sink. A part is read from
+  // its beginning.
   void Read(std::size_t first, std::size_t count, LevelSink& sink) const;
   // The largest magnitude; 0: all are zero.
   std::uint32_t largest() const { return largest_; }
@@ -72,9 +75,11 @@ class ParsedLevels {
     std::size_t count = 0;
     ByteSpan bytes;
     bool plain = false;
+    std::optional<SparseLevels> decoded;
   };
   Result<> ReadParts(ByteSpan bytes);
-  Result<> CheckPart(const Part& part, LevelSink& sink) const;
+  Result<> CheckPart(Part& part, LevelSink& sink) const;
+  Result<> CheckContext(Part& part, LevelSink& sink) const;
   Result<> CheckRans(LevelSink& sink) const;
   void ReadRans(std::size_t first, std::size_t count, LevelSink& sink) const;
 
