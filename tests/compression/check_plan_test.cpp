@@ -232,8 +232,6 @@ TEST_CASE("CheckPlan: what does not go with a width below 1 is refused") {
   CHECK(narrowed->delta.EncodedBytesMax() <
         testing::Get(CheckWith("x", "x"))->delta.EncodedBytesMax());
   CHECK(narrowed->recipe_digest != testing::Get(CheckWith("x", "x"))->recipe_digest);
-  CheckRefused("[rounds]\n", "[training]\nwidth = 1.5\n[rounds]\n", kInvalidArgument, "p.toml:9:1",
-               "width");
   CheckRefused("[rounds]\n", "[training]\nwidth = 0.5\nfreeze = [\"conv1.*\"]\n[rounds]\n",
                kInvalidArgument, "p.toml:9:1: training.width: ", "frozen");
   for (const char* recipe :

@@ -99,6 +99,8 @@ TEST_CASE("Plan: ranges hold at their edge") {
   CHECK(MessageOf(Replaced("learning_rate = 0.2", "momentum = 1.0")).find("training.momentum") !=
         std::string::npos);
   CHECK(MessageOf(Replaced("learning_rate = 0.2", "momentum = 0.99")).empty());
+  CHECK(MessageOf(Replaced("learning_rate = 0.2", "width = 1.5"))
+            .find("training.width: expected a number in (0, 1]") != std::string::npos);
   CHECK(MessageOf(Replaced("learning_rate = 0.2", "learning_rate = nan")).find("a number") !=
         std::string::npos);
 }
