@@ -5,6 +5,7 @@
 
 #include "fl/common/base/check.h"
 #include "fl/common/random/internal/philox.h"
+#include "fl/common/random/kernels/uniform.h"
 
 namespace fl {
 namespace {
@@ -118,7 +119,14 @@ void RngStream::FillNormal(std::span<float> out) {
 }
 
 void RngStream::FillUniform(std::span<float> out) {
-  for (float& value : out) value = Uniform();
+  while (!out.empty() && used_ < block_.size()) {
+    out[0] = Uniform();
+    out = out.subspan(1);
+  }
+  const std::size_t whole = out.size() - out.size() % block_.size();
+  kernels::FillUniformBlocks(key_, counter_, out.first(whole));
+  counter_ += whole / block_.size();
+  for (float& value : out.subspan(whole)) value = Uniform();
 }
 
 }  // namespace fl

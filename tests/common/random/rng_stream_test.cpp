@@ -177,8 +177,12 @@ TEST_CASE("RngStream: filling a span draws one value after the other") {
   std::vector<float> values(5);
   filled.FillNormal(values);
   for (const float value : values) CHECK(value == single.Normal());
-  filled.FillUniform(values);
-  for (const float value : values) CHECK(value == single.Uniform());
+  for (const std::size_t size : {5UL, 0UL, 1UL, 2UL, 8UL, 203UL, 3UL, 64UL}) {
+    values.resize(size);
+    filled.FillUniform(values);
+    for (const float value : values) CHECK(value == single.Uniform());
+  }
+  CHECK(filled.NextU32() == single.NextU32());
 }
 
 }  // namespace fl::testing

@@ -1,0 +1,14 @@
+#pragma once
+
+#include <cstdint>
+#include <span>
+
+// The same bits with every instruction set; chosen once at run time by Highway.
+namespace fl::kernels {
+
+// out[4 i + j] = the upper 24 bits of word j of Philox's block first + i, as a number in [0, 1);
+// out.size() is a multiple of 4.
+void FillUniformBlocks(std::uint64_t key, std::uint64_t first, std::span<float> out);
+void FillUniformBlocksReference(std::uint64_t key, std::uint64_t first, std::span<float> out);
+
+}  // namespace fl::kernels
