@@ -13,6 +13,7 @@
 #include "fl/compression/codecs/level_quantize.h"
 #include "fl/compression/codecs/quantize.h"
 #include "fl/compression/codecs/ternary.h"
+#include "fl/compression/entropy/nonzero_blocks.h"
 
 namespace fl {
 namespace {
@@ -104,11 +105,13 @@ void LevelCodec::Encode(std::span<const float> values, std::span<float> decoded,
            "a codec is made for one number of values");
   std::vector<std::int32_t> levels(count());
   const LevelScale scale = Quantize(values, parameters.round, rng, levels);
+  std::ranges::fill(decoded, 0.0F);
+  AddingSink sink(scale, 1.0F, 0, decoded);
   bool any = false;
-  for (std::size_t i = 0; i < levels.size(); ++i) {
-    decoded[i] = levels[i] == 0 ? 0.0F : scale.ValueOf(levels[i]);
-    any = any || levels[i] != 0;
-  }
+  ForNonzeroBlocks(levels, [&](std::size_t at, std::span<const std::int32_t> block) {
+    sink.PutRun(at, block);
+    any = true;
+  });
   if (!any) return;
   out.Write(UpperHalf(scale.step));
   if (leveller_->has_offsets()) {

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "fl/common/base/check.h"
+#include "fl/compression/entropy/nonzero_blocks.h"
 #include "fl/compression/entropy/range_coder.h"
 
 namespace fl {
@@ -241,8 +242,7 @@ class Writer {
  public:
   Writer(std::span<const std::int32_t> levels, ByteWriter& out) : levels_(levels), encoder_(out) {}
   bool Bit(AdaptiveBit& model, std::size_t first, std::size_t size) {
-    const auto part = levels_.subspan(first, size);
-    const bool bit = std::ranges::any_of(part, [](std::int32_t level) { return level != 0; });
+    const bool bit = AnyNonzero(levels_.subspan(first, size));
     encoder_.Encode(model, bit);
     return bit;
   }
@@ -295,7 +295,9 @@ class SpanSink final : public LevelSink {
 
 std::uint64_t ActivityOf(std::span<const std::int32_t> levels) {
   std::uint64_t activity = 0;
-  for (const std::int32_t level : levels) activity += Activity(level);
+  ForNonzeroBlocks(levels, [&](std::size_t /*at*/, std::span<const std::int32_t> block) {
+    for (const std::int32_t level : block) activity += Activity(level);
+  });
   return activity;
 }
 

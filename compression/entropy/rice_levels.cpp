@@ -7,6 +7,7 @@
 
 #include "fl/common/base/check.h"
 #include "fl/compression/entropy/bit_writer.h"
+#include "fl/compression/entropy/nonzero_blocks.h"
 #include "fl/compression/entropy/rice.h"
 
 namespace fl {
@@ -14,6 +15,15 @@ namespace {
 
 std::uint32_t Magnitude(std::int32_t level) {
   return static_cast<std::uint32_t>(level < 0 ? -level : level);
+}
+
+// The Elias gamma code of a magnitude.
+void WriteGamma(std::uint32_t magnitude, BitWriter& bits) {
+  unsigned length = 0;
+  while ((magnitude >> length) > 1) ++length;
+  bits.WriteOnes(length);
+  bits.Write(0, 1);
+  bits.Write(magnitude - (1U << length), length);
 }
 
 // Reads the Elias gamma codes of magnitudes up to 32767.
@@ -139,18 +149,14 @@ void WriteRiceLevels(std::span<const std::int32_t> levels, std::uint32_t max, By
   BitWriter sign_bits(signs);
   ByteWriter magnitudes;
   BitWriter magnitude_bits(magnitudes);
-  for (std::size_t i = 0; i < levels.size(); ++i) {
-    if (levels[i] == 0) continue;
-    indices.push_back(static_cast<std::uint32_t>(i));
-    sign_bits.Write(levels[i] < 0 ? 1 : 0, 1);
-    if (max == 1) continue;
-    const std::uint32_t magnitude = Magnitude(levels[i]);
-    unsigned length = 0;
-    while ((magnitude >> length) > 1) ++length;
-    magnitude_bits.WriteOnes(length);
-    magnitude_bits.Write(0, 1);
-    magnitude_bits.Write(magnitude - (1U << length), length);
-  }
+  ForNonzeroBlocks(levels, [&](std::size_t at, std::span<const std::int32_t> block) {
+    for (std::size_t i = 0; i < block.size(); ++i) {
+      if (block[i] == 0) continue;
+      indices.push_back(static_cast<std::uint32_t>(at + i));
+      sign_bits.Write(block[i] < 0 ? 1 : 0, 1);
+      if (max > 1) WriteGamma(Magnitude(block[i]), magnitude_bits);
+    }
+  });
   sign_bits.Finish();
   magnitude_bits.Finish();
   out.WriteVarint(indices.size());

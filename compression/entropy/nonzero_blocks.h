@@ -1,0 +1,34 @@
+#pragma once
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <span>
+
+// Most levels are zero: passing over many of them by one test.
+namespace fl {
+
+// Whether any of these is not zero.
+inline bool AnyNonzero(std::span<const std::int32_t> levels) {
+  constexpr std::size_t kFixed = 8;  // A loop whose length the compiler knows becomes vectors.
+  std::int32_t bits = 0;
+  std::size_t i = 0;
+  for (; i + kFixed <= levels.size(); i += kFixed) {
+    for (std::size_t j = 0; j < kFixed; ++j) bits |= levels[i + j];
+  }
+  for (; i < levels.size(); ++i) bits |= levels[i];
+  return bits != 0;
+}
+
+// Calls visit(at, block) for each block of levels, in order, of which any is not zero; `at` is the
+// index of its first level.
+template <typename Visit>
+void ForNonzeroBlocks(std::span<const std::int32_t> levels, Visit visit) {
+  constexpr std::size_t kBlock = 16;
+  for (std::size_t at = 0; at < levels.size(); at += kBlock) {
+    const auto block = levels.subspan(at, std::min(kBlock, levels.size() - at));
+    if (AnyNonzero(block)) visit(at, block);
+  }
+}
+
+}  // namespace fl
