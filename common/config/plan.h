@@ -113,18 +113,16 @@ struct AggregationConfig {
   std::string weights = "examples";  // "examples" or "uniform".
   std::string strategy = "fedavg";   // "fedavg" or "fetch_sgd".
   double momentum = 0.9;             // "fetch_sgd": of the aggregates, round by round, in [0, 1).
-  // "fetch_sgd": sketched values that a step changes: their share, or from 1 on how many; 0: an
-  // eighth of the columns.
-  double keep = 0;
+  // "fetch_sgd": of sketched values, those that a step changes: a share, or from 1 on how many.
+  double keep = 0;                // 0: an eighth of the columns.
   double server_step = 1.0;       // Factor on the aggregate, in (0, 10].
   std::string publish = "exact";  // The wanted model: "exact", "half" (bf16), "lattice" (in steps).
   // With "lattice": step of the matrices, in [2^-12, 4]; vectors take half. Absent ("auto"): the
   // server chooses it, round by round.
   std::optional<double> lattice_step = 0.0625;
-  // With "auto": most bytes of the change for a client that comes back after a usual time; 0: any.
-  std::uint64_t downlink_bytes = 0;
-  // Not "lattice": how many versions back a change is offered instead of the model; 0: never.
-  std::uint32_t change_versions_max = 1;
+  std::uint64_t downlink_bytes = 0;  // With "auto": most bytes of a usual change; 0: no bound.
+  std::uint32_t change_versions_max =
+      1;                               // Not "lattice": versions back that a change is offered to.
   std::string released = "published";  // Or "average": a running average of the versions.
   double average_decay = 0.85;  // With "average": most weight of the earlier versions, in [0, 1).
   bool keep_updates = false;    // Keep a round's updates after it is published.
