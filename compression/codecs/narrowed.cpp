@@ -80,10 +80,10 @@ CodecTraits Narrowed::traits() const {
 }
 
 Narrowed::Coordinates Narrowed::CoordinatesOf(std::uint64_t round) const {
-  const Coordinates known = remembered_.With(
+  Coordinates known = remembered_.With(
       [&](const Remembered& last) { return last.round == round ? last.coordinates : nullptr; });
   if (known != nullptr) return known;
-  const auto drawn = std::make_shared<const std::vector<std::uint32_t>>(trained_(round));
+  auto drawn = std::make_shared<const std::vector<std::uint32_t>>(trained_(round));
   FL_CHECK(drawn->size() == narrow_->count() && drawn->back() < count_,
            "each round trains as much of a segment");
   remembered_.With([&](Remembered& last) { last = {round, drawn}; });

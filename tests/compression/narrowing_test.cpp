@@ -106,7 +106,7 @@ TEST_CASE("Narrowing: rounds draw units anew, all units alike, and the seed deci
     same += units == other.CoordinatesOf(1, round) ? 1 : 0;
     for (const std::uint32_t unit : units) ++drawn[unit];
   }
-  for (const std::size_t times : drawn) CHECK(times == doctest::Approx(kRounds / 2).epsilon(0.2));
+  for (const std::size_t times : drawn) CHECK(times == doctest::Approx(0.5 * kRounds).epsilon(0.2));
   CHECK(same < kRounds / 10);  // One of 20 on average.
 }
 

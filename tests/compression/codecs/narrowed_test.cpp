@@ -64,7 +64,7 @@ TEST_CASE("Narrowed: a coordinate's mean is over the updates that sent it, of wh
     std::vector<float> sum(2 * kCount);
     std::vector<double> expected(kCount);
     std::vector<double> weights(kCount);
-    for (int update = 0; update < 6; ++update) {
+    for (std::uint64_t update = 0; update < 6; ++update) {
       const std::uint64_t round = rng.UniformInteger(2);  // A third is never sent.
       const auto weight = static_cast<float>(1 + rng.UniformInteger(50));
       const std::vector<float> values = testing::NormalValues(kCount, rng.Child("update", update));
