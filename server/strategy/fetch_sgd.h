@@ -22,11 +22,10 @@ struct FetchSgdConfig {
 //
 // What e holds and a step leaves out comes with later steps. A step of more coordinates than the
 // tables can tell apart (from about half of their columns on) applies noise, and training diverges.
-// Momentum makes a steady change 1 / (1
-// - momentum) times as large, so that server_step is usually that much smaller than FedAvg's.
-// Segments with other recipes have momentum and are applied as a whole: wanted = model +
-// server_step * u. State: "momentum/SEGMENT" and, where it is sketched, "error/SEGMENT", of cells
-// or values. One thread computes it; the same bits everywhere.
+// Momentum makes a steady change 1 / (1 - momentum) times as large, so that server_step is usually
+// that much smaller than FedAvg's. Segments with other recipes have momentum and are applied as a
+// whole: wanted = model + server_step * u. State: "momentum/SEGMENT" and, where it is sketched,
+// "error/SEGMENT", of cells or values. One thread computes it; the same bits everywhere.
 class FetchSgd final : public Strategy {
  public:
   // `segments`: those of the aggregate; outlives this.
