@@ -67,13 +67,16 @@ std::vector<SpeedCase> CodedCases() {
           {"quantize 4 | rans", at_least(250), at_least(350)}};
 }
 
+struct Speed {
+  double rate = 0;   // Values a second.
+  double share = 0;  // Of axpy's speed, pass by pass: what else the machine does cancels.
+};
+
 struct Speeds {
-  double encode = 0;  // Values a second.
-  double parse = 0;
-  double add = 0;
-  double encode_share = 0;  // Of axpy's speed, pass by pass: what else the machine does cancels.
-  double parse_share = 0;
-  double add_share = 0;
+  Speed encode;
+  Speed encode_and_see;  // With what a decoder will see, as a client with a residual asks.
+  Speed parse;
+  Speed add;
 };
 
 // Each pass measures axpy beside the codec, so that the shares hold on a busy machine.
@@ -82,27 +85,29 @@ Speeds MeasureSpeeds(std::string_view recipe, const Matrices& matrix, std::size_
   const auto codec = MakeCodec(recipe, matrix.shapes[0]);
   std::vector<float> sum(values.size());
   std::vector<float> decoded(values.size());
-  std::vector<std::vector<double>> seconds(3);
-  std::vector<std::vector<double>> shares(3);
+  std::array<std::vector<double>, 4> seconds;
+  std::array<std::vector<double>, 4> shares;
   ByteWriter out;  // Its memory is kept, as a sender's is.
   for (std::size_t pass = 0; pass < repeats + 1; ++pass) {
-    out.bytes().clear();
+    const auto encode = [&](std::span<float> seen) {
+      out.bytes().clear();
+      codec->Encode(values, seen, {codec->InitialParameters()}, RngStream(pass), out);
+    };
     std::unique_ptr<ParsedPayload> parsed;
     const double axpy = Seconds([&] { kernels::Axpy(0.5F, values, sum); });
-    const std::array<double, 3> taken = {
-        Seconds([&] {
-          codec->Encode(values, decoded, {codec->InitialParameters()}, RngStream(pass), out);
-        }),
-        Seconds([&] { parsed = ParseOwn(*codec, out.bytes()); }),
-        Seconds([&] { AddInBlocks(*codec, *parsed, 0.5F, sum); })};
+    const std::array<double, 4> taken = {Seconds([&] { encode({}); }),
+                                         Seconds([&] { encode(decoded); }),
+                                         Seconds([&] { parsed = ParseOwn(*codec, out.bytes()); }),
+                                         Seconds([&] { AddInBlocks(*codec, *parsed, 0.5F, sum); })};
     for (std::size_t i = 0; pass > 0 && i < taken.size(); ++i) {  // The first warms up.
       seconds[i].push_back(taken[i]);
       shares[i].push_back(axpy / taken[i]);
     }
   }
-  const auto count = static_cast<double>(values.size());
-  return {count / Median(seconds[0]), count / Median(seconds[1]), count / Median(seconds[2]),
-          Median(shares[0]),          Median(shares[1]),          Median(shares[2])};
+  const auto speed = [&](std::size_t i) {
+    return Speed{static_cast<double>(values.size()) / Median(seconds[i]), Median(shares[i])};
+  };
+  return {speed(0), speed(1), speed(2), speed(3)};
 }
 
 // Distinct payloads of a recipe over values of one shape.
@@ -154,18 +159,26 @@ void AddSpeedRows(const CodecsConfig& config, Report& report) {
     if (!IsWanted(config, one.recipe)) continue;
     const Speeds speeds = MeasureSpeeds(one.recipe, matrix, repeats);
     const std::string name = "codecs/" + std::string(one.recipe);
-    report.Add({name + "/encode", speeds.encode_share, "x axpy", one.encode, "axpy beside it"});
-    report.Add({name + "/parse", speeds.parse_share, "x axpy", std::nullopt, "axpy beside it"});
-    report.Add({name + "/add", speeds.add_share, "x axpy", one.add, "axpy beside it"});
+    const auto add = [&](std::string_view what, const Speed& speed, std::optional<Bar> bar) {
+      report.Add({name + std::string(what), speed.share, "x axpy", bar, "axpy beside it"});
+    };
+    add("/encode", speeds.encode, one.encode);
+    add("/encode and see", speeds.encode_and_see, std::nullopt);
+    add("/parse", speeds.parse, std::nullopt);
+    add("/add", speeds.add, one.add);
   }
   for (const SpeedCase& one : CodedCases()) {
     if (!IsWanted(config, one.recipe)) continue;
     const Speeds speeds = MeasureSpeeds(one.recipe, matrix, repeats);
     const std::string name = "codecs/" + std::string(one.recipe);
-    const char* unit = "million values/s";
-    report.Add({name + "/encode", 1e-6 * speeds.encode, unit, one.encode, "the thread's time"});
-    report.Add({name + "/parse", 1e-6 * speeds.parse, unit, std::nullopt, "the thread's time"});
-    report.Add({name + "/add", 1e-6 * speeds.add, unit, one.add, "the thread's time"});
+    const auto add = [&](std::string_view what, const Speed& speed, std::optional<Bar> bar) {
+      report.Add({name + std::string(what), 1e-6 * speed.rate, "million values/s", bar,
+                  "the thread's time"});
+    };
+    add("/encode", speeds.encode, one.encode);
+    add("/encode and see", speeds.encode_and_see, std::nullopt);
+    add("/parse", speeds.parse, std::nullopt);
+    add("/add", speeds.add, one.add);
   }
 }
 

@@ -28,6 +28,12 @@ void Codec::Finish(std::span<const std::int64_t> /*sum*/, std::size_t /*summands
   CheckFailed("Finish", "only a linear codec sums integers");
 }
 
+bool Codec::WantsDecoded(std::span<const float> values, std::span<float> decoded) const {
+  FL_CHECK(values.size() == count() && (decoded.empty() || decoded.size() == count()),
+           "a codec is made for one number of values");
+  return !decoded.empty();
+}
+
 void Codec::Estimate(std::span<const float> /*sum*/, std::size_t /*first*/,
                      std::span<float> /*out*/) const {
   CheckFailed("Estimate", "only a codec with a sum of its own estimates values from it");

@@ -82,8 +82,8 @@ class Codec {
   virtual Result<> CheckParameters(const RoundParameters& parameters) const;
 
   // Appends the payload for `values` (finite, count() of them) to `out` and writes what a decoder
-  // will see to `decoded` (same size), so that the residual is values - decoded. Same input and
-  // stream, same bytes. The parameters are such as CheckParameters accepts.
+  // will see to `decoded` (same size, or empty where nobody asks), so that the residual is values -
+  // decoded. Same input and stream, same bytes. The parameters are such as CheckParameters accepts.
   virtual void Encode(std::span<const float> values, std::span<float> decoded,
                       const RoundParameters& parameters, RngStream rng, ByteWriter& out) const = 0;
 
@@ -115,6 +115,10 @@ class Codec {
   // out[i] = the segment's value first + i as `sum`, of summed()->count() values, tells it. The
   // same bits for any split. The default implementation ends the program.
   virtual void Estimate(std::span<const float> sum, std::size_t first, std::span<float> out) const;
+
+ protected:
+  // Whether Encode is to write `decoded`; ends the program where a size is not this codec's.
+  bool WantsDecoded(std::span<const float> values, std::span<float> decoded) const;
 };
 
 }  // namespace fl

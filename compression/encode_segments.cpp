@@ -11,9 +11,9 @@ namespace fl {
 
 void EncodeSegments(const SegmentPlan& plan, std::span<const float> flat,
                     const RoundParameters& parameters, const RngStream& rng, const UpdateRoom& room,
-                    const std::function<void(EncodedSegment)>& take) {
+                    bool with_decoded, const std::function<void(EncodedSegment)>& take) {
   std::vector<std::size_t> adaptive;
-  std::vector<float> values;
+  std::vector<float> buffer;
   std::vector<float> decoded;
   std::size_t spent =
       room.other_bytes + plan.segments().size();  // A step to each segment is 1 byte.
@@ -23,29 +23,27 @@ void EncodeSegments(const SegmentPlan& plan, std::span<const float> flat,
       adaptive.push_back(s);
       continue;
     }
-    values.resize(codec.count());
-    decoded.resize(codec.count());
-    plan.Gather(s, flat, values);
+    const std::span<const float> values = plan.Values(s, flat, buffer);
+    decoded.resize(with_decoded ? codec.count() : 0);
     ByteWriter payload;
     codec.Encode(values, decoded, parameters, rng.Child("segment", s), payload);
     spent += payload.size() + VarintSize(payload.size());
     take({s, std::move(payload).Take(), values, decoded, {}});
   }
   if (adaptive.empty()) return;
-  std::vector<std::vector<float>> gathered;
+  std::vector<std::vector<float>> gathered(adaptive.size());
   std::vector<rate::Source> sources;
-  for (const std::size_t s : adaptive) {
+  for (std::size_t i = 0; i < adaptive.size(); ++i) {
+    const std::size_t s = adaptive[i];
     const auto& codec = dynamic_cast<const AdaptiveCodec&>(*plan.segments()[s].codec);
-    gathered.emplace_back(codec.count());
-    plan.Gather(s, flat, gathered.back());
-    sources.push_back({codec, gathered.back(), rng.Child("segment", s)});
+    sources.push_back({codec, plan.Values(s, flat, gathered[i]), rng.Child("segment", s)});
   }
   // Where all else takes more than a short time allows, the segments stay empty.
   const auto budget = static_cast<std::size_t>(room.bytes.value_or(plan.budget()->bytes));
   const std::size_t left = std::max(budget, spent + adaptive.size()) - spent;
   std::vector<rate::Written> written = rate::EncodeWithin(sources, left);
   for (std::size_t i = 0; i < adaptive.size(); ++i) {
-    take({adaptive[i], std::move(written[i].payload), gathered[i], written[i].decoded,
+    take({adaptive[i], std::move(written[i].payload), sources[i].values, written[i].decoded,
           std::move(written[i].setting)});
   }
 }

@@ -14,7 +14,7 @@ struct EncodedSegment {
   std::size_t segment = 0;  // In the plan.
   Bytes payload;
   std::span<const float> values;
-  std::span<const float> decoded;  // What a decoder will see.
+  std::span<const float> decoded;  // What a decoder will see; empty where nobody asked.
   std::string setting;             // As what `auto` wrote it; empty for other recipes.
 };
 
@@ -29,9 +29,9 @@ struct UpdateRoom {
 // Encodes each segment of a flat vector in the plan's layout (finite values) by its codec, with
 // rng.Child("segment", s), and hands it to `take`, each once: first those with a recipe of their
 // own, then those of `auto`, which share what is left of the room. The same arguments, the same
-// bytes.
+// bytes. Without `with_decoded` no codec is asked what a decoder will see.
 void EncodeSegments(const SegmentPlan& plan, std::span<const float> flat,
                     const RoundParameters& parameters, const RngStream& rng, const UpdateRoom& room,
-                    const std::function<void(EncodedSegment)>& take);
+                    bool with_decoded, const std::function<void(EncodedSegment)>& take);
 
 }  // namespace fl

@@ -132,8 +132,11 @@ class SegmentPlan {
   // read without it.
   bool needs_round_parameters() const;
 
-  // out = the segment's coordinates of a flat vector in the layout's order; out.size() ==
-  // codec->count().
+  // The segment's coordinates of a flat vector in the layout's order: where they lie where they lie
+  // together, else gathered in `buffer`.
+  std::span<const float> Values(std::size_t segment, std::span<const float> flat,
+                                std::vector<float>& buffer) const;
+  // out = those coordinates; out.size() == codec->count().
   void Gather(std::size_t segment, std::span<const float> flat, std::span<float> out) const;
   // Adds the segment's values to their places in the flat vector: the reverse of Gather on zeros.
   void Scatter(std::size_t segment, std::span<const float> values, std::span<float> flat) const;

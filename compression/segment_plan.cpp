@@ -305,6 +305,17 @@ bool SegmentPlan::needs_round_parameters() const {
   });
 }
 
+std::span<const float> SegmentPlan::Values(std::size_t segment, std::span<const float> flat,
+                                           std::vector<float>& buffer) const {
+  FL_CHECK(flat.size() == layout_.total(), "sizes are the plan's");
+  const std::vector<std::size_t>& tensors = segments_[segment].tensors;
+  if (tensors.size() == 1)
+    return flat.subspan(layout_.offset(tensors[0]), layout_[tensors[0]].shape.count());
+  buffer.resize(segments_[segment].codec->count());
+  Gather(segment, flat, buffer);
+  return buffer;
+}
+
 void SegmentPlan::Gather(std::size_t segment, std::span<const float> flat,
                          std::span<float> out) const {
   FL_CHECK(flat.size() == layout_.total() && out.size() == segments_[segment].codec->count(),

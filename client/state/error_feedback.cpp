@@ -90,7 +90,9 @@ EncodedDelta ErrorFeedback::Encode(const NamedTensors& update, const SegmentPlan
     std::ranges::transform(segment.values, segment.decoded, left_out.begin(), std::minus());
     recipe.Scatter(segment.segment, left_out, residual->values);
   };
-  EncodeSegments(recipe, update.values, parameters, rng, room, take);
+  // What `auto` kept is reported, residual or not.
+  const bool with_decoded = active_ || recipe.budget().has_value();
+  EncodeSegments(recipe, update.values, parameters, rng, room, with_decoded, take);
   encoded.kept = energy.kept();
   if (active_) encoded.residual = Covered(std::move(residual), recipe);
   return encoded;

@@ -131,14 +131,13 @@ Bytes AdaptiveCodec::EncodeAs(const AdaptiveSetting& setting, std::span<const fl
 void AdaptiveCodec::Encode(std::span<const float> values, std::span<float> decoded,
                            const RoundParameters& /*parameters*/, RngStream rng,
                            ByteWriter& out) const {
-  FL_CHECK(values.size() == count() && decoded.size() == count(),
-           "a codec is made for one number of values");
+  const bool wanted = WantsDecoded(values, decoded);
   const rate::Source source{*this, values, rng};
   // The length of the payload, which EncodeWithin counts, is not part of it.
   const std::size_t bytes = EncodedBytesMax();
   rate::Written written =
       std::move(rate::EncodeWithin(std::span(&source, 1), bytes + VarintSize(bytes)).front());
-  std::ranges::copy(written.decoded, decoded.begin());
+  if (wanted) std::ranges::copy(written.decoded, decoded.begin());
   out.WriteSpan(written.payload);
 }
 

@@ -20,13 +20,16 @@ struct ParsedDense final : ParsedPayload {
 void DenseCodec::Encode(std::span<const float> values, std::span<float> decoded,
                         const RoundParameters& /*parameters*/, RngStream rng,
                         ByteWriter& out) const {
-  FL_CHECK(values.size() == count_ && decoded.size() == count_,
-           "a codec is made for one number of values");
+  const bool wanted = WantsDecoded(values, decoded);
   const std::size_t start = out.size();
   const bool piecewise = values_->piecewise();
   if (piecewise) out.bytes().reserve(start + values_->EncodedBytes(count_));
   if (!piecewise) values_->Encode(values, rng, out);
   constexpr std::size_t kBlock = 16384;  // What was just filled is still in a cache.
+  if (!wanted) {
+    if (piecewise) values_->Encode(values, rng, out);
+    return;
+  }
   for (std::size_t at = 0; at < count_; at += kBlock) {
     const std::size_t size = std::min(kBlock, count_ - at);
     if (piecewise) values_->Encode(values.subspan(at, size), rng, out);

@@ -101,15 +101,14 @@ LevelScale LevelCodec::Quantize(std::span<const float> values, std::uint64_t rou
 
 void LevelCodec::Encode(std::span<const float> values, std::span<float> decoded,
                         const RoundParameters& parameters, RngStream rng, ByteWriter& out) const {
-  FL_CHECK(values.size() == count() && decoded.size() == count(),
-           "a codec is made for one number of values");
+  const bool wanted = WantsDecoded(values, decoded);
   std::vector<std::int32_t> levels(count());
   const LevelScale scale = Quantize(values, parameters.round, rng, levels);
   std::ranges::fill(decoded, 0.0F);
   AddingSink sink(scale, 1.0F, 0, decoded);
   bool any = false;
   ForNonzeroBlocks(levels, [&](std::size_t at, std::span<const std::int32_t> block) {
-    sink.PutRun(at, block);
+    if (wanted) sink.PutRun(at, block);
     any = true;
   });
   if (!any) return;

@@ -193,8 +193,7 @@ std::size_t LowRank::ChooseRank(const internal::MatrixView& matrix,
 
 void LowRank::Encode(std::span<const float> values, std::span<float> decoded,
                      const RoundParameters& parameters, RngStream rng, ByteWriter& out) const {
-  FL_CHECK(values.size() == count() && decoded.size() == count(),
-           "a codec is made for one number of values");
+  const bool wanted = WantsDecoded(values, decoded);
   const std::size_t start = out.size();
   const internal::MatrixView matrix{values, rows_, columns_};
   std::vector<float> left =
@@ -209,6 +208,7 @@ void LowRank::Encode(std::span<const float> values, std::span<float> decoded,
   } else {
     WriteFactors(matrix, left, rng, out);
   }
+  if (!wanted) return;
   std::ranges::fill(decoded, 0.0F);
   const auto parsed =
       Parse(ByteSpan(out.bytes()).subspan(start), parameters, {.magnitude_max = INFINITY});

@@ -208,8 +208,7 @@ std::vector<float> LowRankShared::FactorOf(std::span<const float> matrix,
 void LowRankShared::Encode(std::span<const float> values, std::span<float> decoded,
                            const RoundParameters& parameters, RngStream rng,
                            ByteWriter& out) const {
-  FL_CHECK(values.size() == count() && decoded.size() == count(),
-           "a codec is made for one number of values");
+  const bool wanted = WantsDecoded(values, decoded);
   const auto basis = BasisOf(parameters);
   FL_CHECK(basis.has_value(), "the round's parameters were checked when they came");
   const std::size_t start = out.size();
@@ -222,6 +221,7 @@ void LowRankShared::Encode(std::span<const float> values, std::span<float> decod
     for (std::size_t k = 0; k < config_.rank; ++k)
       config_.factors->Encode(std::span(factor).subspan(k * length, length), rng, out);
   }
+  if (!wanted) return;
   std::ranges::fill(decoded, 0.0F);
   const auto parsed =
       Parse(ByteSpan(out.bytes()).subspan(start), parameters, {.magnitude_max = INFINITY});

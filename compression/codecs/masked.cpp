@@ -127,16 +127,16 @@ const Codec& Masked::ValuesFor(const SharedSupport& support) const {
 
 void Masked::Encode(std::span<const float> values, std::span<float> decoded,
                     const RoundParameters& parameters, RngStream rng, ByteWriter& out) const {
-  FL_CHECK(values.size() == count() && decoded.size() == count(),
-           "a codec is made for one number of values");
+  const bool wanted = WantsDecoded(values, decoded);
   const auto support = SupportOf(parameters);
   FL_CHECK(support.has_value(), "the round's parameters were checked when they came");
   std::vector<float> kept((*support)->size());
-  std::vector<float> kept_decoded(kept.size());
+  std::vector<float> kept_decoded(wanted ? kept.size() : 0);
   (*support)->ForRuns(0, kept.size(), [&](std::size_t rank, std::size_t at, std::size_t length) {
     std::ranges::copy(values.subspan(at, length), kept.begin() + static_cast<std::ptrdiff_t>(rank));
   });
   ValuesFor(**support).Encode(kept, kept_decoded, parameters, rng, out);
+  if (!wanted) return;
   std::ranges::fill(decoded, 0.0F);
   (*support)->ForRuns(0, kept.size(), [&](std::size_t rank, std::size_t at, std::size_t length) {
     for (std::size_t i = 0; i < length; ++i) {

@@ -92,13 +92,13 @@ Narrowed::Coordinates Narrowed::CoordinatesOf(std::uint64_t round) const {
 
 void Narrowed::Encode(std::span<const float> values, std::span<float> decoded,
                       const RoundParameters& parameters, RngStream rng, ByteWriter& out) const {
-  FL_CHECK(values.size() == count_ && decoded.size() == count_,
-           "a codec is made for one number of values");
+  const bool wanted = WantsDecoded(values, decoded);
   const Coordinates coordinates = CoordinatesOf(parameters.round);
   std::vector<float> part(coordinates->size());
-  std::vector<float> part_decoded(part.size());
+  std::vector<float> part_decoded(wanted ? part.size() : 0);
   for (std::size_t i = 0; i < part.size(); ++i) part[i] = values[(*coordinates)[i]];
   narrow_->Encode(part, part_decoded, parameters, rng, out);
+  if (!wanted) return;
   std::ranges::fill(decoded, 0.0F);
   for (std::size_t i = 0; i < part.size(); ++i) decoded[(*coordinates)[i]] = part_decoded[i];
 }

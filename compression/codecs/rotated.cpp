@@ -74,8 +74,7 @@ Result<> Rotated::CheckParameters(const RoundParameters& parameters) const {
 
 void Rotated::Encode(std::span<const float> values, std::span<float> decoded,
                      const RoundParameters& parameters, RngStream rng, ByteWriter& out) const {
-  FL_CHECK(values.size() == count() && decoded.size() == count(),
-           "a codec is made for one number of values");
+  const bool wanted = WantsDecoded(values, decoded);
   std::uint32_t seed = 0;
   if (config_.shared) {
     const auto shared = ReadSharedSeed(parameters);
@@ -90,7 +89,7 @@ void Rotated::Encode(std::span<const float> values, std::span<float> decoded,
   for (std::size_t unit = 0; unit < units.units(); ++unit)
     RotateUnit(seed, unit, std::span(rotated).subspan(units.first(unit), units.size(unit)));
   values_->Encode(rotated, decoded, parameters, rng, out);
-  for (std::size_t unit = 0; unit < units.units(); ++unit)
+  for (std::size_t unit = 0; wanted && unit < units.units(); ++unit)
     RotateUnitBack(seed, unit, decoded.subspan(units.first(unit), units.size(unit)));
 }
 

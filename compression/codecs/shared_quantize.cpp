@@ -72,8 +72,7 @@ Result<> SharedQuantize::CheckParameters(const RoundParameters& parameters) cons
 void SharedQuantize::Encode(std::span<const float> values, std::span<float> decoded,
                             const RoundParameters& parameters, RngStream rng,
                             ByteWriter& out) const {
-  FL_CHECK(values.size() == count_ && decoded.size() == count_,
-           "a codec is made for one number of values");
+  const bool wanted = WantsDecoded(values, decoded);
   const auto step = ReadStep(parameters);
   FL_CHECK(step.has_value(), "the round's parameters were checked when they came");
   const kernels::LevelGrid grid{.step = *step, .low = 0, .zero = level_max()};
@@ -81,6 +80,7 @@ void SharedQuantize::Encode(std::span<const float> values, std::span<float> deco
   internal::CodesOf(values, grid, 2 * static_cast<unsigned>(level_max()),
                     config_.stochastic ? &rng : nullptr, codes);
   PackCodes(codes, config_.bits, out);
+  if (!wanted) return;
   std::ranges::fill(decoded, 0.0F);
   kernels::AddLevels(std::as_bytes(std::span(codes)), grid, 1.0F, decoded);
 }

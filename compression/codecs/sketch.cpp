@@ -87,13 +87,12 @@ CodecTraits Sketch::traits() const {
 
 void Sketch::Encode(std::span<const float> values, std::span<float> decoded,
                     const RoundParameters& parameters, RngStream rng, ByteWriter& out) const {
-  FL_CHECK(values.size() == count() && decoded.size() == count(),
-           "a codec is made for one number of values");
+  const bool wanted = WantsDecoded(values, decoded);
   std::vector<float> cells(sketch_.cells());
   sketch_.Add(values, 0, cells);
-  std::vector<float> cells_decoded(cells.size());
+  std::vector<float> cells_decoded(wanted ? cells.size() : 0);
   cells_->Encode(cells, cells_decoded, parameters, rng, out);
-  sketch_.Estimate(cells_decoded, 0, decoded);
+  if (wanted) sketch_.Estimate(cells_decoded, 0, decoded);
 }
 
 Result<std::unique_ptr<ParsedPayload>> Sketch::Parse(ByteSpan payload,

@@ -68,19 +68,20 @@ Result<> Split::CheckParameters(const RoundParameters& parameters) const {
 
 void Split::Encode(std::span<const float> values, std::span<float> decoded,
                    const RoundParameters& parameters, RngStream rng, ByteWriter& out) const {
-  FL_CHECK(values.size() == count() && decoded.size() == count(),
-           "a codec is made for one number of values");
+  const bool wanted = WantsDecoded(values, decoded);
   std::vector<float> left(values.begin(), values.end());
   std::vector<float> seen(count());
   std::ranges::fill(decoded, 0.0F);
   for (std::size_t i = 0; i < parts_.size(); ++i) {
     ByteWriter own;
+    const bool last = i + 1 == parts_.size();
+    if (last && !wanted) seen.clear();
     parts_[i]->Encode(left, seen, parameters, rng.Child("part", i), own);
-    if (i + 1 < parts_.size()) out.WriteVarint(own.size());
+    if (!last) out.WriteVarint(own.size());
     out.WriteSpan(own.bytes());
     for (std::size_t at = 0; at < seen.size(); ++at) {
       left[at] -= seen[at];
-      decoded[at] += seen[at];
+      if (wanted) decoded[at] += seen[at];
     }
   }
 }

@@ -16,8 +16,7 @@ namespace fl {
 
 void Threshold::Encode(std::span<const float> values, std::span<float> decoded,
                        const RoundParameters& parameters, RngStream rng, ByteWriter& out) const {
-  FL_CHECK(values.size() == count() && decoded.size() == count(),
-           "a codec is made for one number of values");
+  WantsDecoded(values, decoded);
   const double mean_square = internal::SumOfSquares(values) / static_cast<double>(values.size());
   const auto threshold = static_cast<float>(multiple_ * std::sqrt(mean_square));
   std::vector<float> above(values.size());

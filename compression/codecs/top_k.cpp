@@ -77,8 +77,7 @@ std::size_t TopK::EncodedBytesMax() const {
 
 void TopK::Encode(std::span<const float> values, std::span<float> decoded,
                   const RoundParameters& parameters, RngStream rng, ByteWriter& out) const {
-  FL_CHECK(values.size() == count_ && decoded.size() == count_,
-           "a codec is made for one number of values");
+  const bool wanted = WantsDecoded(values, decoded);
   const std::size_t start = out.size();
   std::vector<std::uint32_t> indices =
       internal::LargestMagnitudes(values, kept_.CountAtRound(parameters.round, count_));
@@ -94,6 +93,7 @@ void TopK::Encode(std::span<const float> values, std::span<float> decoded,
                  out);
   }
   values_->Encode(kept, rng, out);
+  if (!wanted) return;
   std::ranges::fill(decoded, 0.0F);
   const auto parsed =
       Parse(ByteSpan(out.bytes()).subspan(start), parameters, {.magnitude_max = INFINITY});

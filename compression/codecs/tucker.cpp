@@ -93,8 +93,7 @@ std::size_t Tucker::EncodedBytesMax() const {
 
 void Tucker::Encode(std::span<const float> values, std::span<float> decoded,
                     const RoundParameters& parameters, RngStream rng, ByteWriter& out) const {
-  FL_CHECK(values.size() == count() && decoded.size() == count(),
-           "a codec is made for one number of values");
+  const bool wanted = WantsDecoded(values, decoded);
   const std::size_t start = out.size();
   const std::vector<float> by_in = SwapFirst(values, places_, in_);  // in x places x out.
   const std::vector<float> mixed =
@@ -107,6 +106,7 @@ void Tucker::Encode(std::span<const float> values, std::span<float> decoded,
   // The core has the places first: rank_out x (rank_in x places), turned twice.
   const std::vector<float> turned = Transpose(core, rank_out_);
   Write(*config_.factors, SwapFirst(turned, rank_in_, places_), rng, out);
+  if (!wanted) return;
   std::ranges::fill(decoded, 0.0F);
   const auto parsed =
       Parse(ByteSpan(out.bytes()).subspan(start), parameters, {.magnitude_max = INFINITY});

@@ -163,6 +163,14 @@ TEST_CASE("Codec: the same values and stream give the same bytes") {
   });
 }
 
+TEST_CASE("Codec: the bytes are the same where nobody asks what a decoder will see") {
+  ForCases([](const Codec& codec, const std::vector<float>& values) {
+    ByteWriter out;
+    codec.Encode(values, {}, {codec.InitialParameters()}, RngStream(9), out);
+    CHECK(out.bytes() == EncodeValues(codec, values, RngStream(9)).payload);
+  });
+}
+
 TEST_CASE("Codec: a deterministic codec does not look at its stream") {
   ForCases([](const Codec& codec, const std::vector<float>& values) {
     if (!codec.traits().deterministic) return;
