@@ -67,7 +67,14 @@ void DeviceActor::Deliver(std::uint64_t id, net::Response response) {
 std::optional<client::ClientEvent> DeviceActor::Translate(Event event) {
   if (std::holds_alternative<DeviceStarted>(event)) return client::Started{};
   if (std::holds_alternative<DeviceTimer>(event)) return client::TimerFired{};
-  if (auto* job = std::get_if<JobFinished>(&event)) return job->result.get();
+  if (auto* job = std::get_if<JobFinished>(&event)) {
+    client::ClientEvent done = job->result.get();
+    const auto* trained = std::get_if<client::TrainingDone>(&done);
+    if (trained != nullptr && !trained->result &&
+        trained->result.error().code == ErrorCode::kNotFinite)
+      diverged_ = trained->result.error();
+    return done;
+  }
   if (auto* reply = std::get_if<ReplyReceived>(&event)) {
     if (reply->id != exchange_) return std::nullopt;
     exchange_ = 0;

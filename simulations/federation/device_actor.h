@@ -6,6 +6,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 
 #include "fl/client/core/client_core.h"
 #include "fl/client/train/local_data.h"
@@ -52,6 +53,8 @@ class DeviceActor {
   void Deliver(std::uint64_t id, net::Response response);
 
   bool finished() const { return finished_; }
+  // Why a training has ended without a finite model; nothing again once it is taken.
+  std::optional<Error> TakeDiverged() { return std::exchange(diverged_, std::nullopt); }
   const client::LocalData& data() const { return data_; }
   const client::DeviceState& state() const { return core_->state(); }
   // The installed local model; empty when there is none.
@@ -89,6 +92,7 @@ class DeviceActor {
   std::uint64_t exchanges_ = 0;                 // So far.
   std::uint64_t attempts_ = 0;                  // Tasks taken up so far.
   bool finished_ = false;
+  std::optional<Error> diverged_;
 };
 
 }  // namespace fl::sim

@@ -10,7 +10,8 @@
 namespace fl::sim {
 namespace {
 
-constexpr double kPatience = 100;  // Deadlines without a published round.
+constexpr double kPatience = 100;               // Deadlines without a published round.
+constexpr std::uint64_t kDivergedPatience = 3;  // Diverged trainings a device without one.
 // Models that lie ready for the devices that fetch the same one at about the same time.
 constexpr std::size_t kNewestModels = 8;
 
@@ -68,6 +69,10 @@ Result<> Simulation::Run(const std::function<void(const RoundSeen&)>& on_round) 
     } else {
       DeviceActor& device = *devices_[queue_.next_actor()];
       FL_TRY_OK(device.Handle(queue_.Pop()));
+      if (std::optional<Error> diverged = device.TakeDiverged()) {
+        ++diverged_;
+        last_diverged_ = std::move(*diverged);
+      }
       if (!device.finished() || !server_->done()) continue;
       if (std::ranges::all_of(devices_, [](const auto& each) { return each->finished(); })) break;
     }
@@ -91,6 +96,7 @@ Result<> Simulation::HandleServer() {
   if (outcome->published) {
     unseen_ = *outcome->published;
     progress_ = now;
+    diverged_ = 0;
     published_.emplace(unseen_, services_.clock.Now());
   }
   const bool measured =
@@ -107,6 +113,11 @@ Result<> Simulation::HandleServer() {
 
 Result<> Simulation::CheckProgress() {
   const RoundsConfig& rounds = server_->plan().plan().rounds;
+  if (diverged_ >= kDivergedPatience * devices_.size()) {
+    return Error{ErrorCode::kNotFinite,
+                 "no round was published in " + std::to_string(diverged_) +
+                     " trainings without a finite model; the last one: " + last_diverged_.message};
+  }
   if (server_->done() || ToSeconds(queue_.now() - progress_) < kPatience * rounds.deadline_s)
     return {};
   return Error{ErrorCode::kTimeout,

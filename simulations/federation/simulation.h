@@ -54,9 +54,9 @@ class Simulation {
                                                     FederationData data, SimulationOptions options,
                                                     Services services);
 
-  // Plays until the last device was told that the federation is done, or until `stop`. kTimeout
-  // when no round was published for a hundred times the plan's deadline; kIo when an update could
-  // not be recorded.
+  // Plays until the last device was told that the federation is done, or until `stop`. When no
+  // round was published: kTimeout after a hundred times the plan's deadline, kNotFinite after three
+  // trainings a device that diverged. kIo when an update could not be recorded.
   Result<> Run(const std::function<void(const RoundSeen&)>& on_round);
 
   bool done() const { return server_->done(); }
@@ -73,6 +73,7 @@ class Simulation {
   Simulation(const Plan& plan, FederationData data, SimulationOptions options, Services services);
 
   Result<> HandleServer();
+  // kTimeout or kNotFinite where Run is to give up.
   Result<> CheckProgress();
   Result<RoundSeen> Look(std::uint64_t round);
 
@@ -87,9 +88,11 @@ class Simulation {
   std::function<void(const RoundSeen&)> on_round_;
   TimePoint started_;                             // Wall time.
   std::map<std::uint64_t, TimePoint> published_;  // Wall time by round.
-  std::uint64_t unseen_ = 0;  // A published round that is still to be shown; 0: none.
-  TimePoint progress_;        // Virtual time of the last published round.
-  ThreadPool pool_;           // Last: its jobs refer to what stands above.
+  std::uint64_t unseen_ = 0;    // A published round that is still to be shown; 0: none.
+  TimePoint progress_;          // Virtual time of the last published round.
+  std::uint64_t diverged_ = 0;  // Trainings since then that ended without a finite model.
+  Error last_diverged_;
+  ThreadPool pool_;  // Last: its jobs refer to what stands above.
 };
 
 }  // namespace fl::sim

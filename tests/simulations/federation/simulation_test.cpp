@@ -108,6 +108,14 @@ TEST_CASE("Simulation: devices that vanish do not stop the federation") {
   CHECK(again.Play().model_sha256 == report.model_sha256);
 }
 
+TEST_CASE("Simulation: where every device's model diverges it ends and says so") {
+  SmallFederation federation({"training.learning_rate=1000", "training.epochs=100"});
+  const Result<> played = federation->Run({});
+  CHECK(CodeOf(played) == ErrorCode::kNotFinite);
+  CHECK(played.error().message.find("a lower learning_rate may help") != std::string::npos);
+  CHECK(federation->now() - TimePoint() < 60 * std::chrono::seconds(60));  // Not 100 deadlines.
+}
+
 TEST_CASE("Simulation: without enough reports in time it ends with an error") {
   SmallFederation federation({"simulation.link.drop_out=0.999", "rounds.deadline_s=5"});
   CHECK(CodeOf(federation->Run({})) == ErrorCode::kTimeout);
