@@ -2,6 +2,7 @@
 """Prints a study's table from its reports and draws its plot of accuracy by bytes.
 
     study_report.py FOLDER PERCENT,PERCENT RECIPE...     FOLDER/RECIPE-seedN-splitN/report.json; fp32 is what the others are compared with
+    study_report.py --grid "RATE RATE" FOLDER PERCENT,PERCENT RECIPE...     FOLDER/RECIPE-rateR/report.json; a table by learning rate
 
 Bytes are those of bodies, without request heads. "To 95 %" is the first fifth round (5, 10, 15, ...) whose model is right that often;
 "released" is the model that is handed out, "raw" the published one that devices train from. Final accuracy: mean of the last 10 rounds'.
@@ -253,7 +254,24 @@ def plot(runs, name, path):
         file.write("\n".join(out) + "\n</svg>\n")
 
 
+def print_grid(rates, folder, targets, recipes):
+    """The released model by recipe and learning rate; no run: not played, or no finite model."""
+    rows = []
+    for recipe in recipes:
+        for rate in rates:
+            path = os.path.join(folder, "%s-rate%s" % (recipe, rate), "report.json")
+            run = Run(path) if os.path.exists(path) else None
+            reached = [run and run.rounds_to(target, "released") for target in targets]
+            rows.append([recipe, rate, "%d" % len(run.up) if run else "no run"] + ["%d" % r if r else "-" for r in reached] +
+                        ["%.2f" % run.final("released") if run else "-"])
+    print_table(["recipe", "learning rate", "rounds"] + ["rounds to %.0f %%" % (100 * target) for target in targets] + ["final %"], rows)
+
+
 def main():
+    if sys.argv[1:2] == ["--grid"] and len(sys.argv) > 5:
+        targets = [float(percent) / 100 for percent in sys.argv[4].split(",")]
+        print_grid(sys.argv[2].split(), sys.argv[3], targets, sys.argv[5:])
+        return
     if len(sys.argv) < 4:
         sys.exit(__doc__)
     folder, targets = sys.argv[1], [float(percent) / 100 for percent in sys.argv[2].split(",")]

@@ -138,6 +138,10 @@ nlohmann::ordered_json DescribeDevice(const DeviceState& device, const std::stri
   info["accepted"] = device.counters.accepted;
   info["refused"] = device.counters.refused;
   info["bytes_up"] = device.counters.bytes_up;
+  // As measured; what is not yet is left out.
+  if (device.speed.upload_bytes_per_second > 0)
+    info["upload_bytes_per_second"] = device.speed.upload_bytes_per_second;
+  if (device.speed.training_s > 0) info["training_seconds"] = device.speed.training_s;
   info["update_waiting"] = device.staged.has_value();
   info["residual_norm"] = device.residual == nullptr ? 0.0 : NormL2(device.residual->values);
   if (device.residual != nullptr) info["residual_round"] = device.residual_round;

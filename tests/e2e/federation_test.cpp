@@ -42,6 +42,10 @@ TEST_CASE("Federation: real programs compute the model of the simulation") {
 
   REQUIRE(report.at("deployment").size() == Fleet::kDevices);
   for (const json& device : report.at("deployment")) CHECK(device.at("installed") == true);
+  const json info = json::parse(OnDevice(fleet, "info", {"--json"}).out);
+  CHECK(info.at("trained") == 12);
+  CHECK(info.at("training_seconds") > 0);
+  CHECK(info.at("upload_bytes_per_second") > 0);
   const json predictions = PredictTen(fleet);
   REQUIRE(predictions.size() == 10);
   int right = 0;
