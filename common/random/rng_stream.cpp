@@ -129,4 +129,15 @@ void RngStream::FillUniform(std::span<float> out) {
   for (float& value : out.subspan(whole)) value = Uniform();
 }
 
+void RngStream::FillWords(std::span<std::uint32_t> out) {
+  while (!out.empty() && used_ < block_.size()) {
+    out[0] = NextU32();
+    out = out.subspan(1);
+  }
+  const std::size_t whole = out.size() - out.size() % block_.size();
+  kernels::FillWordBlocks(key_, counter_, out.first(whole));
+  counter_ += whole / block_.size();
+  for (std::uint32_t& word : out.subspan(whole)) word = NextU32();
+}
+
 }  // namespace fl

@@ -37,6 +37,8 @@ class RngStream {
 
   void FillNormal(std::span<float> out);
   void FillUniform(std::span<float> out);
+  // As NextU32 one after the other.
+  void FillWords(std::span<std::uint32_t> out);
 
   // Fisher and Yates.
   template <typename T>

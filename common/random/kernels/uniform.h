@@ -11,4 +11,8 @@ namespace fl::kernels {
 void FillUniformBlocks(std::uint64_t key, std::uint64_t first, std::span<float> out);
 void FillUniformBlocksReference(std::uint64_t key, std::uint64_t first, std::span<float> out);
 
+// The words themselves: out[4 i + j] = word j of block first + i.
+void FillWordBlocks(std::uint64_t key, std::uint64_t first, std::span<std::uint32_t> out);
+void FillWordBlocksReference(std::uint64_t key, std::uint64_t first, std::span<std::uint32_t> out);
+
 }  // namespace fl::kernels

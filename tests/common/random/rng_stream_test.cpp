@@ -175,12 +175,16 @@ TEST_CASE("RngStream: filling a span draws one value after the other") {
   RngStream filled(9);
   RngStream single(9);
   std::vector<float> values(5);
+  std::vector<std::uint32_t> words;
   filled.FillNormal(values);
   for (const float value : values) CHECK(value == single.Normal());
   for (const std::size_t size : {5UL, 0UL, 1UL, 2UL, 8UL, 203UL, 3UL, 64UL}) {
     values.resize(size);
     filled.FillUniform(values);
     for (const float value : values) CHECK(value == single.Uniform());
+    words.resize(size);
+    filled.FillWords(words);
+    for (const std::uint32_t word : words) CHECK(word == single.NextU32());
   }
   CHECK(filled.NextU32() == single.NextU32());
 }

@@ -9,7 +9,7 @@
 namespace fl::kernels {
 namespace {
 
-TEST_CASE("FillUniformBlocks: all instruction sets draw the same numbers") {
+TEST_CASE("FillUniformBlocks, FillWordBlocks: all instruction sets draw the same") {
   constexpr std::uint64_t kKey = 0x123456789ABCDEF0U;
   testing::ForEachTarget([] {
     for (const std::uint64_t first : {0UL, 5UL, 0xFFFFFFFEUL, 0xFFFFFFFFFFFFFFFEUL}) {
@@ -21,6 +21,11 @@ TEST_CASE("FillUniformBlocks: all instruction sets draw the same numbers") {
         FillUniformBlocks(kKey, first, drawn);
         FillUniformBlocksReference(kKey, first, expected);
         CHECK(drawn == expected);
+        std::vector<std::uint32_t> words(4 * blocks);
+        std::vector<std::uint32_t> expected_words(4 * blocks);
+        FillWordBlocks(kKey, first, words);
+        FillWordBlocksReference(kKey, first, expected_words);
+        CHECK(words == expected_words);
       }
     }
   });
