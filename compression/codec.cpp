@@ -17,6 +17,10 @@ Result<> Codec::CheckParameters(const RoundParameters& /*parameters*/) const {
   return {};
 }
 
+std::unique_ptr<PieceEncoder> Codec::EncodePieces(const RoundParameters& /*parameters*/) const {
+  return nullptr;
+}
+
 void Codec::DecodeAddIntegers(const ParsedPayload& /*payload*/, std::size_t /*first*/,
                               std::span<std::int64_t> /*out*/) const {
   CheckFailed("DecodeAddIntegers", "only a linear codec decodes to integers");

@@ -8,6 +8,7 @@
 #include "fl/common/base/bytes.h"
 #include "fl/common/random/rng_stream.h"
 #include "fl/common/tensor/tensor.h"
+#include "fl/compression/piece_encoder.h"
 
 namespace fl {
 
@@ -86,6 +87,10 @@ class Codec {
   // decoded. Same input and stream, same bytes. The parameters are such as CheckParameters accepts.
   virtual void Encode(std::span<const float> values, std::span<float> decoded,
                       const RoundParameters& parameters, RngStream rng, ByteWriter& out) const = 0;
+
+  // What writes Encode's payload for values that are not all in memory; null: this codec must see
+  // them at once. The codec and the parameters outlive it.
+  virtual std::unique_ptr<PieceEncoder> EncodePieces(const RoundParameters& parameters) const;
 
   // Every check is made here, once; nothing is allocated by a size from the wire. kMalformed,
   // kLimitExceeded or kNotFinite says what was wrong where. The payload must be consumed exactly;

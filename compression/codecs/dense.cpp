@@ -17,25 +17,35 @@ struct ParsedDense final : ParsedPayload {
 
 }  // namespace
 
+std::unique_ptr<PieceEncoder> DenseCodec::EncodePieces(
+    const RoundParameters& /*parameters*/) const {
+  return values_->EncodePieces();
+}
+
 void DenseCodec::Encode(std::span<const float> values, std::span<float> decoded,
                         const RoundParameters& /*parameters*/, RngStream rng,
                         ByteWriter& out) const {
   const bool wanted = WantsDecoded(values, decoded);
   const std::size_t start = out.size();
-  const bool piecewise = values_->piecewise();
-  if (piecewise) out.bytes().reserve(start + values_->EncodedBytes(count_));
-  if (!piecewise) values_->Encode(values, rng, out);
-  constexpr std::size_t kBlock = 16384;  // What was just filled is still in a cache.
-  if (!wanted) {
-    if (piecewise) values_->Encode(values, rng, out);
-    return;
+  out.bytes().reserve(start + values_->EncodedBytes(count_));
+  const auto pieces = values_->EncodePieces();
+  if (pieces != nullptr) {
+    pieces->Measure(values);
+    pieces->Begin(out);
+  } else {
+    values_->Encode(values, rng, out);
+    if (!wanted) return;
   }
-  for (std::size_t at = 0; at < count_; at += kBlock) {
-    const std::size_t size = std::min(kBlock, count_ - at);
-    if (piecewise) values_->Encode(values.subspan(at, size), rng, out);
-    const auto block = decoded.subspan(at, size);
-    std::ranges::fill(block, 0.0F);
-    values_->DecodeAdd(ByteSpan(out.bytes()).subspan(start), count_, at, 1.0F, block);
+  constexpr std::size_t kPiece = 4096;  // Its values and its bytes stay in the first cache.
+  for (std::size_t at = 0; at < count_; at += kPiece) {
+    const std::size_t size = std::min(kPiece, count_ - at);
+    const auto seen = wanted ? decoded.subspan(at, size) : decoded;
+    if (pieces != nullptr) {
+      pieces->Write(values.subspan(at, size), seen, rng, out);
+    } else {
+      std::ranges::fill(seen, 0.0F);
+      values_->DecodeAdd(ByteSpan(out.bytes()).subspan(start), count_, at, 1.0F, seen);
+    }
   }
 }
 

@@ -15,6 +15,7 @@ class DenseCodec final : public Codec {
   CodecTraits traits() const override { return values_->traits(); }
   std::size_t count() const override { return count_; }
   std::size_t EncodedBytesMax() const override { return values_->EncodedBytes(count_); }
+  std::unique_ptr<PieceEncoder> EncodePieces(const RoundParameters& parameters) const override;
   void Encode(std::span<const float> values, std::span<float> decoded,
               const RoundParameters& parameters, RngStream rng, ByteWriter& out) const override;
   Result<std::unique_ptr<ParsedPayload>> Parse(ByteSpan payload, const RoundParameters& parameters,

@@ -1,6 +1,6 @@
 #pragma once
 
-#include "fl/compression/codecs/value_coder.h"
+#include "fl/compression/codecs/plain_pieces.h"
 
 namespace fl {
 
@@ -12,7 +12,9 @@ class Fp16 final : public ValueCoder {
   CodecTraits traits() const override { return {}; }
   std::size_t EncodedBytes(std::size_t count) const override { return count * 2; }
   void Encode(std::span<const float> values, RngStream& rng, ByteWriter& out) const override;
-  bool piecewise() const override { return true; }
+  std::unique_ptr<PieceEncoder> EncodePieces() const override {
+    return std::make_unique<PlainPieces>(*this);
+  }
   Result<> Check(ByteSpan payload, std::size_t count, const PayloadLimits& limits) const override;
   void DecodeAdd(ByteSpan payload, std::size_t count, std::size_t first, float scale,
                  std::span<float> out) const override;

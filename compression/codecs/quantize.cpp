@@ -46,12 +46,27 @@ void CodesOf(std::span<const float> values, const kernels::LevelGrid& grid, unsi
     return;
   }
   if (rng == nullptr) return kernels::FindGridCodes(values, grid, code_max, codes);
-  std::array<float, 512> uniforms;
+  alignas(64) std::array<float, 1024> uniforms;
   for (std::size_t at = 0; at < values.size(); at += uniforms.size()) {
     const std::size_t run = std::min(uniforms.size(), values.size() - at);
     rng->FillUniform(std::span(uniforms).first(run));
     kernels::FindRandomCodes(values.subspan(at, run), std::span(uniforms).first(run), grid,
                              code_max, codes.subspan(at, run));
+  }
+}
+
+void GridCoder::Write(std::span<const float> piece, std::span<float> decoded, RngStream& rng,
+                      ByteWriter& out) const {
+  constexpr std::size_t kRun = 1024;  // Whole bytes, in the first cache.
+  std::array<std::uint8_t, kRun> buffer;
+  for (std::size_t at = 0; at < piece.size(); at += kRun) {
+    const auto codes = std::span(buffer).first(std::min(kRun, piece.size() - at));
+    CodesOf(piece.subspan(at, codes.size()), grid, code_max, stochastic ? &rng : nullptr, codes);
+    PackCodes(codes, bits, out);
+    if (decoded.empty()) continue;
+    const auto seen = decoded.subspan(at, codes.size());
+    std::ranges::fill(seen, 0.0F);
+    kernels::AddLevels(std::as_bytes(codes), grid, 1.0F, seen);
   }
 }
 
@@ -66,28 +81,6 @@ std::uint16_t ReadWord(ByteSpan bytes, std::size_t at) {
   std::uint16_t word = 0;
   std::memcpy(&word, bytes.data() + at, sizeof(word));
   return word;
-}
-
-struct Extremes {
-  float low = 0;
-  float high = 0;
-  float magnitude = 0;
-  double magnitude_mean = 0;
-};
-
-// Over the values of one channel, in order.
-Extremes Measure(std::span<const float> values, std::size_t channel, std::size_t channels) {
-  Extremes extremes{.low = values[channel], .high = values[channel]};
-  double sum = 0;
-  for (std::size_t i = channel; i < values.size(); i += channels) {
-    extremes.low = std::min(extremes.low, values[i]);
-    extremes.high = std::max(extremes.high, values[i]);
-    sum += static_cast<double>(std::fabs(values[i]));
-  }
-  extremes.magnitude = std::max(std::fabs(extremes.low), std::fabs(extremes.high));
-  const std::size_t summands = (values.size() - channel + channels - 1) / channels;
-  extremes.magnitude_mean = sum / static_cast<double>(summands);
-  return extremes;
 }
 
 }  // namespace
@@ -114,57 +107,96 @@ kernels::LevelGrid Quantize::ReadGrid(ByteSpan payload, std::size_t channel) con
   return {.step = word, .low = 0, .zero = static_cast<int>(code_max() / 2)};
 }
 
-void Quantize::WriteGrid(std::span<const float> values, std::size_t channel,
-                         ByteWriter& out) const {
-  const unsigned level_max = code_max() / 2;  // With a symmetric grid.
-  if (config_.channels == 1 && !config_.asymmetric && config_.bits > 1) {
-    const float largest = kernels::LargestMagnitude(values);
-    return out.Write(internal::Bfloat16Above(largest / static_cast<float>(level_max)));
-  }
-  const Extremes extremes = Measure(values, channel, config_.channels);
+void Quantize::Extremes::Add(float value) {
+  low = count == 0 ? value : std::min(low, value);
+  high = count == 0 ? value : std::max(high, value);
+  magnitude = std::max(magnitude, std::fabs(value));
+  magnitudes += static_cast<double>(std::fabs(value));
+  ++count;
+}
+
+void Quantize::WriteGrid(const Extremes& extremes, ByteWriter& out) const {
+  if (extremes.count == 0) return out.WriteSpan(Bytes(grid_bytes()));
   if (config_.asymmetric) {
     const std::uint16_t low = internal::Bfloat16Below(extremes.low);
     const float range = extremes.high - Bfloat16ToFloat(low);
     out.Write(low);
     out.Write(internal::Bfloat16Above(range / static_cast<float>(code_max())));
-  } else if (config_.bits == 1) {
-    out.Write(config_.stochastic
-                  ? internal::Bfloat16Above(extremes.magnitude)
-                  : internal::Bfloat16Below(static_cast<float>(extremes.magnitude_mean)));
+  } else if (config_.bits == 1 && !config_.stochastic) {
+    const double mean = extremes.magnitudes / static_cast<double>(extremes.count);
+    out.Write(internal::Bfloat16Below(static_cast<float>(mean)));
   } else {
+    const unsigned level_max = std::max(code_max() / 2, 1U);
     out.Write(internal::Bfloat16Above(extremes.magnitude / static_cast<float>(level_max)));
   }
 }
 
-void Quantize::Encode(std::span<const float> values, RngStream& rng, ByteWriter& out) const {
-  const std::size_t start = out.size();
-  for (std::size_t channel = 0; channel < config_.channels; ++channel) {
-    if (values.empty()) {
-      out.WriteSpan(Bytes(grid_bytes()));
-    } else {
-      WriteGrid(values, channel, out);
+// With one grid.
+class Quantize::Pieces final : public PieceEncoder {
+ public:
+  explicit Pieces(const Quantize& quantize) : quantize_(quantize) {}
+
+  bool measures() const override { return true; }
+  void Measure(std::span<const float> piece) override {
+    const QuantizeConfig& config = quantize_.config_;
+    if (config.asymmetric || (config.bits == 1 && !config.stochastic)) {
+      for (const float value : piece) extremes_.Add(value);
+      return;
     }
+    extremes_.magnitude = std::max(extremes_.magnitude, kernels::LargestMagnitude(piece));
+    extremes_.count += piece.size();
   }
-  RngStream* draws = config_.stochastic ? &rng : nullptr;
-  if (config_.channels > 1) return EncodeChannels(values, start, draws, out);
-  const kernels::LevelGrid grid = ReadGrid(ByteSpan(out.bytes()).subspan(start), 0);
-  std::array<std::uint8_t, kChunk> buffer;
-  for (std::size_t at = 0; at < values.size(); at += kChunk) {  // Whole bytes but for the last.
-    const auto codes = std::span(buffer).first(std::min(kChunk, values.size() - at));
-    internal::CodesOf(values.subspan(at, codes.size()), grid, code_max(), draws, codes);
-    PackCodes(codes, config_.bits, out);
+
+  void Begin(ByteWriter& out) override {
+    const std::size_t start = out.size();
+    quantize_.WriteGrid(extremes_, out);
+    coder_ = {.grid = quantize_.ReadGrid(ByteSpan(out.bytes()).subspan(start), 0),
+              .bits = quantize_.config_.bits,
+              .code_max = quantize_.code_max(),
+              .stochastic = quantize_.config_.stochastic};
   }
+
+  void Write(std::span<const float> piece, std::span<float> decoded, RngStream& rng,
+             ByteWriter& out) override {
+    coder_.Write(piece, decoded, rng, out);
+  }
+
+ private:
+  const Quantize& quantize_;  // The maker; it outlives this.
+  Extremes extremes_;
+  internal::GridCoder coder_;
+};
+
+std::unique_ptr<PieceEncoder> Quantize::EncodePieces() const {
+  if (config_.channels > 1) return nullptr;
+  return std::make_unique<Pieces>(*this);
 }
 
-void Quantize::EncodeChannels(std::span<const float> values, std::size_t start, RngStream* rng,
+void Quantize::Encode(std::span<const float> values, RngStream& rng, ByteWriter& out) const {
+  if (config_.channels > 1) return EncodeChannels(values, rng, out);
+  Pieces pieces(*this);
+  pieces.Measure(values);
+  pieces.Begin(out);
+  pieces.Write(values, {}, rng, out);
+}
+
+void Quantize::EncodeChannels(std::span<const float> values, RngStream& rng,
                               ByteWriter& out) const {
+  const std::size_t start = out.size();
+  std::vector<Extremes> extremes(config_.channels);
+  for (std::size_t i = 0, channel = 0; i < values.size(); ++i) {
+    extremes[channel].Add(values[i]);
+    if (++channel == extremes.size()) channel = 0;
+  }
+  for (const Extremes& one : extremes) WriteGrid(one, out);
   std::vector<kernels::LevelGrid> grids(config_.channels);
   for (std::size_t channel = 0; channel < grids.size(); ++channel) {
     grids[channel] = ReadGrid(ByteSpan(out.bytes()).subspan(start), channel);
   }
+  RngStream* draws = config_.stochastic ? &rng : nullptr;
   std::vector<std::uint8_t> codes(values.size());
   for (std::size_t i = 0, channel = 0; i < codes.size(); ++i) {
-    codes[i] = internal::CodeOf(values[i], grids[channel], code_max(), rng);
+    codes[i] = internal::CodeOf(values[i], grids[channel], code_max(), draws);
     if (++channel == grids.size()) channel = 0;
   }
   PackCodes(codes, config_.bits, out);

@@ -39,19 +39,28 @@ class Quantize final : public ValueCoder {
   CodecTraits traits() const override;
   std::size_t EncodedBytes(std::size_t count) const override;
   void Encode(std::span<const float> values, RngStream& rng, ByteWriter& out) const override;
+  std::unique_ptr<PieceEncoder> EncodePieces() const override;
   Result<> Check(ByteSpan payload, std::size_t count, const PayloadLimits& limits) const override;
   void DecodeAdd(ByteSpan payload, std::size_t count, std::size_t first, float scale,
                  std::span<float> out) const override;
 
  private:
+  class Pieces;
+  // Of the values that share a grid.
+  struct Extremes {
+    std::size_t count = 0;
+    float low = 0;
+    float high = 0;
+    float magnitude = 0;
+    double magnitudes = 0;  // Their sum.
+    void Add(float value);
+  };
   std::size_t grid_bytes() const { return config_.asymmetric ? 4 : 2; }
   std::size_t head_bytes() const { return config_.channels * grid_bytes(); }
   unsigned code_max() const;
   kernels::LevelGrid ReadGrid(ByteSpan payload, std::size_t channel) const;
-  void WriteGrid(std::span<const float> values, std::size_t channel, ByteWriter& out) const;
-  // The codes behind the grids, which were written from `start` on; rng: null or to be drawn from.
-  void EncodeChannels(std::span<const float> values, std::size_t start, RngStream* rng,
-                      ByteWriter& out) const;
+  void WriteGrid(const Extremes& extremes, ByteWriter& out) const;
+  void EncodeChannels(std::span<const float> values, RngStream& rng, ByteWriter& out) const;
   Result<> CheckGrid(ByteSpan payload, std::size_t channel, const PayloadLimits& limits) const;
   Result<> CheckCodes(ByteSpan payload, std::size_t count) const;
   void DecodeAddChannels(ByteSpan payload, std::size_t first, float scale,
@@ -87,6 +96,17 @@ std::uint8_t CodeOf(float value, const kernels::LevelGrid& grid, unsigned code_m
 // The same for each value, in order.
 void CodesOf(std::span<const float> values, const kernels::LevelGrid& grid, unsigned code_max,
              RngStream* rng, std::span<std::uint8_t> codes);
+
+// How values of one grid are packed.
+struct GridCoder {
+  kernels::LevelGrid grid;
+  unsigned bits = 8;
+  unsigned code_max = 255;
+  bool stochastic = false;
+  // As PieceEncoder::Write.
+  void Write(std::span<const float> piece, std::span<float> decoded, RngStream& rng,
+             ByteWriter& out) const;
+};
 
 }  // namespace internal
 }  // namespace fl

@@ -1,6 +1,6 @@
 #pragma once
 
-#include "fl/compression/codecs/value_coder.h"
+#include "fl/compression/codecs/plain_pieces.h"
 
 namespace fl {
 
@@ -11,7 +11,9 @@ class Raw final : public ValueCoder {
   CodecTraits traits() const override;
   std::size_t EncodedBytes(std::size_t count) const override { return count * sizeof(float); }
   void Encode(std::span<const float> values, RngStream& rng, ByteWriter& out) const override;
-  bool piecewise() const override { return true; }
+  std::unique_ptr<PieceEncoder> EncodePieces() const override {
+    return std::make_unique<PlainPieces>(*this);
+  }
   Result<> Check(ByteSpan payload, std::size_t count, const PayloadLimits& limits) const override;
   void DecodeAdd(ByteSpan payload, std::size_t count, std::size_t first, float scale,
                  std::span<float> out) const override;

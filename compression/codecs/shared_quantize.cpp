@@ -5,7 +5,6 @@
 #include <cmath>
 #include <cstring>
 #include <string>
-#include <vector>
 
 #include "fl/common/base/check.h"
 #include "fl/compression/codecs/quantize.h"
@@ -20,6 +19,22 @@ constexpr std::size_t kChunk = 512;
 struct ParsedShared final : ParsedPayload {
   ByteSpan packed;
   float step = 0;
+};
+
+class SharedPieces final : public PieceEncoder {
+ public:
+  explicit SharedPieces(const internal::GridCoder& coder) : coder_(coder) {}
+
+  bool measures() const override { return false; }
+  void Measure(std::span<const float> /*piece*/) override {}
+  void Begin(ByteWriter& /*out*/) override {}
+  void Write(std::span<const float> piece, std::span<float> decoded, RngStream& rng,
+             ByteWriter& out) override {
+    coder_.Write(piece, decoded, rng, out);
+  }
+
+ private:
+  internal::GridCoder coder_;
 };
 
 // Calls use(at, codes) for chunks of the codes [first, first + count).
@@ -69,20 +84,23 @@ Result<> SharedQuantize::CheckParameters(const RoundParameters& parameters) cons
   return {};
 }
 
+std::unique_ptr<PieceEncoder> SharedQuantize::EncodePieces(
+    const RoundParameters& parameters) const {
+  const auto step = ReadStep(parameters);
+  FL_CHECK(step.has_value(), "the round's parameters were checked when they came");
+  return std::make_unique<SharedPieces>(
+      internal::GridCoder{.grid = {.step = *step, .low = 0, .zero = level_max()},
+                          .bits = config_.bits,
+                          .code_max = 2 * static_cast<unsigned>(level_max()),
+                          .stochastic = config_.stochastic});
+}
+
 void SharedQuantize::Encode(std::span<const float> values, std::span<float> decoded,
                             const RoundParameters& parameters, RngStream rng,
                             ByteWriter& out) const {
-  const bool wanted = WantsDecoded(values, decoded);
-  const auto step = ReadStep(parameters);
-  FL_CHECK(step.has_value(), "the round's parameters were checked when they came");
-  const kernels::LevelGrid grid{.step = *step, .low = 0, .zero = level_max()};
-  std::vector<std::uint8_t> codes(count_);
-  internal::CodesOf(values, grid, 2 * static_cast<unsigned>(level_max()),
-                    config_.stochastic ? &rng : nullptr, codes);
-  PackCodes(codes, config_.bits, out);
-  if (!wanted) return;
-  std::ranges::fill(decoded, 0.0F);
-  kernels::AddLevels(std::as_bytes(std::span(codes)), grid, 1.0F, decoded);
+  static_cast<void>(WantsDecoded(values, decoded));  // Their sizes are right.
+  out.bytes().reserve(out.size() + EncodedBytesMax());
+  EncodePieces(parameters)->Write(values, decoded, rng, out);
 }
 
 Result<std::unique_ptr<ParsedPayload>> SharedQuantize::Parse(ByteSpan payload,

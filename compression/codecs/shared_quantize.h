@@ -32,7 +32,8 @@ class SharedQuantize final : public Codec {
   std::size_t EncodedBytesMax() const override;
   Bytes InitialParameters() const override;
   Result<> CheckParameters(const RoundParameters& parameters) const override;
-  // The parameters are ones that Parse accepts.
+  // Here and in Encode the parameters are ones that Parse accepts.
+  std::unique_ptr<PieceEncoder> EncodePieces(const RoundParameters& parameters) const override;
   void Encode(std::span<const float> values, std::span<float> decoded,
               const RoundParameters& parameters, RngStream rng, ByteWriter& out) const override;
   // kInvalidArgument when the parameters do not hold a finite range above 0.

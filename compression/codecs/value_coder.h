@@ -25,9 +25,9 @@ class ValueCoder {
   virtual std::size_t EncodedBytes(std::size_t count) const = 0;
   // Appends EncodedBytes(values.size()) bytes. The values are finite.
   virtual void Encode(std::span<const float> values, RngStream& rng, ByteWriter& out) const = 0;
-  // Whether values encoded piece by piece take the same bytes as all at once, one piece's behind
-  // the other's.
-  virtual bool piecewise() const { return false; }
+  // What writes the bytes of Encode for values that come in pieces; null: the coder must see them
+  // at once. The coder outlives it.
+  virtual std::unique_ptr<PieceEncoder> EncodePieces() const { return nullptr; }
   // Whether the payload, of EncodedBytes(count) bytes, is one that Encode can have written: finite
   // values within the limits, unused codes and bits absent. kMalformed, kNotFinite or
   // kLimitExceeded.
