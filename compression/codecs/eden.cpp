@@ -160,13 +160,12 @@ void Eden::Encode(std::span<const float> values, RngStream& rng, ByteWriter& out
   const std::uint32_t seed = rng.NextU32();
   out.Write(seed);
   const RotationUnits row{config_.block, values.size()};
-  UnitBuffer turned;
-  UnitBuffer ordered;
+  alignas(kRotationAlignment) UnitBuffer turned;
+  alignas(kRotationAlignment) UnitBuffer ordered;
   for (std::size_t unit = 0; unit < row.units(); ++unit) {
     const auto own = values.subspan(row.first(unit), row.size(unit));
     const auto rotated = std::span(turned).first(own.size());
-    std::ranges::copy(own, rotated.begin());
-    RotateUnit(seed, unit, rotated);
+    RotateUnit(seed, unit, own, rotated);
     if (WidthsOf(own.size()).high_count == 0) {
       EncodeUnit(own, rotated, rng, out);
       continue;
@@ -217,7 +216,7 @@ void Eden::DecodeUnit(ByteSpan unit, std::uint32_t seed, std::size_t index,
                       std::span<float> values) const {
   const Widths widths = WidthsOf(values.size());
   const float scale = Bfloat16ToFloat(ReadWord<std::uint16_t>(unit));
-  UnitBuffer buffer;
+  alignas(kRotationAlignment) UnitBuffer buffer;
   const bool reordered = widths.high_count > 0;
   const auto ordered = reordered ? std::span(buffer).first(values.size()) : values;
   std::ranges::fill(ordered, 0.0F);
@@ -235,7 +234,7 @@ void Eden::DecodeAdd(ByteSpan payload, std::size_t count, std::size_t first, flo
                      std::span<float> out) const {
   const auto seed = ReadWord<std::uint32_t>(payload);
   const RotationUnits row{config_.block, count};
-  UnitBuffer buffer;
+  alignas(kRotationAlignment) UnitBuffer buffer;
   ForTouchedUnits(row, first, out.size(),
                   [&](std::size_t unit, std::size_t begin, std::size_t end) {
                     const auto values = std::span(buffer).first(row.size(unit));

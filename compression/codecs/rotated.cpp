@@ -84,13 +84,44 @@ void Rotated::Encode(std::span<const float> values, std::span<float> decoded,
     seed = rng.NextU32();
     out.Write(seed);
   }
+  if (const auto pieces = values_->EncodePieces(parameters))
+    return EncodeUnits(seed, values, decoded, *pieces, rng, out);
   std::vector<float> rotated(values.begin(), values.end());
   const RotationUnits units = row();
-  for (std::size_t unit = 0; unit < units.units(); ++unit)
-    RotateUnit(seed, unit, std::span(rotated).subspan(units.first(unit), units.size(unit)));
+  for (std::size_t unit = 0; unit < units.units(); ++unit) {
+    const auto own = std::span(rotated).subspan(units.first(unit), units.size(unit));
+    RotateUnit(seed, unit, own, own);
+  }
   values_->Encode(rotated, decoded, parameters, rng, out);
   for (std::size_t unit = 0; wanted && unit < units.units(); ++unit)
     RotateUnitBack(seed, unit, decoded.subspan(units.first(unit), units.size(unit)));
+}
+
+// Where values are measured, rotating them twice takes less time than memory for all of them would.
+void Rotated::EncodeUnits(std::uint32_t seed, std::span<const float> values,
+                          std::span<float> decoded, PieceEncoder& pieces, RngStream& rng,
+                          ByteWriter& out) const {
+  out.bytes().reserve(out.size() + values_->EncodedBytesMax());
+  const RotationUnits units = row();
+  const bool wanted = !decoded.empty();  // Then there is such memory.
+  const bool measured = pieces.measures();
+  alignas(kRotationAlignment) std::array<float, kRotationBlockMax> buffer;
+  const auto place_of = [&](std::size_t unit) {
+    const std::size_t size = units.size(unit);
+    return wanted ? decoded.subspan(units.first(unit), size) : std::span(buffer).first(size);
+  };
+  const auto rotate = [&](std::size_t unit) {
+    const auto rotated = place_of(unit);
+    RotateUnit(seed, unit, values.subspan(units.first(unit), rotated.size()), rotated);
+    return rotated;
+  };
+  for (std::size_t unit = 0; measured && unit < units.units(); ++unit) pieces.Measure(rotate(unit));
+  pieces.Begin(out);
+  for (std::size_t unit = 0; unit < units.units(); ++unit) {
+    const auto rotated = wanted && measured ? place_of(unit) : rotate(unit);
+    pieces.Write(rotated, wanted ? rotated : decoded, rng, out);
+    if (wanted) RotateUnitBack(seed, unit, rotated);
+  }
 }
 
 Result<std::unique_ptr<ParsedPayload>> Rotated::Parse(ByteSpan payload,
@@ -115,7 +146,7 @@ void Rotated::DecodeAdd(const ParsedPayload& payload, std::size_t first, float s
   FL_CHECK(first + out.size() <= count(), "a block of coordinates lies inside its segment");
   const auto& parsed = static_cast<const ParsedRotated&>(payload);
   const RotationUnits units = row();
-  std::array<float, kRotationBlockMax> buffer;
+  alignas(kRotationAlignment) std::array<float, kRotationBlockMax> buffer;
   ForTouchedUnits(units, first, out.size(),
                   [&](std::size_t unit, std::size_t begin, std::size_t end) {
                     const auto values = std::span(buffer).first(units.size(unit));

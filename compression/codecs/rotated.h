@@ -51,6 +51,8 @@ class Rotated final : public Codec {
 
  private:
   RotationUnits row() const { return {config_.block, count()}; }
+  void EncodeUnits(std::uint32_t seed, std::span<const float> values, std::span<float> decoded,
+                   PieceEncoder& pieces, RngStream& rng, ByteWriter& out) const;
   Result<std::uint32_t> ReadSharedSeed(const RoundParameters& parameters) const;
 
   RotatedConfig config_;

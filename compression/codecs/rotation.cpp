@@ -15,7 +15,7 @@ namespace {
 struct UnitSigns {
   std::size_t span = 0;
   bool two = false;
-  std::array<std::uint32_t, 2 * kRotationBlockMax / 32> words{};
+  std::array<std::uint32_t, 2 * kRotationBlockMax / 32> words;
 
   kernels::SignWords first() const { return std::span(words).first((span + 31) / 32); }
   kernels::SignWords second() const {
@@ -30,7 +30,7 @@ UnitSigns DrawSigns(std::uint32_t seed, std::size_t unit, std::size_t size) {
   signs.two = signs.span < size;
   RngStream rng = RngStream(seed).Child("rotation", unit);
   const std::size_t words = (signs.span + 31) / 32 * (signs.two ? 2 : 1);
-  for (std::size_t i = 0; i < words; ++i) signs.words[i] = rng.NextU32();
+  rng.FillWords(std::span(signs.words).first(words));
   return signs;
 }
 
@@ -40,10 +40,16 @@ std::size_t RotationUnits::size(std::size_t unit) const {
   return std::min(block, count - first(unit));
 }
 
-void RotateUnit(std::uint32_t seed, std::size_t unit, std::span<float> values) {
+void RotateUnit(std::uint32_t seed, std::size_t unit, std::span<const float> values,
+                std::span<float> out) {
   const UnitSigns signs = DrawSigns(seed, unit, values.size());
-  kernels::RotateForward(values.first(signs.span), signs.first());
-  if (signs.two) kernels::RotateForward(values.last(signs.span), signs.second());
+  kernels::RotateForward(values.first(signs.span), signs.first(), out.first(signs.span));
+  if (!signs.two) return;
+  if (values.data() != out.data())
+    std::ranges::copy(values.subspan(signs.span),
+                      out.begin() + static_cast<std::ptrdiff_t>(signs.span));
+  const auto last = out.last(signs.span);
+  kernels::RotateForward(last, signs.second(), last);
 }
 
 void RotateUnitBack(std::uint32_t seed, std::size_t unit, std::span<float> values) {

@@ -11,6 +11,8 @@ namespace fl {
 
 inline constexpr std::size_t kRotationBlockMin = 64;
 inline constexpr std::size_t kRotationBlockMax = 4096;
+// Of a buffer that is rotated fastest: no vector crosses a cache line.
+inline constexpr std::size_t kRotationAlignment = 64;
 
 // The row cut into units that are rotated each on its own: whole blocks and, where the count is not
 // a multiple of the block, what is left as a shorter one.
@@ -23,13 +25,15 @@ struct RotationUnits {
   std::size_t size(std::size_t unit) const;
 };
 
-// Rotates a unit of up to kRotationBlockMax values in place. A power of two n of them:
+// Rotates a unit of up to kRotationBlockMax values to `out`, as long and possibly the same. A power
+// of two n of them:
 //   H D values / sqrt(n)         H: Walsh-Hadamard in Sylvester's order, D: random signs
 // Any other number n, m the largest power of two below it: the first m so, then the last m so, with
 // signs of their own; together an orthonormal map without padding. The signs are words of
 // RngStream(seed).Child("rotation", unit), lowest bit first, set: changed; a word for each 32
 // values or part of them, those of the first map before those of the second.
-void RotateUnit(std::uint32_t seed, std::size_t unit, std::span<float> values);
+void RotateUnit(std::uint32_t seed, std::size_t unit, std::span<const float> values,
+                std::span<float> out);
 // The inverse, but for rounding.
 void RotateUnitBack(std::uint32_t seed, std::size_t unit, std::span<float> values);
 

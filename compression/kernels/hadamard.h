@@ -12,10 +12,10 @@ namespace fl::kernels {
 // Bit i % 32 of word i / 32 is set where value i changes its sign.
 using SignWords = std::span<const std::uint32_t>;
 
-// values = H D values / sqrt(n): D the signs, n = values.size() a power of two, a word for each 32
-// values or part of them.
-void RotateForward(std::span<float> values, SignWords signs);
-void RotateForwardReference(std::span<float> values, SignWords signs);
+// out = H D values / sqrt(n): D the signs, n = values.size() a power of two, a word for each 32
+// values or part of them; `out` is as long and may be the values.
+void RotateForward(std::span<const float> values, SignWords signs, std::span<float> out);
+void RotateForwardReference(std::span<const float> values, SignWords signs, std::span<float> out);
 
 // values = D H values / sqrt(n): undoes RotateForward but for rounding.
 void RotateBack(std::span<float> values, SignWords signs);

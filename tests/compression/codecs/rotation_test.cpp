@@ -37,7 +37,7 @@ TEST_CASE("RotateUnit: any size keeps the norm and is undone") {
     std::vector<float> original(size);
     RngStream(size).FillNormal(original);
     std::vector<float> values = original;
-    RotateUnit(7, 2, values);
+    RotateUnit(7, 2, values, values);
     double before = 0;
     double after = 0;
     for (std::size_t i = 0; i < size; ++i) {
@@ -58,7 +58,7 @@ TEST_CASE("RotateUnit: a spike spreads over the unit, whatever its place and the
     for (std::size_t place = 0; place < size; place += 9) {
       std::vector<float> values(size);
       values[place] = 1;
-      RotateUnit(1, 0, values);
+      RotateUnit(1, 0, values, values);
       const float largest = std::fabs(
           *std::ranges::max_element(values, {}, [](float value) { return std::fabs(value); }));
       CHECK(largest < 0.5F);
@@ -72,7 +72,7 @@ TEST_CASE("RotateUnit: seeds and units give rotations of their own") {
   const std::vector<float> ones(4096, 1.0F);
   const auto rotated = [&](std::uint32_t seed, std::size_t unit) {
     std::vector<float> values = ones;
-    RotateUnit(seed, unit, values);
+    RotateUnit(seed, unit, values, values);
     return values;
   };
   const auto correlation = [](const std::vector<float>& a, const std::vector<float>& b) {

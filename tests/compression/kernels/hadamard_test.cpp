@@ -4,9 +4,9 @@
 #include <vector>
 
 #include <doctest/doctest.h>
-#include <hwy/targets.h>
 
 #include "fl/common/random/rng_stream.h"
+#include "fl/tests/support/simd_targets.h"
 
 namespace fl::kernels {
 namespace {
@@ -25,31 +25,26 @@ std::vector<std::uint32_t> Signs(std::size_t count) {
 }
 
 TEST_CASE("RotateForward and RotateBack: every instruction set gives the reference's bits") {
-  const std::int64_t all = hwy::SupportedTargets();
-  for (std::int64_t left = all; left != 0; left &= left - 1) {
-    const std::int64_t target = left & -left;
-    CAPTURE(hwy::TargetName(target));
-    hwy::SetSupportedTargetsForTest(target);
+  testing::ForEachTarget([] {
     for (std::size_t count = 1; count <= 4096; count *= 2) {
       CAPTURE(count);
       const std::vector<std::uint32_t> signs = Signs(count);
       std::vector<float> values = Values(count);
       std::vector<float> expected = values;
-      RotateForward(values, signs);
-      RotateForwardReference(expected, signs);
+      RotateForward(values, signs, values);
+      RotateForwardReference(expected, signs, expected);
       CHECK(values == expected);
       RotateBack(values, signs);
       RotateBackReference(expected, signs);
       CHECK(values == expected);
     }
-  }
-  hwy::SetSupportedTargetsForTest(0);
+  });
 }
 
 TEST_CASE("RotateForward: a unit vector becomes a row of signs over the root of the length") {
   std::vector<float> values(8);
   values[5] = 1;  // 101 in binary: the sign of place j is that of the bits of j & 5.
-  RotateForward(values, std::vector<std::uint32_t>{0});
+  RotateForward(values, std::vector<std::uint32_t>{0}, values);
   const float level = 1 / std::sqrt(8.0F);
   for (unsigned j = 0; j < 8; ++j) {
     CAPTURE(j);
@@ -60,7 +55,7 @@ TEST_CASE("RotateForward: a unit vector becomes a row of signs over the root of 
 
 TEST_CASE("RotateForward: a set bit changes the sign of a value") {
   std::vector<float> values = {1, 0};
-  RotateForward(values, std::vector<std::uint32_t>{1});
+  RotateForward(values, std::vector<std::uint32_t>{1}, values);
   CHECK(values[0] < 0);
   CHECK(values[1] < 0);
 }
@@ -71,7 +66,7 @@ TEST_CASE("RotateForward: norms stay and RotateBack gives the values back") {
     const std::vector<float> original = Values(count);
     const std::vector<std::uint32_t> signs = Signs(count);
     std::vector<float> values = original;
-    RotateForward(values, signs);
+    RotateForward(values, signs, values);
     double before = 0;
     double after = 0;
     for (std::size_t i = 0; i < count; ++i) {
