@@ -12,41 +12,27 @@
 #include "fl/compression/codecs/normal_levels.h"
 #include "fl/compression/entropy/pack.h"
 #include "fl/compression/kernels/codebook.h"
+#include "fl/compression/kernels/partial_sums.h"
 
 namespace fl {
 namespace internal {
-namespace {
-
-constexpr std::size_t kPartialSums = 8;
-
-// Adds term(i) for i in [0, count).
-template <typename Term>
-double SumInParts(std::size_t count, Term term) {
-  std::array<double, kPartialSums> parts{};
-  std::size_t i = 0;
-  for (; i + kPartialSums <= count; i += kPartialSums) {
-    for (std::size_t j = 0; j < kPartialSums; ++j) parts[j] += term(i + j);
-  }
-  for (; i < count; ++i) parts[i % kPartialSums] += term(i);
-  double sum = 0;
-  for (const double part : parts) sum += part;
-  return sum;
-}
-
-}  // namespace
 
 double SumOfSquares(std::span<const float> values) {
-  return SumInParts(values.size(), [&](std::size_t i) {
-    const auto value = static_cast<double>(values[i]);
-    return value * value;
-  });
+  kernels::PartialSums sums{};
+  kernels::AddSquares(values, sums);
+  return kernels::Total(sums);
 }
 
 double SumOfProducts(std::span<const float> values, std::span<const float> levels,
                      std::span<const std::uint8_t> codes) {
-  return SumInParts(values.size(), [&](std::size_t i) {
-    return static_cast<double>(values[i]) * static_cast<double>(levels[codes[i]]);
-  });
+  kernels::PartialSums sums{};
+  alignas(64) std::array<float, 1024> buffer;
+  for (std::size_t at = 0; at < values.size(); at += buffer.size()) {
+    const auto found = std::span(buffer).first(std::min(buffer.size(), values.size() - at));
+    kernels::FindLevels(codes.subspan(at, found.size()), levels, found);
+    kernels::AddProducts(values.subspan(at, found.size()), found, sums);
+  }
+  return kernels::Total(sums);
 }
 
 void ScaleThresholds(unsigned bits, double root_mean_square, std::span<float> thresholds) {

@@ -21,4 +21,10 @@ void AddCodebook(std::span<const std::uint8_t> codes, std::span<const float> lev
 void AddCodebookReference(std::span<const std::uint8_t> codes, std::span<const float> levels,
                           float scale, std::span<float> out);
 
+// out[i] = levels[codes[i]].
+void FindLevels(std::span<const std::uint8_t> codes, std::span<const float> levels,
+                std::span<float> out);
+void FindLevelsReference(std::span<const std::uint8_t> codes, std::span<const float> levels,
+                         std::span<float> out);
+
 }  // namespace fl::kernels

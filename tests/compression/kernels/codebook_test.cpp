@@ -4,27 +4,22 @@
 #include <vector>
 
 #include <doctest/doctest.h>
-#include <hwy/targets.h>
 
 #include "fl/common/random/rng_stream.h"
 #include "fl/compression/codecs/normal_levels.h"
+#include "fl/tests/support/simd_targets.h"
 
 namespace fl::kernels {
 namespace {
 
 template <typename Test>
 void ForTargetsWidthsAndLengths(Test test) {
-  const std::int64_t all = hwy::SupportedTargets();
-  for (std::int64_t left = all; left != 0; left &= left - 1) {
-    const std::int64_t target = left & -left;
-    CAPTURE(hwy::TargetName(target));
-    hwy::SetSupportedTargetsForTest(target);
-    for (const unsigned bits : {1U, 3U, 4U, 5U, 8U}) {
+  testing::ForEachTarget([&] {
+    for (const unsigned bits : {1U, 2U, 3U, 4U, 5U, 8U}) {
       CAPTURE(bits);
       for (std::size_t length = 0; length <= 70; ++length) test(bits, length);
     }
-  }
-  hwy::SetSupportedTargetsForTest(0);
+  });
 }
 
 TEST_CASE("FindCodes: every instruction set gives the reference's codes") {
@@ -58,7 +53,7 @@ TEST_CASE("FindCodes: the code is that of the nearest level") {
   }
 }
 
-TEST_CASE("AddCodebook: every instruction set gives the reference's bits") {
+TEST_CASE("AddCodebook, FindLevels: every instruction set gives the reference's bits") {
   ForTargetsWidthsAndLengths([](unsigned bits, std::size_t length) {
     RngStream rng(length);
     std::vector<std::uint8_t> codes(length);
@@ -69,6 +64,9 @@ TEST_CASE("AddCodebook: every instruction set gives the reference's bits") {
     std::vector<float> expected = out;
     AddCodebook(codes, NormalLevels(bits), 0.7F, out);
     AddCodebookReference(codes, NormalLevels(bits), 0.7F, expected);
+    CHECK(out == expected);
+    FindLevels(codes, NormalLevels(bits), out);
+    FindLevelsReference(codes, NormalLevels(bits), expected);
     CHECK(out == expected);
   });
 }
