@@ -3,10 +3,13 @@
 #include <algorithm>
 #include <array>
 #include <bit>
+#include <cstring>
 #include <string>
 
 #include "fl/common/tensor/kernels/axpy.h"
 #include "fl/compression/entropy/pack.h"
+#include "fl/compression/kernels/pack_codes.h"
+#include "fl/compression/kernels/powers.h"
 
 namespace fl {
 namespace {
@@ -19,21 +22,24 @@ bool HasSign(ByteSpan signs, std::size_t index) {
 
 }  // namespace
 
-// The fraction of a float's power of two is its significand: adding a random one carries into the
-// exponent with just that chance, subnormal values included.
 void Natural::Encode(std::span<const float> values, RngStream& rng, ByteWriter& out) const {
   const std::size_t start = out.size();
   out.bytes().resize(start + EncodedBytes(values.size()));
   const std::span<std::byte> exponents = std::span(out.bytes()).subspan(start, values.size());
   const std::span<std::byte> signs = std::span(out.bytes()).subspan(start + values.size());
-  for (std::size_t i = 0; i < values.size(); ++i) {
-    const auto bits = std::bit_cast<std::uint32_t>(values[i]);
-    const std::uint32_t raised = (bits & 0x7FFFFFFFU) + (rng.NextU32() >> 9);
-    const std::uint32_t exponent = std::min(raised >> 23, kExponentMax);
-    exponents[i] = static_cast<std::byte>(exponent);
-    if (exponent != 0 && (bits >> 31) != 0) {
-      signs[i / 8] |= static_cast<std::byte>(1U << (i % 8));
-    }
+  constexpr std::size_t kRun = 2048;  // Whole bytes of signs.
+  std::array<std::uint32_t, kRun> words;
+  std::array<std::uint8_t, kRun> powers;
+  std::array<std::uint8_t, kRun> negative;
+  for (std::size_t at = 0; at < values.size(); at += kRun) {
+    const std::size_t size = std::min(kRun, values.size() - at);
+    const auto drawn = std::span(words).first(size);
+    const auto negatives = std::span(negative).first(size);
+    rng.FillWords(drawn);
+    kernels::RoundToPowers(values.subspan(at, size), drawn, std::span(powers).first(size),
+                           negatives);
+    std::memcpy(exponents.data() + at, powers.data(), size);
+    kernels::PackWidth(negatives, 1, signs.subspan(at / 8, PackedBytes(size, 1)));
   }
 }
 
