@@ -2,7 +2,8 @@
 
 #include <algorithm>
 #include <array>
-#include <cmath>
+
+#include "fl/compression/kernels/find_levels.h"
 
 namespace fl {
 namespace {
@@ -12,50 +13,20 @@ float ZeroFor(float step) {
   return std::clamp(0.5F + 0.04F * step, 0.5F, 0.8F);
 }
 
-// Mean of (|x| / step - magnitude), as an offset.
-class Offset {
- public:
-  void Add(float place, float magnitude) {
-    sum_ += static_cast<double>(place - magnitude);
-    ++count_;
-  }
-  std::int16_t Value() const {
-    if (count_ == 0) return 0;
-    const double mean = std::nearbyint(256 * sum_ / static_cast<double>(count_));
-    return static_cast<std::int16_t>(std::clamp(mean, -128.0, 127.0));
-  }
-
- private:
-  double sum_ = 0;
-  std::size_t count_ = 0;
-};
-
 }  // namespace
 
 DeadZone::DeadZone(const DeadZoneConfig& config) : config_(config) {
   if (config_.zero == 0) config_.zero = ZeroFor(config_.step);
 }
 
-LevelScale DeadZone::Quantize(std::span<const float> values, RngStream& /*rng*/,
-                              std::span<std::int32_t> levels) const {
-  const double rms = static_cast<double>(internal::RootMeanSquare(values));
-  LevelScale scale{.step = internal::StepOf(rms * static_cast<double>(config_.step))};
-  Offset first;
-  Offset rest;
-  const float most = static_cast<float>(level_max());
-  for (std::size_t i = 0; i < values.size(); ++i) {
-    const float place = scale.step > 0 ? std::fabs(values[i]) / scale.step : 0;
-    levels[i] = 0;
-    if (place < config_.zero) continue;
-    const float above = std::min(place, most) + 0.5F;
-    const auto nearest = static_cast<std::int32_t>(above);
-    const auto magnitude = static_cast<float>(std::max(nearest, 1));
-    (magnitude > 1 ? rest : first).Add(std::min(place, most), magnitude);
-    const auto level = static_cast<std::int32_t>(magnitude);
-    levels[i] = values[i] < 0 ? -level : level;
-  }
-  scale.offsets = {first.Value(), rest.Value()};
-  return scale;
+float DeadZone::StepFor(std::span<const float> values) const {
+  return internal::StepOf(static_cast<double>(internal::RootMeanSquare(values)) *
+                          static_cast<double>(config_.step));
+}
+
+void DeadZone::Quantize(std::span<const float> values, float step, RngStream& /*rng*/,
+                        std::span<std::int16_t> levels) const {
+  kernels::FindDeadZoneLevels(values, {step, level_max()}, config_.zero, levels);
 }
 
 Result<std::unique_ptr<Leveller>> BuildDeadZone(const Stage& stage) {

@@ -23,8 +23,9 @@ class DeadZone final : public Leveller {
   CodecTraits traits() const override { return {}; }
   std::uint32_t level_max() const override { return 32767; }
   bool has_offsets() const override { return true; }
-  LevelScale Quantize(std::span<const float> values, RngStream& rng,
-                      std::span<std::int32_t> levels) const override;
+  float StepFor(std::span<const float> values) const override;
+  void Quantize(std::span<const float> values, float step, RngStream& rng,
+                std::span<std::int16_t> levels) const override;
 
  private:
   DeadZoneConfig config_;

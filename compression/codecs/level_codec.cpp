@@ -9,11 +9,9 @@
 #include "fl/common/base/check.h"
 #include "fl/common/tensor/half.h"
 #include "fl/compression/codecs/dead_zone.h"
-#include "fl/compression/codecs/largest_magnitudes.h"
 #include "fl/compression/codecs/level_quantize.h"
 #include "fl/compression/codecs/quantize.h"
 #include "fl/compression/codecs/ternary.h"
-#include "fl/compression/entropy/nonzero_blocks.h"
 
 namespace fl {
 namespace {
@@ -41,15 +39,17 @@ class AddingSink final : public LevelSink {
           listed < listed_.size() ? listed_[listed] : scale_ * levels_.ValueOf(levels[i]);
     }
   }
-  // The same, without branches that the levels decide.
   void PutRun(std::size_t index, std::span<const std::int32_t> levels) override {
+    AddRun(index, levels);
+  }
+  // The same, without branches that the levels decide where all are listed.
+  template <typename Level>
+  void AddRun(std::size_t index, std::span<const Level> levels) {
     const std::span<float> out = out_.subspan(index - first_, levels.size());
     if (!has_list_) ListValues();
     for (std::size_t i = 0; i < levels.size(); ++i) {
       const auto place = static_cast<std::uint32_t>(levels[i] + kListed);
-      const float scaled =
-          place < listed_.size() ? listed_[place] : scale_ * levels_.ValueOf(levels[i]);
-      out[i] = levels[i] == 0 ? out[i] : out[i] + scaled;
+      out[i] += place < listed_.size() ? listed_[place] : scale_ * levels_.ValueOf(levels[i]);
     }
   }
 
@@ -57,6 +57,7 @@ class AddingSink final : public LevelSink {
   void ListValues() {
     for (std::int32_t i = 0; i < 2 * kListed + 1; ++i)
       listed_[static_cast<std::size_t>(i)] = scale_ * levels_.ValueOf(i - kListed);
+    listed_[kListed] = -0.0F;  // Changes nothing that it is added to.
     has_list_ = true;
   }
 
@@ -86,40 +87,40 @@ std::size_t LevelCodec::EncodedBytesMax() const {
          LevelBytesMax(config_.space);
 }
 
-LevelScale LevelCodec::Quantize(std::span<const float> values, std::uint64_t round, RngStream& rng,
-                                std::span<std::int32_t> levels) const {
-  if (!config_.kept) return leveller_->Quantize(values, rng, levels);
-  const auto indices =
-      internal::LargestMagnitudes(values, config_.kept->CountAtRound(round, count()));
-  std::vector<float> kept(indices.size());
-  for (std::size_t i = 0; i < kept.size(); ++i) kept[i] = values[indices[i]];
-  std::vector<std::int32_t> kept_levels(kept.size());
-  const LevelScale scale = leveller_->Quantize(kept, rng, kept_levels);
-  for (std::size_t i = 0; i < kept.size(); ++i) levels[indices[i]] = kept_levels[i];
-  return scale;
-}
-
-void LevelCodec::Encode(std::span<const float> values, std::span<float> decoded,
-                        const RoundParameters& parameters, RngStream rng, ByteWriter& out) const {
-  const bool wanted = WantsDecoded(values, decoded);
-  std::vector<std::int32_t> levels(count());
-  const LevelScale scale = Quantize(values, parameters.round, rng, levels);
-  std::ranges::fill(decoded, 0.0F);
-  AddingSink sink(scale, 1.0F, 0, decoded);
-  bool any = false;
-  ForNonzeroBlocks(levels, [&](std::size_t at, std::span<const std::int32_t> block) {
-    if (wanted) sink.PutRun(at, block);
-    any = true;
-  });
-  if (!any) return;
-  out.Write(UpperHalf(scale.step));
-  if (leveller_->has_offsets()) {
-    for (const std::int16_t offset : scale.offsets) out.Write(static_cast<std::uint8_t>(offset));
-  }
+void LevelCodec::EncodeLevels(internal::ScaledLevels& levels, std::span<float> decoded,
+                              ByteWriter& out) const {
+  const std::size_t start = out.size();
+  out.Write(UpperHalf(levels.scale().step));
+  const std::size_t offsets = out.size();
+  if (leveller_->has_offsets()) out.bytes().resize(offsets + levels.scale().offsets.size());
+  const std::size_t head = out.size();
   if (config_.code) {
     WriteLevels(*config_.code, levels, config_.space, out);
   } else {
     WriteSmallest(levels, config_.space, out);
+  }
+  if (out.size() == head) return out.bytes().resize(start);  // All levels are zero.
+  const LevelScale scale = levels.scale();  // Offsets are known once all levels were read.
+  for (std::size_t i = 0; i < scale.offsets.size() && leveller_->has_offsets(); ++i)
+    out.bytes()[offsets + i] = static_cast<std::byte>(scale.offsets[i]);
+  if (decoded.empty()) return;
+  AddingSink sink(scale, 1.0F, 0, decoded);
+  ForLevelBlocks(levels, count(), [&](std::size_t at, std::span<const std::int16_t> block) {
+    sink.AddRun(at, block);
+  });
+}
+
+void LevelCodec::Encode(std::span<const float> values, std::span<float> decoded,
+                        const RoundParameters& parameters, RngStream rng, ByteWriter& out) const {
+  WantsDecoded(values, decoded);
+  std::ranges::fill(decoded, 0.0F);
+  if (config_.kept) {
+    const auto kept = config_.kept->CountAtRound(parameters.round, count());
+    internal::KeptLevels levels(*leveller_, values, kept, rng);
+    if (levels.scale().step > 0) EncodeLevels(levels, decoded, out);
+  } else {
+    internal::AllLevels levels(*leveller_, values, rng);
+    if (levels.scale().step > 0) EncodeLevels(levels, decoded, out);
   }
 }
 

@@ -4,6 +4,7 @@
 #include <optional>
 
 #include "fl/compression/codecs/kept_share.h"
+#include "fl/compression/codecs/level_sources.h"
 #include "fl/compression/codecs/leveller.h"
 #include "fl/compression/entropy/level_code.h"
 #include "fl/compression/stage.h"
@@ -43,8 +44,8 @@ class LevelCodec final : public Codec {
                  std::span<float> out) const override;
 
  private:
-  LevelScale Quantize(std::span<const float> values, std::uint64_t round, RngStream& rng,
-                      std::span<std::int32_t> levels) const;
+  void EncodeLevels(internal::ScaledLevels& levels, std::span<float> decoded,
+                    ByteWriter& out) const;
   Result<LevelScale> ReadScale(ByteReader& reader) const;
 
   std::unique_ptr<Leveller> leveller_;

@@ -1,31 +1,33 @@
 #include "fl/compression/codecs/level_quantize.h"
 
 #include <algorithm>
-#include <cmath>
+#include <array>
+
+#include "fl/compression/kernels/find_levels.h"
+#include "fl/compression/kernels/grid_codes.h"
 
 namespace fl {
 
-LevelScale LevelQuantize::Quantize(std::span<const float> values, RngStream& rng,
-                                   std::span<std::int32_t> levels) const {
-  const float most = static_cast<float>(config_.level_max);
-  double step = static_cast<double>(config_.step);
+float LevelQuantize::StepFor(std::span<const float> values) const {
   if (config_.step > 0) {
-    step *= static_cast<double>(internal::RootMeanSquare(values));
-  } else {
-    float largest = 0;
-    for (const float value : values) largest = std::max(largest, std::fabs(value));
-    step = static_cast<double>(largest) / static_cast<double>(most);
+    return internal::StepOf(static_cast<double>(config_.step) *
+                            static_cast<double>(internal::RootMeanSquare(values)));
   }
-  const LevelScale scale{.step = internal::StepOf(step)};
-  for (std::size_t i = 0; i < values.size(); ++i) {
-    const float place = scale.step > 0 ? std::min(std::fabs(values[i]) / scale.step, most) : 0;
-    const auto whole = static_cast<std::int32_t>(place);
-    const auto below = static_cast<float>(whole);
-    const float turn = config_.stochastic ? rng.Uniform() : 0.5F;
-    const std::int32_t level = whole + (place - below > turn ? 1 : 0);
-    levels[i] = values[i] < 0 ? -level : level;
+  return internal::StepOf(static_cast<double>(kernels::LargestMagnitude(values)) /
+                          static_cast<double>(config_.level_max));
+}
+
+void LevelQuantize::Quantize(std::span<const float> values, float step, RngStream& rng,
+                             std::span<std::int16_t> levels) const {
+  const kernels::LevelBins bins{step, config_.level_max};
+  if (!config_.stochastic) return kernels::FindNearestLevels(values, bins, levels);
+  std::array<float, 512> uniforms;
+  for (std::size_t at = 0; at < values.size(); at += uniforms.size()) {
+    const std::size_t run = std::min(uniforms.size(), values.size() - at);
+    rng.FillUniform(std::span(uniforms).first(run));
+    kernels::FindRandomLevels(values.subspan(at, run), std::span(uniforms).first(run), bins,
+                              levels.subspan(at, run));
   }
-  return scale;
 }
 
 }  // namespace fl

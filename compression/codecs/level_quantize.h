@@ -24,8 +24,9 @@ class LevelQuantize final : public Leveller {
     return {.unbiased = config_.stochastic, .deterministic = !config_.stochastic};
   }
   std::uint32_t level_max() const override { return config_.level_max; }
-  LevelScale Quantize(std::span<const float> values, RngStream& rng,
-                      std::span<std::int32_t> levels) const override;
+  float StepFor(std::span<const float> values) const override;
+  void Quantize(std::span<const float> values, float step, RngStream& rng,
+                std::span<std::int16_t> levels) const override;
 
  private:
   LevelQuantizeConfig config_;

@@ -28,8 +28,8 @@ struct LevelScale {
   }
 };
 
-// The lossy step of a chain whose levels go through an entropy code: values to integers. Stateless
-// and immutable. Thread safety: shared objects safe.
+// The lossy step of a chain whose levels go through an entropy code: values, which are finite, to
+// integers. Stateless and immutable. Thread safety: shared objects safe.
 class Leveller {
  public:
   virtual ~Leveller() = default;
@@ -39,9 +39,12 @@ class Leveller {
   virtual std::uint32_t level_max() const = 0;
   // Whether its scales have offsets; else they are zero and do not travel.
   virtual bool has_offsets() const { return false; }
-  // levels[i] = the level of values[i], which is finite, and what they are levels of.
-  virtual LevelScale Quantize(std::span<const float> values, RngStream& rng,
-                              std::span<std::int32_t> levels) const = 0;
+  // The step of these values' levels; 0 where all levels are zero.
+  virtual float StepFor(std::span<const float> values) const = 0;
+  // levels[i] = the level of values[i], any block of those that the step, > 0, is for; the blocks
+  // one after the other draw from one stream.
+  virtual void Quantize(std::span<const float> values, float step, RngStream& rng,
+                        std::span<std::int16_t> levels) const = 0;
 };
 
 namespace internal {

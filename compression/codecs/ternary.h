@@ -12,8 +12,9 @@ class Ternary final : public Leveller {
  public:
   CodecTraits traits() const override { return {}; }
   std::uint32_t level_max() const override { return 1; }
-  LevelScale Quantize(std::span<const float> values, RngStream& rng,
-                      std::span<std::int32_t> levels) const override;
+  float StepFor(std::span<const float> values) const override;
+  void Quantize(std::span<const float> values, float step, RngStream& rng,
+                std::span<std::int16_t> levels) const override;
 };
 
 }  // namespace fl

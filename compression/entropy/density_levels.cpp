@@ -238,9 +238,10 @@ class Model {
   std::array<AdaptiveNumber, 6> magnitude_;
 };
 
+template <std::signed_integral Integer>
 class Writer {
  public:
-  Writer(std::span<const std::int32_t> levels, ByteWriter& out) : levels_(levels), encoder_(out) {}
+  Writer(std::span<const Integer> levels, ByteWriter& out) : levels_(levels), encoder_(out) {}
   bool Bit(AdaptiveBit& model, std::size_t first, std::size_t size) {
     const bool bit = AnyNonzero(levels_.subspan(first, size));
     encoder_.Encode(model, bit);
@@ -256,9 +257,27 @@ class Writer {
   void Finish() { encoder_.Finish(); }
 
  private:
-  std::span<const std::int32_t> levels_;
+  std::span<const Integer> levels_;
   RangeEncoder encoder_;
 };
+
+template <std::signed_integral Integer>
+void WritePart(std::span<const Integer> levels, std::size_t first, const LevelArray& array,
+               ByteWriter& out) {
+  Model model(array, first);
+  Writer<Integer> writer(levels, out);
+  model.Run(writer, levels.size(), levels.size());
+  writer.Finish();
+}
+
+template <std::signed_integral Integer>
+std::uint64_t SumOfActivities(std::span<const Integer> levels) {
+  std::uint64_t activity = 0;
+  ForNonzeroBlocks(levels, [&](std::size_t /*at*/, std::span<const Integer> block) {
+    for (const Integer level : block) activity += Activity(level);
+  });
+  return activity;
+}
 
 class Reader {
  public:
@@ -294,11 +313,10 @@ class SpanSink final : public LevelSink {
 }  // namespace
 
 std::uint64_t ActivityOf(std::span<const std::int32_t> levels) {
-  std::uint64_t activity = 0;
-  ForNonzeroBlocks(levels, [&](std::size_t /*at*/, std::span<const std::int32_t> block) {
-    for (const std::int32_t level : block) activity += Activity(level);
-  });
-  return activity;
+  return SumOfActivities(levels);
+}
+std::uint64_t ActivityOf(std::span<const std::int16_t> levels) {
+  return SumOfActivities(levels);
 }
 
 std::uint8_t LevelKind(std::uint64_t activity, std::size_t count) {
@@ -317,10 +335,11 @@ std::size_t PartCoordinates(std::uint8_t kind) {
 
 void EncodePart(std::span<const std::int32_t> levels, std::size_t first, const LevelArray& array,
                 ByteWriter& out) {
-  Model model(array, first);
-  Writer writer(levels, out);
-  model.Run(writer, levels.size(), levels.size());
-  writer.Finish();
+  WritePart(levels, first, array, out);
+}
+void EncodePart(std::span<const std::int16_t> levels, std::size_t first, const LevelArray& array,
+                ByteWriter& out) {
+  WritePart(levels, first, array, out);
 }
 
 Result<std::uint64_t> DecodePart(ByteSpan bytes, std::size_t first, std::size_t count,

@@ -64,6 +64,7 @@ struct LevelArray {
 // A level counts min(|level|, 15) as activity; the sum of an array.
 inline constexpr std::uint32_t kActivityMax = 15;
 std::uint64_t ActivityOf(std::span<const std::int32_t> levels);
+std::uint64_t ActivityOf(std::span<const std::int16_t> levels);
 // The class of an array of `count` levels whose activity is > 0: 4 (log2(mean) + 24) rounded down,
 // in [0, 127], approximately.
 std::uint8_t LevelKind(std::uint64_t activity, std::size_t count);
@@ -73,6 +74,8 @@ std::size_t PartCoordinates(std::uint8_t kind);
 
 // Codes the levels of an array from coordinate `first` on.
 void EncodePart(std::span<const std::int32_t> levels, std::size_t first, const LevelArray& array,
+                ByteWriter& out);
+void EncodePart(std::span<const std::int16_t> levels, std::size_t first, const LevelArray& array,
                 ByteWriter& out);
 // Reads a part of `count` levels, all of `bytes`, and gives back its activity; kMalformed as
 // DecodeLevels. The sink's indices start at `first`.

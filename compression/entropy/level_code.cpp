@@ -24,6 +24,7 @@ struct PartSizes {
   std::size_t Count(std::size_t part) const {
     return part + 1 < parts ? each : total - part * each;
   }
+  std::size_t Largest() const { return Count(parts - 1); }
   std::size_t each;
   std::size_t parts;
   std::size_t total;
@@ -52,6 +53,26 @@ class CountingSink final : public LevelSink {
   std::uint64_t activity_ = 0;
 };
 
+// Counts what `rans` codes.
+class SymbolSink final : public LevelSink {
+ public:
+  void Put(std::size_t /*index*/, std::int32_t level) override { PutRun(0, std::span(&level, 1)); }
+  void PutRun(std::size_t /*index*/, std::span<const std::int32_t> levels) override {
+    counter_.Add(levels);
+    for (const std::int32_t level : levels) {
+      least_ = std::min(least_, level);
+      most_ = std::max(most_, level);
+    }
+  }
+  std::uint32_t largest() const { return static_cast<std::uint32_t>(std::max(-least_, most_)); }
+  RansCounts counts() const { return counter_.counts(); }
+
+ private:
+  RansCounter counter_;
+  std::int32_t least_ = 0;
+  std::int32_t most_ = 0;
+};
+
 // Passes on the levels of a range.
 class RangeSink final : public LevelSink {
  public:
@@ -59,6 +80,11 @@ class RangeSink final : public LevelSink {
       : first_(first), count_(count), sink_(sink) {}
   void Put(std::size_t index, std::int32_t level) override {
     if (index - first_ < count_) sink_.Put(index, level);
+  }
+  void PutRun(std::size_t index, std::span<const std::int32_t> levels) override {
+    const std::size_t begin = std::clamp(first_, index, index + levels.size()) - index;
+    const std::size_t end = std::clamp(first_ + count_, index, index + levels.size()) - index;
+    if (begin < end) sink_.PutRun(index + begin, levels.subspan(begin, end - begin));
   }
   void PutPlaces(std::size_t to, std::span<const std::uint32_t> places,
                  std::span<const std::int32_t> levels) override {
@@ -92,7 +118,7 @@ LevelArray ArrayOf(const LevelSpace& space, std::uint8_t kind) {
   return {space.columns, space.max, kind};
 }
 
-void WritePart(LevelCode code, std::span<const std::int32_t> levels, std::size_t first,
+void WritePart(LevelCode code, std::span<const std::int16_t> levels, std::size_t first,
                const LevelArray& array, ByteWriter& out) {
   if (code == LevelCode::kRice) return WriteRiceLevels(levels, array.max, out);
   if (code == LevelCode::kTrits) return WriteTritLevels(levels, out);
@@ -104,27 +130,38 @@ struct WrittenPart {
   Bytes bytes;
   bool plain = false;
 };
-std::vector<WrittenPart> WriteParts(LevelCode code, std::span<const std::int32_t> levels,
-                                    const LevelArray& array, const PartSizes& sizes) {
+std::vector<WrittenPart> WriteParts(LevelCode code, LevelSource& levels, const LevelArray& array,
+                                    const PartSizes& sizes) {
   std::vector<WrittenPart> parts;
+  std::vector<std::int16_t> buffer(sizes.Largest());
+  levels.Restart();
   for (std::size_t i = 0; i < sizes.parts; ++i) {
-    const auto part = levels.subspan(sizes.First(i), sizes.Count(i));
+    const auto part = std::span(buffer).first(sizes.Count(i));
+    levels.Next(part);
     ByteWriter coded;
     WritePart(code, part, sizes.First(i), array, coded);
     const bool plain = coded.size() >= PlainBytes(part.size(), array.max);
     if (plain) {
       coded = ByteWriter();
-      WritePlain(part, array.max, coded);
+      PlainWriter writer(array.max, coded);
+      writer.Write(part);
+      writer.Finish();
     }
     parts.push_back({std::move(coded).Take(), plain});
   }
   return parts;
 }
 
-void WriteRans(std::span<const std::int32_t> levels, const LevelSpace& space, std::uint8_t kind,
-               ByteWriter& out) {
-  RansCounts counts{};
-  CountRansSymbols(levels, counts);
+void WriteAllPlain(LevelSource& levels, const LevelSpace& space, ByteWriter& out) {
+  PlainWriter writer(space.max, out);
+  ForLevelBlocks(levels, space.count, [&](std::size_t /*at*/, std::span<const std::int16_t> block) {
+    writer.Write(block);
+  });
+  writer.Finish();
+}
+
+void WriteRans(LevelSource& levels, const LevelSpace& space, const RansCounts& counts,
+               std::uint8_t kind, ByteWriter& out) {
   const RansTable table = RansTable::Of(counts, space.max);
   const PartSizes sizes(kind, space.count);
   ByteWriter head;
@@ -133,16 +170,21 @@ void WriteRans(std::span<const std::int32_t> levels, const LevelSpace& space, st
   coded.WriteVarint(head.size());
   coded.WriteSpan(head.bytes());
   ByteWriter parts;
+  RansEncoder encoder(table);
+  std::vector<std::int16_t> buffer(sizes.Largest());
+  levels.Restart();
   for (std::size_t i = 0; i < sizes.parts; ++i) {
+    const auto part = std::span(buffer).first(sizes.Count(i));
+    levels.Next(part);
     const std::size_t before = parts.size();
-    table.Encode(levels.subspan(sizes.First(i), sizes.Count(i)), parts);
+    encoder.Encode(part, parts);
     if (sizes.parts > 1) coded.WriteVarint(2 * (parts.size() - before));
   }
-  coded.WriteSpan(parts.bytes());
-  const bool plain = coded.size() >= PlainBytes(space.count, space.max);
+  const bool plain = coded.size() + parts.size() >= PlainBytes(space.count, space.max);
   out.Write(static_cast<std::uint8_t>(kind + (plain ? kPlainFlag : 0)));
-  if (plain) return WritePlain(levels, space.max, out);
+  if (plain) return WriteAllPlain(levels, space, out);
   out.WriteSpan(coded.bytes());
+  out.WriteSpan(parts.bytes());
 }
 
 Error Malformed(const std::string& what) {
@@ -157,15 +199,23 @@ std::size_t LevelBytesMax(const LevelSpace& space) {
   return 2 + plain + parts * VarintSize(2 * plain);
 }
 
-void WriteLevels(LevelCode code, std::span<const std::int32_t> levels, const LevelSpace& space,
-                 ByteWriter& out) {
+void WriteLevels(LevelCode code, LevelSource& levels, const LevelSpace& space, ByteWriter& out) {
   FL_CHECK(code != LevelCode::kTrits || space.max == 1, "trits are of three levels");
-  FL_CHECK(levels.size() == space.count, "an array of levels is made for one number of levels");
-  const std::uint64_t activity = ActivityOf(levels);
+  RansCounter counter;
+  std::uint64_t activity = 0;
+  ForLevelBlocks(levels, space.count, [&](std::size_t /*at*/, std::span<const std::int16_t> block) {
+    if (code == LevelCode::kRans) {
+      counter.Add(block);
+    } else {
+      activity += ActivityOf(block);
+    }
+  });
+  const RansCounts counts = counter.counts();
+  if (code == LevelCode::kRans) activity = ActivityOf(counts);
   if (activity == 0) return;
-  if (code == LevelCode::kPack) return WritePlain(levels, space.max, out);
+  if (code == LevelCode::kPack) return WriteAllPlain(levels, space, out);
   const std::uint8_t kind = LevelKind(activity, space.count);
-  if (code == LevelCode::kRans) return WriteRans(levels, space, kind, out);
+  if (code == LevelCode::kRans) return WriteRans(levels, space, counts, kind, out);
   const PartSizes sizes(kind, space.count);
   const auto parts = WriteParts(code, levels, ArrayOf(space, kind), sizes);
   const bool flagged = parts.size() == 1 && parts[0].plain;
@@ -177,14 +227,21 @@ void WriteLevels(LevelCode code, std::span<const std::int32_t> levels, const Lev
   for (const WrittenPart& part : parts) out.WriteSpan(part.bytes);
 }
 
-void WriteSmallest(std::span<const std::int32_t> levels, const LevelSpace& space, ByteWriter& out) {
-  if (ActivityOf(levels) == 0) return;
+void WriteLevels(LevelCode code, std::span<const std::int32_t> levels, const LevelSpace& space,
+                 ByteWriter& out) {
+  FL_CHECK(levels.size() == space.count, "an array of levels is made for one number of levels");
+  ArraySource source(levels);
+  WriteLevels(code, source, space, out);
+}
+
+void WriteSmallest(LevelSource& levels, const LevelSpace& space, ByteWriter& out) {
   ByteWriter best;
   for (const LevelCode code :
        {LevelCode::kPack, LevelCode::kRice, LevelCode::kRans, LevelCode::kContext}) {
     ByteWriter tried;
     tried.Write(static_cast<std::uint8_t>(code));
     WriteLevels(code, levels, space, tried);
+    if (tried.size() == 1) return;  // All levels are zero.
     if (best.size() == 0 || tried.size() < best.size()) best = std::move(tried);
   }
   out.WriteSpan(best.bytes());
@@ -200,15 +257,10 @@ Result<ParsedLevels> ParsedLevels::Parse(LevelCode code, ByteSpan bytes, const L
   } else {
     FL_TRY_OK(parsed.ReadParts(bytes));
   }
-  CountingSink counts;
-  if (!parsed.table_.empty()) FL_TRY_OK(parsed.CheckRans(counts));
-  for (std::size_t i = 0; parsed.table_.empty() && i < parsed.parts_.size(); ++i) {
-    const auto checked = parsed.CheckPart(parsed.parts_[i], counts);
-    if (!checked) return checked.error().At("part " + std::to_string(i));
-  }
-  parsed.largest_ = counts.largest();
+  FL_TRY(const Content content, parsed.table_.empty() ? parsed.CheckParts() : parsed.CheckRans());
+  parsed.largest_ = content.largest;
   const bool known = code == LevelCode::kPack || parsed.largest_ == 0 ||
-                     LevelKind(counts.activity(), space.count) == parsed.kind_;
+                     LevelKind(content.activity, space.count) == parsed.kind_;
   if (known && parsed.largest_ != 0) return parsed;
   return Malformed("expected levels of the kind that is declared and not zeros alone");
 }
@@ -255,14 +307,16 @@ Result<> ParsedLevels::ReadParts(ByteSpan bytes) {
   return reader.ExpectEnd();
 }
 
-Result<> ParsedLevels::CheckRans(LevelSink& sink) const {
+Result<ParsedLevels::Content> ParsedLevels::CheckRans() const {
   FL_TRY(const RansTable table, RansTable::Read(table_, space_.max));
-  RansCounts counts{};
+  SymbolSink symbols;
   for (const Part& part : parts_) {
     if (part.plain) return Malformed("expected no plain part behind a table");
-    FL_TRY_OK(table.Decode(part.bytes, part.count, part.first, counts, sink));
+    FL_TRY_OK(table.Decode(part.bytes, part.count, part.first, symbols));
   }
-  if (table == RansTable::Of(counts, space_.max)) return {};
+  const RansCounts counts = symbols.counts();
+  if (table == RansTable::Of(counts, space_.max))
+    return Content{symbols.largest(), ActivityOf(counts)};
   return Malformed("expected the table of the levels that it codes");
 }
 
@@ -295,6 +349,15 @@ Result<> ParsedLevels::CheckPart(Part& part, LevelSink& sink) const {
   return CheckContext(part, sink);
 }
 
+Result<ParsedLevels::Content> ParsedLevels::CheckParts() {
+  CountingSink counts;
+  for (std::size_t i = 0; i < parts_.size(); ++i) {
+    const auto checked = CheckPart(parts_[i], counts);
+    if (!checked) return checked.error().At("part " + std::to_string(i));
+  }
+  return Content{counts.largest(), counts.activity()};
+}
+
 void ParsedLevels::Read(std::size_t first, std::size_t count, LevelSink& sink) const {
   RangeSink range(first, count, sink);
   if (!table_.empty()) return ReadRans(first, count, sink);
@@ -320,13 +383,12 @@ void ParsedLevels::Read(std::size_t first, std::size_t count, LevelSink& sink) c
 
 void ParsedLevels::ReadRans(std::size_t first, std::size_t count, LevelSink& sink) const {
   const auto table = RansTable::Read(table_, space_.max);
-  RansCounts counts{};
   for (const Part& part : parts_) {
     if (part.first >= first + count || part.first + part.count <= first) continue;
     const bool inside = first <= part.first && part.first + part.count <= first + count;
     RangeSink range(first, count, sink);
     LevelSink& wanted = inside ? sink : range;
-    const auto read = table->Decode(part.bytes, part.count, part.first, counts, wanted);
+    const auto read = table->Decode(part.bytes, part.count, part.first, wanted);
     FL_CHECK(read.has_value(), "the part was accepted");
   }
 }

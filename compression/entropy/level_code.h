@@ -8,6 +8,7 @@
 #include "fl/common/base/bytes.h"
 #include "fl/common/base/result.h"
 #include "fl/compression/entropy/level_sink.h"
+#include "fl/compression/entropy/level_source.h"
 #include "fl/compression/entropy/sparse_levels.h"
 
 // The entropy stage: an array of integer levels to bytes and back, by one of several codes, in
@@ -47,11 +48,12 @@ struct LevelSpace {
 // No array of levels takes more bytes, by any code.
 std::size_t LevelBytesMax(const LevelSpace& space);
 
-// kTrits: max is 1.
+// Restarts the source whenever it reads it, and reads all of it first. kTrits: max is 1.
+void WriteLevels(LevelCode code, LevelSource& levels, const LevelSpace& space, ByteWriter& out);
 void WriteLevels(LevelCode code, std::span<const std::int32_t> levels, const LevelSpace& space,
                  ByteWriter& out);
 // By the code that takes the fewest bytes, the least of those; its number in front.
-void WriteSmallest(std::span<const std::int32_t> levels, const LevelSpace& space, ByteWriter& out);
+void WriteSmallest(LevelSource& levels, const LevelSpace& space, ByteWriter& out);
 
 // Levels whose bytes have passed every check; refers to them.
 class ParsedLevels {
@@ -77,10 +79,15 @@ class ParsedLevels {
     bool plain = false;
     std::optional<SparseLevels> decoded;
   };
+  struct Content {
+    std::uint32_t largest = 0;
+    std::uint64_t activity = 0;
+  };
   Result<> ReadParts(ByteSpan bytes);
   Result<> CheckPart(Part& part, LevelSink& sink) const;
   Result<> CheckContext(Part& part, LevelSink& sink) const;
-  Result<> CheckRans(LevelSink& sink) const;
+  Result<Content> CheckParts();
+  Result<Content> CheckRans() const;
   void ReadRans(std::size_t first, std::size_t count, LevelSink& sink) const;
 
   LevelCode code_ = LevelCode::kPack;

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <algorithm>
+#include <concepts>
 #include <cstddef>
 #include <cstdint>
 #include <span>
@@ -9,21 +10,22 @@
 namespace fl {
 
 // Whether any of these is not zero.
-inline bool AnyNonzero(std::span<const std::int32_t> levels) {
+template <std::signed_integral Level>
+bool AnyNonzero(std::span<const Level> levels) {
   constexpr std::size_t kFixed = 8;  // A loop whose length the compiler knows becomes vectors.
-  std::int32_t bits = 0;
+  Level bits = 0;
   std::size_t i = 0;
   for (; i + kFixed <= levels.size(); i += kFixed) {
-    for (std::size_t j = 0; j < kFixed; ++j) bits |= levels[i + j];
+    for (std::size_t j = 0; j < kFixed; ++j) bits = static_cast<Level>(bits | levels[i + j]);
   }
-  for (; i < levels.size(); ++i) bits |= levels[i];
+  for (; i < levels.size(); ++i) bits = static_cast<Level>(bits | levels[i]);
   return bits != 0;
 }
 
 // Calls visit(at, block) for each block of levels, in order, of which any is not zero; `at` is the
 // index of its first level.
-template <typename Visit>
-void ForNonzeroBlocks(std::span<const std::int32_t> levels, Visit visit) {
+template <std::signed_integral Level, typename Visit>
+void ForNonzeroBlocks(std::span<const Level> levels, Visit visit) {
   constexpr std::size_t kBlock = 16;
   constexpr std::size_t kAhead = 1024;  // A single stream, which the processor fetches too late.
   for (std::size_t at = 0; at < levels.size(); at += kBlock) {

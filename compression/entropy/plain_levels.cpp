@@ -36,15 +36,6 @@ std::uint32_t CodeAt(ByteSpan bytes, unsigned width, std::size_t index) {
   return (word >> (bit % 8)) & ((1U << width) - 1);
 }
 
-void WriteFives(std::span<const std::int32_t> levels, ByteWriter& out) {
-  for (std::size_t i = 0; i < levels.size(); i += kFive) {
-    unsigned byte = 0;
-    for (std::size_t j = std::min(kFive, levels.size() - i); j-- > 0;)
-      byte = byte * 3 + static_cast<unsigned>(levels[i + j] + 1);
-    out.Write(static_cast<std::uint8_t>(byte));
-  }
-}
-
 Error Unknown(std::size_t index) {
   return {ErrorCode::kMalformed, "level " + std::to_string(index) + ": a code of no level"};
 }
@@ -83,17 +74,29 @@ std::size_t PlainBytes(std::size_t count, std::uint32_t max) {
   return max == 1 ? (count + kFive - 1) / kFive : (count * WidthOf(max) + 7) / 8;
 }
 
-void WritePlain(std::span<const std::int32_t> levels, std::uint32_t max, ByteWriter& out) {
-  if (max == 1) return WriteFives(levels, out);
-  const unsigned width = WidthOf(max);
-  std::uint64_t word = 0;
-  unsigned used = 0;
-  for (const std::int32_t level : levels) {
-    word |= static_cast<std::uint64_t>(level + static_cast<std::int32_t>(max)) << used;
-    for (used += width; used >= 8; used -= 8, word >>= 8)
-      out.Write(static_cast<std::uint8_t>(word));
+void PlainWriter::WriteFives(std::span<const std::int16_t> levels) {
+  constexpr std::array<std::uint64_t, kFive> kPower = {1, 3, 9, 27, 81};
+  for (const std::int16_t level : levels) {
+    word_ += kPower[used_] * static_cast<std::uint64_t>(level + 1);
+    if (++used_ < kFive) continue;
+    Finish();
   }
-  if (used > 0) out.Write(static_cast<std::uint8_t>(word));
+}
+
+void PlainWriter::Write(std::span<const std::int16_t> levels) {
+  if (max_ == 1) return WriteFives(levels);
+  const unsigned width = WidthOf(max_);
+  for (const std::int16_t level : levels) {
+    word_ |= static_cast<std::uint64_t>(level + static_cast<std::int32_t>(max_)) << used_;
+    for (used_ += width; used_ >= 8; used_ -= 8, word_ >>= 8)
+      out_.Write(static_cast<std::uint8_t>(word_));
+  }
+}
+
+void PlainWriter::Finish() {
+  if (used_ > 0) out_.Write(static_cast<std::uint8_t>(word_));
+  word_ = 0;
+  used_ = 0;
 }
 
 Result<> CheckPlain(ByteSpan bytes, std::size_t count, std::uint32_t max) {

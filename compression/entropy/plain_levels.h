@@ -22,8 +22,22 @@ const std::array<std::int32_t, kFive>& LevelsOfFive(unsigned byte);
 
 std::size_t PlainBytes(std::size_t count, std::uint32_t max);
 
-// Appends PlainBytes(levels.size(), max) bytes.
-void WritePlain(std::span<const std::int32_t> levels, std::uint32_t max, ByteWriter& out);
+// Appends the PlainBytes of all levels that it is given, in order, to `out`, which outlives it.
+class PlainWriter {
+ public:
+  PlainWriter(std::uint32_t max, ByteWriter& out) : max_(max), out_(out) {}
+  void Write(std::span<const std::int16_t> levels);
+  // Once, after the last levels.
+  void Finish();
+
+ private:
+  void WriteFives(std::span<const std::int16_t> levels);
+
+  std::uint32_t max_;
+  ByteWriter& out_;
+  std::uint64_t word_ = 0;  // Bits, or levels of a five, that make no byte yet,
+  unsigned used_ = 0;       // and how many these are.
+};
 
 // Whether PlainBytes(count, max) bytes are ones that WritePlain writes; else kMalformed.
 Result<> CheckPlain(ByteSpan bytes, std::size_t count, std::uint32_t max);

@@ -3,9 +3,9 @@
 #include <algorithm>
 #include <cstring>
 #include <string>
-#include <vector>
 
 #include "fl/common/base/check.h"
+#include "fl/compression/entropy/density_levels.h"
 #include "fl/compression/entropy/range_coder.h"
 
 namespace fl {
@@ -16,14 +16,14 @@ constexpr std::uint32_t kLeast = 1U << 16;  // A state is in [2^16, 2^32).
 constexpr std::size_t kLarger = 2 * kRansLevelMax + 1;
 constexpr std::size_t kZero = kRansLevelMax;
 
+constexpr std::size_t kStates = 4;  // Of a long part; others have one.
+
 std::size_t SymbolOf(std::int32_t level) {
-  return level < -kRansLevelMax || level > kRansLevelMax
-             ? kLarger
-             : static_cast<std::size_t>(level + kRansLevelMax);
+  return std::min<std::size_t>(static_cast<std::uint32_t>(level + kRansLevelMax), kLarger);
 }
 
 std::size_t StatesOf(std::size_t count) {
-  return count >= 32768 ? 4 : 1;
+  return count >= 32768 ? kStates : 1;
 }
 
 int ClassesInOctave(std::int32_t top) {
@@ -73,25 +73,6 @@ struct TableModels {
 };
 constexpr std::uint32_t kDifferenceMax = 200;
 
-// The states of a part being written, backwards.
-class Coder {
- public:
-  void Put(std::uint32_t& state, std::uint32_t first, std::uint32_t slots) {
-    if (state >= std::uint64_t{slots} << 20) {
-      words_.push_back(static_cast<std::uint16_t>(state));
-      state >>= 16;
-    }
-    state = (state / slots) * kSlots + state % slots + first;
-  }
-  void Finish(std::span<const std::uint32_t> states, ByteWriter& out) const {
-    for (const std::uint32_t state : states) out.Write(state);
-    for (auto word = words_.rbegin(); word != words_.rend(); ++word) out.Write(*word);
-  }
-
- private:
-  std::vector<std::uint16_t> words_;
-};
-
 // The words of a part being read; after the end come others, and AtEnd is false.
 class Words {
  public:
@@ -99,19 +80,17 @@ class Words {
     constexpr static std::array<std::byte, 2> kNone{};
     if (bytes.size() < 2) bytes_ = kNone;
   }
-  // Without a branch that the words decide.
-  void Refill(std::uint32_t& state) {
+  // Whether there are that many words.
+  bool Has(std::size_t words) const { return next_ + 2 * words <= bytes_.size(); }
+  // Without a branch that the words decide. kSure: there is a word.
+  template <bool kSure>
+  std::uint32_t Refilled(std::uint32_t state) {
+    const std::size_t at = kSure ? next_ : std::min(next_, bytes_.size() - 2);
     std::uint16_t word = 0;
-    std::memcpy(&word, bytes_.data() + std::min(next_, bytes_.size() - 2), sizeof(word));
-    const bool wanted = state < kLeast;
-    state = wanted ? state << 16 | word : state;
-    next_ += wanted ? 2 : 0;
-  }
-  std::uint32_t Byte(std::uint32_t& state) {
-    const std::uint32_t byte = (state % kSlots) / 16;
-    state = 16 * (state / kSlots) + state % 16;
-    Refill(state);
-    return byte;
+    std::memcpy(&word, bytes_.data() + at, sizeof(word));
+    const std::uint32_t wanted = state < kLeast ? 1 : 0;
+    next_ += 2 * wanted;
+    return state << (16 * wanted) | (word & (0 - wanted));
   }
   bool AtEnd(ByteSpan bytes) const { return next_ == bytes.size(); }
 
@@ -120,10 +99,101 @@ class Words {
   std::size_t next_ = 0;
 };
 
+// A slot's symbol, its place among those of the symbol, and their number less one: 8, 12, 12 bits.
+using Slots = std::array<std::uint32_t, kSlots>;
+
+// Reads the levels of a part.
+class LevelReader {
+ public:
+  LevelReader(const Slots& slots, std::uint32_t max, ByteSpan bytes)
+      : slots_(slots), max_(max), words_(bytes) {}
+
+  // Levels of states in turn, the first one's first; in the end it is known whether all are in
+  // range.
+  void Read(std::span<std::uint32_t> states, std::span<std::int32_t> out) {
+    std::size_t i = 0;
+    if (states.size() == kStates) {
+      std::array<std::uint32_t, kStates> local;
+      std::ranges::copy(states, local.begin());
+      for (; i + kStates <= out.size() && words_.Has(kWordsMax * kStates); i += kStates) {
+        out[i] = Next<true>(local[0]);
+        out[i + 1] = Next<true>(local[1]);
+        out[i + 2] = Next<true>(local[2]);
+        out[i + 3] = Next<true>(local[3]);
+      }
+      std::ranges::copy(local, states.begin());
+    }
+    for (; i < out.size(); ++i) out[i] = Next<false>(states[i % states.size()]);
+  }
+  bool in_range() const { return in_range_; }
+  const Words& words() const { return words_; }
+
+ private:
+  static constexpr std::size_t kWordsMax = 3;  // That a level takes.
+
+  template <bool kSure>
+  [[gnu::always_inline]] std::int32_t Next(std::uint32_t& state) {
+    const std::uint32_t slot = slots_[state % kSlots];
+    state = words_.Refilled<kSure>(((slot >> 20) + 1) * (state / kSlots) + ((slot >> 8) & 4095U));
+    const std::size_t symbol = slot & 255U;
+    if (symbol == kLarger) [[unlikely]]
+      return Larger<kSure>(state);
+    return static_cast<std::int32_t>(symbol) - kRansLevelMax;
+  }
+  template <bool kSure>
+  [[gnu::noinline]] std::int32_t Larger(std::uint32_t& state) {
+    const std::uint32_t upper = Byte<kSure>(state);
+    const auto level = static_cast<std::int32_t>(256 * upper + Byte<kSure>(state)) - 32768;
+    const auto magnitude = static_cast<std::uint32_t>(level < 0 ? -level : level);
+    in_range_ = in_range_ && SymbolOf(level) == kLarger && magnitude <= max_;
+    return level;
+  }
+  template <bool kSure>
+  std::uint32_t Byte(std::uint32_t& state) {
+    const std::uint32_t byte = (state % kSlots) / 16;
+    state = words_.Refilled<kSure>(16 * (state / kSlots) + state % 16);
+    return byte;
+  }
+
+  const Slots& slots_;
+  std::uint32_t max_;
+  Words words_;
+  bool in_range_ = true;
+};
+
 }  // namespace
 
-void CountRansSymbols(std::span<const std::int32_t> levels, RansCounts& counts) {
-  for (const std::int32_t level : levels) ++counts[SymbolOf(level)];
+std::uint64_t ActivityOf(const RansCounts& counts) {
+  std::uint64_t activity = kActivityMax * counts[kLarger];
+  for (std::int32_t k = 1; k <= kRansLevelMax; ++k) {
+    activity += std::min(static_cast<std::uint32_t>(k), kActivityMax) *
+                (counts[SymbolOf(k)] + counts[SymbolOf(-k)]);
+  }
+  return activity;
+}
+
+template <typename Level>
+void RansCounter::AddLevels(std::span<const Level> levels) {
+  const std::size_t whole = levels.size() - levels.size() % tables_.size();
+  for (std::size_t i = 0; i < whole; i += tables_.size()) {
+    for (std::size_t j = 0; j < tables_.size(); ++j) ++tables_[j][SymbolOf(levels[i + j])];
+  }
+  for (const Level level : levels.subspan(whole)) ++tables_[0][SymbolOf(level)];
+}
+
+void RansCounter::Add(std::span<const std::int16_t> levels) {
+  AddLevels(levels);
+}
+void RansCounter::Add(std::span<const std::int32_t> levels) {
+  AddLevels(levels);
+}
+
+RansCounts RansCounter::counts() const {
+  RansCounts counts{};
+  for (const RansCounts& table : tables_) {
+    for (std::size_t s = 0; s < counts.size(); ++s) counts[s] += table[s];
+  }
+  return counts;
 }
 
 std::int32_t RansTable::Top() const {
@@ -214,24 +284,6 @@ Result<RansTable> RansTable::Read(ByteSpan bytes, std::uint32_t max) {
   return table;
 }
 
-void RansTable::Encode(std::span<const std::int32_t> levels, ByteWriter& out) const {
-  std::array<std::uint32_t, 4> states{kLeast, kLeast, kLeast, kLeast};
-  const std::size_t count = StatesOf(levels.size());
-  Coder coder;
-  for (std::size_t i = levels.size(); i-- > 0;) {
-    std::uint32_t& state = states[i % count];
-    const std::size_t symbol = SymbolOf(levels[i]);
-    if (symbol == kLarger) {
-      const auto shifted = static_cast<std::uint32_t>(levels[i] + 32768);
-      coder.Put(state, shifted % 256 * 16, 16);
-      coder.Put(state, shifted / 256 * 16, 16);
-    }
-    coder.Put(state, first_[symbol], slots_[symbol]);
-  }
-  coder.Finish(std::span(states).first(count), out);
-}
-
-// A slot's symbol, its place among those of the symbol, and their number less one: 8, 12, 12 bits.
 RansTable::Slots RansTable::ReadSlots() const {
   Slots slots;
   for (std::uint32_t s = 0; s < slots_.size(); ++s) {
@@ -241,41 +293,91 @@ RansTable::Slots RansTable::ReadSlots() const {
   return slots;
 }
 
-Result<> RansTable::Decode(ByteSpan bytes, std::size_t count, std::size_t to, RansCounts& counts,
+Result<> RansTable::Decode(ByteSpan bytes, std::size_t count, std::size_t to,
                            LevelSink& sink) const {
   const Slots slots = ReadSlots();
-  const std::size_t mask = StatesOf(count) - 1;
-  const std::size_t head = 4 * (mask + 1);
-  std::array<std::uint32_t, 4> states{kLeast, kLeast, kLeast, kLeast};
-  if (bytes.size() < head) return Malformed("expected the states of a part");
-  std::memcpy(states.data(), bytes.data(), head);
+  std::array<std::uint32_t, kStates> all{kLeast, kLeast, kLeast, kLeast};
+  const auto states = std::span(all).first(StatesOf(count));
+  if (bytes.size() < states.size_bytes()) return Malformed("expected the states of a part");
+  std::memcpy(all.data(), bytes.data(), states.size_bytes());
   const auto too_small = [](std::uint32_t state) { return state < kLeast; };
   if (std::ranges::any_of(states, too_small)) return Malformed("expected states of 2^16 and more");
-  Words words(bytes.subspan(head));
-  constexpr std::size_t kRun = 512;
-  std::array<std::int32_t, kRun> run;
-  for (std::size_t i = 0; i < count; ++i) {
-    std::uint32_t& state = states[i & mask];
-    const std::uint32_t slot = slots[state % kSlots];
-    const std::size_t symbol = slot & 255U;
-    state = ((slot >> 20) + 1) * (state / kSlots) + ((slot >> 8) & 4095U);
-    words.Refill(state);
-    ++counts[symbol];
-    auto level = static_cast<std::int32_t>(symbol) - kRansLevelMax;
-    if (symbol == kLarger) {
-      const std::uint32_t upper = words.Byte(state);
-      level = static_cast<std::int32_t>(256 * upper + words.Byte(state)) - 32768;
-      const auto magnitude = static_cast<std::uint32_t>(level < 0 ? -level : level);
-      if (SymbolOf(level) != kLarger || magnitude > max_) return Malformed("a level out of range");
-    }
-    const std::size_t place = i % kRun;
-    run[place] = level;
-    if (place + 1 == kRun || i + 1 == count)
-      sink.PutRun(to + i - place, std::span(run).first(place + 1));
+  const ByteSpan words = bytes.subspan(states.size_bytes());
+  LevelReader reader(slots, max_, words);
+  std::array<std::int32_t, 512> buffer;
+  for (std::size_t i = 0; i < count; i += buffer.size()) {
+    const auto run = std::span(buffer).first(std::min(buffer.size(), count - i));
+    reader.Read(states, run);
+    if (!reader.in_range()) return Malformed("a level out of range");
+    sink.PutRun(to + i, run);
   }
   const auto begun = [](std::uint32_t state) { return state == kLeast; };
-  if (words.AtEnd(bytes.subspan(head)) && std::ranges::all_of(states, begun)) return {};
+  if (reader.words().AtEnd(words) && std::ranges::all_of(states, begun)) return {};
   return Malformed("expected the states to end where they began and no words after that");
+}
+
+// Writes levels backwards, each by a state that the caller has.
+class RansEncoder::LevelWriter {
+ public:
+  LevelWriter(const std::array<Symbol, 2 * kRansLevelMax + 2>& symbols, std::uint16_t* end)
+      : symbols_(symbols), word_(end) {}
+  // Gives back the next state.
+  [[gnu::always_inline]] std::uint32_t Put(std::uint32_t state, std::int32_t level) {
+    const std::size_t symbol = SymbolOf(level);
+    if (symbol == kLarger) [[unlikely]]
+      state = PutBytes(state, static_cast<std::uint32_t>(level + 32768));
+    return PutSymbol(state, symbols_[symbol]);
+  }
+  const std::uint16_t* word() const { return word_; }
+
+ private:
+  // Without branches that the state decides.
+  [[gnu::always_inline]] std::uint32_t PutSymbol(std::uint32_t state, const Symbol& symbol) {
+    word_[-1] = static_cast<std::uint16_t>(state);
+    const std::uint32_t full = state >> 20 >= symbol.slots ? 1 : 0;
+    word_ -= full;
+    state >>= 16 * full;
+    const auto quotient = static_cast<std::uint32_t>((state * symbol.reciprocal) >> 44);
+    return state + quotient * (kSlots - symbol.slots) + symbol.first;
+  }
+  [[gnu::noinline]] std::uint32_t PutBytes(std::uint32_t state, std::uint32_t shifted) {
+    state = PutSymbol(state, SymbolAt(shifted % 256 * 16, 16));
+    return PutSymbol(state, SymbolAt(shifted / 256 * 16, 16));
+  }
+
+  const std::array<Symbol, 2 * kRansLevelMax + 2>& symbols_;
+  std::uint16_t* word_;  // The last one that was written.
+};
+
+// Exact for a state that is less than slots x 2^20, and the product is below 2^64: slots <= 4096.
+RansEncoder::Symbol RansEncoder::SymbolAt(std::uint32_t first, std::uint32_t slots) {
+  const std::uint64_t one = std::uint64_t{1} << 44;
+  return {(one + slots - 1) / std::max(slots, 1U), slots, first};
+}
+
+RansEncoder::RansEncoder(const RansTable& table) {
+  for (std::size_t s = 0; s < symbols_.size(); ++s)
+    symbols_[s] = SymbolAt(table.first_[s], table.slots_[s]);
+}
+
+void RansEncoder::Encode(std::span<const std::int16_t> levels, ByteWriter& out) {
+  words_.resize(3 * levels.size() + 1);  // A level takes three words at most; one is overwritten.
+  const std::uint16_t* const end = words_.data() + words_.size();
+  LevelWriter writer(symbols_, words_.data() + words_.size());
+  std::array<std::uint32_t, kStates> states{kLeast, kLeast, kLeast, kLeast};
+  const std::size_t count = StatesOf(levels.size());
+  std::size_t i = levels.size();
+  for (; i % kStates != 0 || (count == 1 && i > 0); --i)
+    states[(i - 1) % count] = writer.Put(states[(i - 1) % count], levels[i - 1]);
+  for (; i > 0; i -= kStates) {
+    states[3] = writer.Put(states[3], levels[i - 1]);
+    states[2] = writer.Put(states[2], levels[i - 2]);
+    states[1] = writer.Put(states[1], levels[i - 3]);
+    states[0] = writer.Put(states[0], levels[i - 4]);
+  }
+  for (const std::uint32_t state : std::span(states).first(count)) out.Write(state);
+  const auto used = static_cast<std::size_t>(end - writer.word());
+  out.WriteSpan(std::as_bytes(std::span(writer.word(), used)));
 }
 
 }  // namespace fl

@@ -3,6 +3,7 @@
 #include <array>
 #include <cstdint>
 #include <span>
+#include <vector>
 
 #include "fl/common/base/bytes.h"
 #include "fl/common/base/result.h"
@@ -35,7 +36,23 @@ namespace fl {
 // How many of each symbol there are: by level + 127, then "larger".
 inline constexpr std::int32_t kRansLevelMax = 127;
 using RansCounts = std::array<std::uint64_t, 2 * kRansLevelMax + 2>;
-void CountRansSymbols(std::span<const std::int32_t> levels, RansCounts& counts);
+// The activity (entropy/density_levels.h) of the levels that were counted.
+std::uint64_t ActivityOf(const RansCounts& counts);
+
+// Counts symbols. Thread safety: distinct objects safe.
+class RansCounter {
+ public:
+  void Add(std::span<const std::int16_t> levels);
+  void Add(std::span<const std::int32_t> levels);
+  RansCounts counts() const;
+
+ private:
+  template <typename Level>
+  void AddLevels(std::span<const Level> levels);
+
+  // Neighbours go to different ones: an addition need not wait for the one before.
+  std::array<RansCounts, 4> tables_{};
+};
 
 // The table of a code. Immutable. Thread safety: shared objects safe.
 class RansTable {
@@ -48,14 +65,12 @@ class RansTable {
   void Write(ByteWriter& out) const;
   bool operator==(const RansTable& other) const { return classes_ == other.classes_; }
 
-  // Appends a part.
-  void Encode(std::span<const std::int32_t> levels, ByteWriter& out) const;
-  // Reads a part of `count` levels, all of `bytes`, adds to the counts and puts levels that are not
-  // zero, their indices from `to` on. kMalformed unless Encode writes exactly that.
-  Result<> Decode(ByteSpan bytes, std::size_t count, std::size_t to, RansCounts& counts,
-                  LevelSink& sink) const;
+  // Reads a part of `count` levels, all of `bytes`, and puts them in runs, their indices from `to`
+  // on. kMalformed unless RansEncoder writes exactly that.
+  Result<> Decode(ByteSpan bytes, std::size_t count, std::size_t to, LevelSink& sink) const;
 
  private:
+  friend class RansEncoder;
   explicit RansTable(std::uint32_t max) : max_(max) {}
   using Slots = std::array<std::uint32_t, 4096>;
   Result<> SetSlots();
@@ -67,6 +82,27 @@ class RansTable {
   std::array<std::uint8_t, 2 * kRansLevelMax + 2> classes_{};  // 0: does not occur.
   std::array<std::uint16_t, 2 * kRansLevelMax + 2> slots_{};
   std::array<std::uint16_t, 2 * kRansLevelMax + 2> first_{};
+};
+
+// Writes parts by one table. Thread safety: distinct objects safe.
+class RansEncoder {
+ public:
+  explicit RansEncoder(const RansTable& table);
+  // Appends a part; its symbols have slots in the table.
+  void Encode(std::span<const std::int16_t> levels, ByteWriter& out);
+
+ private:
+  // What a state becomes: state + (state / slots) x (4096 - slots) + first.
+  struct Symbol {
+    std::uint64_t reciprocal = 0;  // Of the slots, upwards, in units of 2^-44.
+    std::uint32_t slots = 0;
+    std::uint32_t first = 0;
+  };
+  class LevelWriter;
+  static Symbol SymbolAt(std::uint32_t first, std::uint32_t slots);
+
+  std::array<Symbol, 2 * kRansLevelMax + 2> symbols_;
+  std::vector<std::uint16_t> words_;  // Of one part, filled from the end.
 };
 
 }  // namespace fl

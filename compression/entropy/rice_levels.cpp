@@ -143,13 +143,13 @@ Result<> DecodeUnits(const Pieces& pieces, std::size_t count, std::size_t to, Le
 
 }  // namespace
 
-void WriteRiceLevels(std::span<const std::int32_t> levels, std::uint32_t max, ByteWriter& out) {
+void WriteRiceLevels(std::span<const std::int16_t> levels, std::uint32_t max, ByteWriter& out) {
   std::vector<std::uint32_t> indices;
   ByteWriter signs;
   BitWriter sign_bits(signs);
   ByteWriter magnitudes;
   BitWriter magnitude_bits(magnitudes);
-  ForNonzeroBlocks(levels, [&](std::size_t at, std::span<const std::int32_t> block) {
+  ForNonzeroBlocks(levels, [&](std::size_t at, std::span<const std::int16_t> block) {
     for (std::size_t i = 0; i < block.size(); ++i) {
       if (block[i] == 0) continue;
       indices.push_back(static_cast<std::uint32_t>(at + i));

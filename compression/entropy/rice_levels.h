@@ -18,7 +18,7 @@
 namespace fl {
 
 // Magnitudes at most max, 1 <= max <= 32767; fewer than 2^32 levels.
-void WriteRiceLevels(std::span<const std::int32_t> levels, std::uint32_t max, ByteWriter& out);
+void WriteRiceLevels(std::span<const std::int16_t> levels, std::uint32_t max, ByteWriter& out);
 
 // Reads all of `bytes`, `count` levels; indices start at `to`. kMalformed unless WriteRiceLevels
 // writes exactly these bytes for what they say.

@@ -48,7 +48,7 @@ bool FillIsZero(unsigned byte, std::size_t levels) {
 
 }  // namespace
 
-void WriteTritLevels(std::span<const std::int32_t> levels, ByteWriter& out) {
+void WriteTritLevels(std::span<const std::int16_t> levels, ByteWriter& out) {
   std::size_t zeros = 0;
   for (std::size_t i = 0; i < levels.size(); i += kFive) {
     unsigned byte = 0;

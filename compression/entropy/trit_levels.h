@@ -21,7 +21,7 @@
 namespace fl {
 
 // Magnitudes at most 1.
-void WriteTritLevels(std::span<const std::int32_t> levels, ByteWriter& out);
+void WriteTritLevels(std::span<const std::int16_t> levels, ByteWriter& out);
 
 // Reads all of `bytes`, `count` levels; indices start at `to`. kMalformed unless WriteTritLevels
 // writes exactly these bytes for what they say.

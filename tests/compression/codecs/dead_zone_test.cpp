@@ -23,12 +23,13 @@ std::vector<float> LaplaceValues(std::size_t count, RngStream rng) {
 TEST_CASE("DeadZone: levels are those of its bins") {
   const std::vector<float> values = {0.0F, 2.0F, -2.0F, 0.5F, -0.5F, 1.3F, -0.7F, 4.0F};
   const DeadZone dead_zone({.step = 0.5F, .zero = 0.75F});
-  std::vector<std::int32_t> levels(values.size());
+  std::vector<std::int16_t> levels(values.size());
   RngStream rng(1);
-  const LevelScale scale = dead_zone.Quantize(values, rng, levels);
+  const float step = dead_zone.StepFor(values);
+  dead_zone.Quantize(values, step, rng, levels);
   // The root mean square is 1.827; the step is half of that, upwards to a bf16.
-  CHECK(scale.step == 0.9140625F);
-  CHECK(levels == std::vector<std::int32_t>{0, 2, -2, 0, 0, 1, -1, 4});
+  CHECK(step == 0.9140625F);
+  CHECK(levels == std::vector<std::int16_t>{0, 2, -2, 0, 0, 1, -1, 4});
 }
 
 TEST_CASE("DeadZone: a bin goes back to the mean of what fell into it") {

@@ -18,10 +18,11 @@ TEST_CASE("LevelQuantize: a step in root mean squares gives a twelfth of its squ
 TEST_CASE("LevelQuantize: bits alone make the largest magnitude the largest level") {
   const LevelQuantize quantize({.level_max = 7});
   const std::vector<float> values = {7, -7, 3.4F, -0.4F, 0.6F, 0};
-  std::vector<std::int32_t> levels(values.size());
+  std::vector<std::int16_t> levels(values.size());
   RngStream rng(1);
-  CHECK(quantize.Quantize(values, rng, levels).step == 1);
-  CHECK(levels == std::vector<std::int32_t>{7, -7, 3, 0, 1, 0});
+  CHECK(quantize.StepFor(values) == 1);
+  quantize.Quantize(values, 1, rng, levels);
+  CHECK(levels == std::vector<std::int16_t>{7, -7, 3, 0, 1, 0});
 }
 
 TEST_CASE("LevelQuantize: stochastic levels have the value as their mean") {
@@ -29,11 +30,11 @@ TEST_CASE("LevelQuantize: stochastic levels have the value as their mean") {
   const LevelQuantize quantize({.step = 0.7F, .stochastic = true});
   constexpr int kRuns = 20000;
   std::vector<double> sums(values.size());
-  std::vector<std::int32_t> levels(values.size());
-  float step = 0;
+  std::vector<std::int16_t> levels(values.size());
+  const float step = quantize.StepFor(values);
   for (int run = 0; run < kRuns; ++run) {
     RngStream rng = RngStream(7).Child("run", static_cast<std::uint64_t>(run));
-    step = quantize.Quantize(values, rng, levels).step;
+    quantize.Quantize(values, step, rng, levels);
     for (std::size_t i = 0; i < values.size(); ++i) sums[i] += levels[i];
   }
   // Five standard deviations of a mean of bits that are as likely as not.
@@ -47,10 +48,10 @@ TEST_CASE("LevelQuantize: stochastic levels have the value as their mean") {
 TEST_CASE("LevelQuantize: magnitudes beyond the largest level become that") {
   const LevelQuantize quantize({.step = 0.001F, .level_max = 100});
   const std::vector<float> values = {1, -1, 0.00001F};
-  std::vector<std::int32_t> levels(values.size());
+  std::vector<std::int16_t> levels(values.size());
   RngStream rng(1);
-  quantize.Quantize(values, rng, levels);
-  CHECK(levels == std::vector<std::int32_t>{100, -100, 0});
+  quantize.Quantize(values, quantize.StepFor(values), rng, levels);
+  CHECK(levels == std::vector<std::int16_t>{100, -100, 0});
 }
 
 }  // namespace

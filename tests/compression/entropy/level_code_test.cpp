@@ -99,7 +99,8 @@ TEST_CASE("ParsedLevels: what it accepts stays below the bound and other bytes a
     const LevelSpace space{.count = 20, .columns = 5, .max = 3};
     const auto levels = SomeLevels(space, 0.3, rng);
     ByteWriter out;
-    WriteSmallest(levels, space, out);
+    ArraySource source(levels);
+    WriteSmallest(source, space, out);
     Bytes bytes = std::move(out).Take();
     if (bytes.empty()) return;
     bytes[rng.UniformInteger(bytes.size())] ^= static_cast<std::byte>(1 + rng.UniformInteger(255));
@@ -137,7 +138,17 @@ TEST_CASE("ParsedLevels: each kind of malformed bytes has an error") {
   CHECK(refused(LevelCode::kRice, bytes, large));
 }
 
-TEST_CASE("WritePlain: levels of any range come back and any other byte is refused") {
+// In two pieces, the first of that many levels.
+void WritePlain(const std::vector<std::int32_t>& levels, std::uint32_t max, std::size_t first,
+                ByteWriter& out) {
+  const std::vector<std::int16_t> narrow(levels.begin(), levels.end());
+  PlainWriter writer(max, out);
+  writer.Write(std::span(narrow).first(first));
+  writer.Write(std::span(narrow).subspan(first));
+  writer.Finish();
+}
+
+TEST_CASE("PlainWriter: levels of any range come back and any other byte is refused") {
   testing::ForAll(60, [](RngStream& rng) {
     const LevelSpace space{
         .count = 1 + rng.UniformInteger(60),
@@ -145,7 +156,7 @@ TEST_CASE("WritePlain: levels of any range come back and any other byte is refus
         .max = static_cast<std::uint32_t>(1 + rng.UniformInteger(1U << rng.UniformInteger(15)))};
     const auto levels = SomeLevels(space, 0.7, rng);
     ByteWriter out;
-    WritePlain(levels, space.max, out);
+    WritePlain(levels, space.max, rng.UniformInteger(space.count + 1), out);
     CHECK(out.size() == PlainBytes(space.count, space.max));
     CHECK(testing::CodeOf(CheckPlain(out.bytes(), space.count, space.max)) == ErrorCode::kOk);
     VectorSink sink(space.count);
@@ -157,7 +168,7 @@ TEST_CASE("WritePlain: levels of any range come back and any other byte is refus
     VectorSink other(space.count);
     ReadPlain(out.bytes(), space.max, 0, space.count, 0, other);
     ByteWriter again;
-    WritePlain(other.levels, space.max, again);
+    WritePlain(other.levels, space.max, 0, again);
     CHECK(again.bytes() == out.bytes());
   });
 }

@@ -15,19 +15,21 @@ namespace {
 class VectorSink final : public LevelSink {
  public:
   explicit VectorSink(std::size_t count) : levels(count) {}
-  void Put(std::size_t index, std::int32_t level) override { levels[index] = level; }
-  std::vector<std::int32_t> levels;
+  void Put(std::size_t index, std::int32_t level) override {
+    levels[index] = static_cast<std::int16_t>(level);
+  }
+  std::vector<std::int16_t> levels;
 };
 
-Bytes Write(std::span<const std::int32_t> levels) {
+Bytes Write(std::span<const std::int16_t> levels) {
   ByteWriter out;
   WriteTritLevels(levels, out);
   return std::move(out).Take();
 }
 
-std::vector<std::int32_t> SomeTrits(std::size_t count, double share, RngStream& rng) {
-  std::vector<std::int32_t> levels(count);
-  for (std::int32_t& level : levels) {
+std::vector<std::int16_t> SomeTrits(std::size_t count, double share, RngStream& rng) {
+  std::vector<std::int16_t> levels(count);
+  for (std::int16_t& level : levels) {
     if (rng.UniformDouble() < share) level = rng.NextU32() % 2 == 0 ? 1 : -1;
   }
   return levels;
@@ -57,7 +59,7 @@ TEST_CASE("WriteTritLevels: levels come back, and from the middle, in at most a 
 }
 
 TEST_CASE("WriteTritLevels: runs of zeros take one byte for up to 70 levels") {
-  std::vector<std::int32_t> levels(5 * 17);
+  std::vector<std::int16_t> levels(5 * 17);
   CHECK(Write(levels) == Raw({255, 244}));
   levels.back() = -1;  // Sixteen fives of zeros, then 0 0 0 0 -1.
   CHECK(Write(levels) == Raw({255, 243, 121 - 81}));
