@@ -82,7 +82,8 @@ class Model {
         grouped_(mean_ < (1U << 16) && array.columns > 1),
         width_(WidthFor(mean_)),
         width_shift_(std::countr_zero(width_)),
-        columns_(array.columns, Sum{0, static_cast<std::int16_t>(LevelLog(rows_prior_ * mean_))}),
+        columns_(array.columns,
+                 Sum{0, static_cast<std::int16_t>(LevelLog(rows_prior_ * mean_)), 0}),
         rho_(mean_) {
     for (int a = 0; a < static_cast<int>(kBuckets); ++a) {
       for (int b = 0; b < static_cast<int>(kBuckets); ++b) {
@@ -91,10 +92,13 @@ class Model {
         group_[Cell(a, b)] = FirstBit(NonzeroChance(mean * width_));
       }
     }
+    SetPlaceLogs();
     if (grouped_) {
       groups_.resize((array.columns + width_ - 1) / width_);
-      for (std::size_t g = 0; g < groups_.size(); ++g)
+      for (std::size_t g = 0; g < groups_.size(); ++g) {
         groups_[g].log = static_cast<std::int16_t>(LevelLog(rows_prior_ * mean_ * GroupSize(g)));
+        groups_[g].own_log = static_cast<std::int16_t>(LevelLog(GroupSize(g)));
+      }
       for (std::size_t place = 0; place + 1 < width_; ++place) {
         for (std::size_t c = 0; c < kPlaceBuckets; ++c)
           place_[place][c] = PlaceBit(width_ - place - 1, c);
@@ -121,7 +125,8 @@ class Model {
  private:
   struct Sum {
     std::uint32_t sum = 0;
-    std::int16_t log = 0;  // Of the sum with what the mean adds.
+    std::int16_t log = 0;      // Of the sum with what the mean adds.
+    std::int16_t own_log = 0;  // Of a column's place with what is added to it, of a group's width.
   };
 
   static std::size_t Cell(int a, int b) {
@@ -129,6 +134,17 @@ class Model {
   }
   std::size_t GroupSize(std::size_t group) const {
     return std::min(width_, array_.columns - group * width_);
+  }
+
+  // The Log of x stays the same until x is a multiple of an eighth of its highest bit.
+  void SetPlaceLogs() {
+    std::uint64_t x = columns_prior_;
+    for (std::size_t column = 0; column < columns_.size();) {
+      const std::uint64_t unit = std::max<std::uint64_t>(std::bit_floor(x) / 8, 1);
+      const auto log = static_cast<std::int16_t>(LevelLog(x));
+      for (const std::uint64_t end = x - x % unit + unit; x < end && column < columns_.size(); ++x)
+        columns_[column++].own_log = log;
+    }
   }
 
   void BeginRow() {
@@ -147,7 +163,7 @@ class Model {
     BeginRow();
   }
 
-  int RowBucket() const { return BucketOf(row_log_ - LevelLog(column_ + columns_prior_)); }
+  int RowBucket() const { return BucketOf(row_log_ - columns_[column_].own_log); }
 
   template <typename Coder>
   void RunRow(Coder& coder, std::size_t at, std::size_t end) {
@@ -163,7 +179,7 @@ class Model {
     while (at < std::min(end, stop)) {
       const std::size_t group = column_ >> width_shift_;
       const std::size_t size = std::min(group * width_ + GroupSize(group) - column_, end - at);
-      const int width_log = LevelLog(GroupSize(group));
+      const int width_log = groups_[group].own_log;
       const int a = BucketOf(groups_[group].log - rows_log_ - width_log);
       if (coder.Bit(group_[Cell(a, RowBucket())], at, size)) {
         RunGroup(coder, groups_[group].log - width_log, at, at + size);
@@ -241,14 +257,17 @@ class Model {
 template <std::signed_integral Integer>
 class Writer {
  public:
-  Writer(std::span<const Integer> levels, ByteWriter& out) : levels_(levels), encoder_(out) {}
+  Writer(std::span<const Integer> levels, ByteWriter& out) : levels_(levels), encoder_(out) {
+    FindNext(0);
+  }
   bool Bit(AdaptiveBit& model, std::size_t first, std::size_t size) {
-    const bool bit = AnyNonzero(levels_.subspan(first, size));
+    const bool bit = next_ < first + size;
     encoder_.Encode(model, bit);
     return bit;
   }
   std::int32_t Level(AdaptiveNumber& model, std::size_t at, std::uint32_t max) {
     const std::int32_t level = levels_[at];
+    FindNext(at + 1);
     FL_CHECK(static_cast<std::uint32_t>(level < 0 ? -level : level) <= max, "a level in its range");
     encoder_.EncodeUniform(level < 0 ? 1 : 0, 1);
     model.Encode(encoder_, static_cast<std::uint32_t>(level < 0 ? -level : level) - 1, max - 1);
@@ -257,7 +276,13 @@ class Writer {
   void Finish() { encoder_.Finish(); }
 
  private:
+  // The next level that is not zero, from `at` on.
+  void FindNext(std::size_t at) {
+    next_ = at < levels_.size() && levels_[at] != 0 ? at : NextNonzero(levels_, at);
+  }
+
   std::span<const Integer> levels_;
+  std::size_t next_ = 0;  // The first level that is not zero among those that are still to come.
   RangeEncoder encoder_;
 };
 
@@ -290,15 +315,29 @@ class Reader {
     const bool negative = decoder_.DecodeUniform(1) != 0;
     const auto magnitude = static_cast<std::int32_t>(model.Decode(decoder_, max - 1) + 1);
     const std::int32_t level = negative ? -magnitude : magnitude;
-    sink_.Put(first_ + at, level);
+    places_[run_] = static_cast<std::uint32_t>(at - from_);
+    levels_[run_] = level;
+    if (++run_ == kRun) Flush(at + 1);
     return level;
+  }
+  // Hands on what was read; the next places count from there.
+  void Flush(std::size_t next) {
+    sink_.PutPlaces(first_ + from_, std::span(places_).first(run_), std::span(levels_).first(run_));
+    from_ = next;
+    run_ = 0;
   }
   Result<> Finish() const { return decoder_.Finish(); }
 
  private:
+  static constexpr std::size_t kRun = 256;  // Levels handed on at once.
+
   RangeDecoder decoder_;
   std::size_t first_;
   LevelSink& sink_;
+  std::array<std::uint32_t, kRun> places_;
+  std::array<std::int32_t, kRun> levels_;
+  std::size_t run_ = 0;
+  std::size_t from_ = 0;
 };
 
 class SpanSink final : public LevelSink {
@@ -347,6 +386,7 @@ Result<std::uint64_t> DecodePart(ByteSpan bytes, std::size_t first, std::size_t 
   Model model(array, first);
   Reader reader(bytes, first, sink);
   model.Run(reader, count, count);
+  reader.Flush(count);
   FL_TRY_OK(reader.Finish());
   return model.activity();
 }
@@ -356,6 +396,7 @@ void DecodeAcceptedPart(ByteSpan bytes, std::size_t first, std::size_t count, st
   Model model(array, first);
   Reader reader(bytes, first, sink);
   model.Run(reader, count, stop);
+  reader.Flush(count);
 }
 
 void EncodeLevels(std::span<const std::int32_t> levels, std::size_t columns, std::uint32_t max,

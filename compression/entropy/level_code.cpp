@@ -108,6 +108,11 @@ class KeepingSink final : public LevelSink {
     kept_.Add(index, level);
     sink_.Put(index, level);
   }
+  void PutPlaces(std::size_t to, std::span<const std::uint32_t> places,
+                 std::span<const std::int32_t> levels) override {
+    for (std::size_t i = 0; i < places.size(); ++i) kept_.Add(to + places[i], levels[i]);
+    sink_.PutPlaces(to, places, levels);
+  }
 
  private:
   SparseLevels& kept_;

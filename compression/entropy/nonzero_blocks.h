@@ -1,6 +1,5 @@
 #pragma once
 
-#include <algorithm>
 #include <concepts>
 #include <cstddef>
 #include <cstdint>
@@ -9,30 +8,35 @@
 // Most levels are zero: passing over many of them by one test.
 namespace fl {
 
-// Whether any of these is not zero.
+inline constexpr std::size_t kNonzeroBlock = 32;
+
 template <std::signed_integral Level>
-bool AnyNonzero(std::span<const Level> levels) {
-  constexpr std::size_t kFixed = 8;  // A loop whose length the compiler knows becomes vectors.
-  Level bits = 0;
-  std::size_t i = 0;
-  for (; i + kFixed <= levels.size(); i += kFixed) {
-    for (std::size_t j = 0; j < kFixed; ++j) bits = static_cast<Level>(bits | levels[i + j]);
-  }
-  for (; i < levels.size(); ++i) bits = static_cast<Level>(bits | levels[i]);
+bool AnyNonzero(std::span<const Level, kNonzeroBlock> levels) {
+  Level bits = 0;  // A loop whose length the compiler knows becomes vectors.
+  for (const Level level : levels) bits = static_cast<Level>(bits | level);
   return bits != 0;
 }
 
-// Calls visit(at, block) for each block of levels, in order, of which any is not zero; `at` is the
-// index of its first level.
+// The index of the first level from `at` on that is not zero; that of the end where all are.
+template <std::signed_integral Level>
+std::size_t NextNonzero(std::span<const Level> levels, std::size_t at) {
+  while (at + kNonzeroBlock <= levels.size() &&
+         !AnyNonzero(levels.subspan(at).template first<kNonzeroBlock>()))
+    at += kNonzeroBlock;
+  while (at < levels.size() && levels[at] == 0) ++at;
+  return at;
+}
+
+// Calls visit(at, block) for blocks of levels, in order, that hold all that are not zero; `at` is
+// the index of a block's first level.
 template <std::signed_integral Level, typename Visit>
 void ForNonzeroBlocks(std::span<const Level> levels, Visit visit) {
-  constexpr std::size_t kBlock = 16;
-  constexpr std::size_t kAhead = 1024;  // A single stream, which the processor fetches too late.
-  for (std::size_t at = 0; at < levels.size(); at += kBlock) {
-    __builtin_prefetch(levels.data() + at + kAhead);
-    const auto block = levels.subspan(at, std::min(kBlock, levels.size() - at));
-    if (AnyNonzero(block)) visit(at, block);
+  std::size_t at = 0;
+  for (; at + kNonzeroBlock <= levels.size(); at += kNonzeroBlock) {
+    const auto block = levels.subspan(at).template first<kNonzeroBlock>();
+    if (AnyNonzero(block)) visit(at, std::span<const Level>(block));
   }
+  if (at < levels.size()) visit(at, levels.subspan(at));
 }
 
 }  // namespace fl

@@ -17,6 +17,13 @@ std::uint32_t ShortestOffset(std::uint32_t low, std::uint32_t range) {
 
 }  // namespace
 
+void RangeEncoder::WriteDigits() {
+  for (; range_ < (1U << 24); range_ <<= 8) {
+    out_.push_back(static_cast<std::byte>(low_ >> 24));
+    low_ = (low_ << 8) & 0xFFFFFFFFU;
+  }
+}
+
 void RangeEncoder::Carry() {
   low_ &= 0xFFFFFFFFU;
   // Low is below the end of the first interval, so that the carry ends inside this code.

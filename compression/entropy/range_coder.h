@@ -51,12 +51,9 @@ class RangeEncoder {
   }
   void Normalize() {
     if ((low_ >> 32) != 0) Carry();
-    while (range_ < (1U << 24)) {
-      out_.push_back(static_cast<std::byte>(low_ >> 24));
-      low_ = (low_ << 8) & 0xFFFFFFFFU;
-      range_ <<= 8;
-    }
+    if (range_ < (1U << 24)) WriteDigits();
   }
+  void WriteDigits();
   void Carry();
 
   Bytes& out_;
@@ -115,7 +112,9 @@ class RangeDecoder {
   }
   std::uint32_t Narrow(unsigned bits) {
     range_ >>= bits;
-    std::uint32_t value = code_ / range_;
+    // Most are signs, for which a comparison tells what a division would.
+    std::uint32_t value =
+        bits == 1 && code_ >> 1 < range_ ? (code_ >= range_ ? 1 : 0) : code_ / range_;
     if (value >> bits != 0) {  // What rounding left over above the last value.
       value = (1U << bits) - 1;
       Refuse();

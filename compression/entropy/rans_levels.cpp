@@ -18,8 +18,12 @@ constexpr std::size_t kZero = kRansLevelMax;
 
 constexpr std::size_t kStates = 4;  // Of a long part; others have one.
 
+// The symbol of a level; kLarger and more: larger.
+std::uint32_t PlaceOf(std::int32_t level) {
+  return static_cast<std::uint32_t>(level + kRansLevelMax);
+}
 std::size_t SymbolOf(std::int32_t level) {
-  return std::min<std::size_t>(static_cast<std::uint32_t>(level + kRansLevelMax), kLarger);
+  return std::min<std::size_t>(PlaceOf(level), kLarger);
 }
 
 std::size_t StatesOf(std::size_t count) {
@@ -88,9 +92,9 @@ class Words {
     const std::size_t at = kSure ? next_ : std::min(next_, bytes_.size() - 2);
     std::uint16_t word = 0;
     std::memcpy(&word, bytes_.data() + at, sizeof(word));
-    const std::uint32_t wanted = state < kLeast ? 1 : 0;
+    const std::uint64_t wanted = (std::uint64_t{state} - kLeast) >> 63;  // The state is less.
     next_ += 2 * wanted;
-    return state << (16 * wanted) | (word & (0 - wanted));
+    return state << (16 * wanted) | (word & (0 - static_cast<std::uint32_t>(wanted)));
   }
   bool AtEnd(ByteSpan bytes) const { return next_ == bytes.size(); }
 
@@ -99,63 +103,94 @@ class Words {
   std::size_t next_ = 0;
 };
 
-// A slot's symbol, its place among those of the symbol, and their number less one: 8, 12, 12 bits.
-using Slots = std::array<std::uint32_t, kSlots>;
+// What a state's slot, its lowest bits, says.
+struct SlotTable {
+  static constexpr std::int8_t kIsLarger = -128;
+  struct Slot {
+    std::uint16_t slots = 0;  // Of its symbol,
+    std::uint16_t place = 0;  // and its place among those.
+  };
+  std::array<Slot, kSlots> slots;
+  std::array<std::int8_t, kSlots> levels;  // Or kIsLarger.
+};
 
 // Reads the levels of a part.
 class LevelReader {
  public:
-  LevelReader(const Slots& slots, std::uint32_t max, ByteSpan bytes)
+  LevelReader(const SlotTable& slots, std::uint32_t max, ByteSpan bytes)
       : slots_(slots), max_(max), words_(bytes) {}
 
   // Levels of states in turn, the first one's first; in the end it is known whether all are in
   // range.
   void Read(std::span<std::uint32_t> states, std::span<std::int32_t> out) {
     std::size_t i = 0;
-    if (states.size() == kStates) {
-      std::array<std::uint32_t, kStates> local;
-      std::ranges::copy(states, local.begin());
-      for (; i + kStates <= out.size() && words_.Has(kWordsMax * kStates); i += kStates) {
-        out[i] = Next<true>(local[0]);
-        out[i + 1] = Next<true>(local[1]);
-        out[i + 2] = Next<true>(local[2]);
-        out[i + 3] = Next<true>(local[3]);
-      }
-      std::ranges::copy(local, states.begin());
+    while (states.size() == kStates && i < out.size()) {
+      i += ReadSymbols(states, out.subspan(i));
+      const std::size_t end = std::min(i + kStates, out.size());
+      for (; i < end; ++i) out[i] = Next(states[i % kStates]);
     }
-    for (; i < out.size(); ++i) out[i] = Next<false>(states[i % states.size()]);
+    for (; i < out.size(); ++i) out[i] = Next(states[0]);
   }
   bool in_range() const { return in_range_; }
   const Words& words() const { return words_; }
 
  private:
-  static constexpr std::size_t kWordsMax = 3;  // That a level takes.
+  static constexpr std::int8_t kIsLarger = SlotTable::kIsLarger;
 
-  template <bool kSure>
-  [[gnu::always_inline]] std::int32_t Next(std::uint32_t& state) {
-    const std::uint32_t slot = slots_[state % kSlots];
-    state = words_.Refilled<kSure>(((slot >> 20) + 1) * (state / kSlots) + ((slot >> 8) & 4095U));
-    const std::size_t symbol = slot & 255U;
-    if (symbol == kLarger) [[unlikely]]
-      return Larger<kSure>(state);
-    return static_cast<std::int32_t>(symbol) - kRansLevelMax;
+  std::uint32_t Moved(std::uint32_t state) const {
+    const SlotTable::Slot& slot = slots_.slots[state % kSlots];
+    return slot.slots * (state / kSlots) + slot.place;
   }
-  template <bool kSure>
-  [[gnu::noinline]] std::int32_t Larger(std::uint32_t& state) {
-    const std::uint32_t upper = Byte<kSure>(state);
-    const auto level = static_cast<std::int32_t>(256 * upper + Byte<kSure>(state)) - 32768;
+  std::int8_t LevelOf(std::uint32_t state) const { return slots_.levels[state % kSlots]; }
+
+  // A level of each state again and again, as long as there are words and all are symbols: how many
+  // levels. Keeps all in registers.
+  std::size_t ReadSymbols(std::span<std::uint32_t> states, std::span<std::int32_t> out) {
+    std::uint32_t a = states[0];
+    std::uint32_t b = states[1];
+    std::uint32_t c = states[2];
+    std::uint32_t d = states[3];
+    Words words = words_;
+    std::size_t i = 0;
+    for (; i + kStates <= out.size() && words.Has(kStates); i += kStates) {
+      const std::int8_t level_a = LevelOf(a);
+      const std::int8_t level_b = LevelOf(b);
+      const std::int8_t level_c = LevelOf(c);
+      const std::int8_t level_d = LevelOf(d);
+      if (level_a == kIsLarger || level_b == kIsLarger || level_c == kIsLarger ||
+          level_d == kIsLarger)
+        break;
+      out[i] = level_a;
+      out[i + 1] = level_b;
+      out[i + 2] = level_c;
+      out[i + 3] = level_d;
+      a = words.Refilled<true>(Moved(a));
+      b = words.Refilled<true>(Moved(b));
+      c = words.Refilled<true>(Moved(c));
+      d = words.Refilled<true>(Moved(d));
+    }
+    words_ = words;
+    std::ranges::copy(std::array{a, b, c, d}, states.begin());
+    return i;
+  }
+
+  std::int32_t Next(std::uint32_t& state) {
+    const std::int8_t symbol = LevelOf(state);
+    state = words_.Refilled<false>(Moved(state));
+    if (symbol != kIsLarger) return symbol;
+    const std::uint32_t upper = Byte(state);
+    const auto level = static_cast<std::int32_t>(256 * upper + Byte(state)) - 32768;
     const auto magnitude = static_cast<std::uint32_t>(level < 0 ? -level : level);
     in_range_ = in_range_ && SymbolOf(level) == kLarger && magnitude <= max_;
     return level;
   }
-  template <bool kSure>
   std::uint32_t Byte(std::uint32_t& state) {
     const std::uint32_t byte = (state % kSlots) / 16;
-    state = words_.Refilled<kSure>(16 * (state / kSlots) + state % 16);
+    state = words_.Refilled<false>(16 * (state / kSlots) + state % 16);
     return byte;
   }
 
-  const Slots& slots_;
+  const SlotTable& slots_;
   std::uint32_t max_;
   Words words_;
   bool in_range_ = true;
@@ -176,7 +211,10 @@ template <typename Level>
 void RansCounter::AddLevels(std::span<const Level> levels) {
   const std::size_t whole = levels.size() - levels.size() % tables_.size();
   for (std::size_t i = 0; i < whole; i += tables_.size()) {
-    for (std::size_t j = 0; j < tables_.size(); ++j) ++tables_[j][SymbolOf(levels[i + j])];
+    ++tables_[0][SymbolOf(levels[i])];
+    ++tables_[1][SymbolOf(levels[i + 1])];
+    ++tables_[2][SymbolOf(levels[i + 2])];
+    ++tables_[3][SymbolOf(levels[i + 3])];
   }
   for (const Level level : levels.subspan(whole)) ++tables_[0][SymbolOf(level)];
 }
@@ -284,18 +322,16 @@ Result<RansTable> RansTable::Read(ByteSpan bytes, std::uint32_t max) {
   return table;
 }
 
-RansTable::Slots RansTable::ReadSlots() const {
-  Slots slots;
-  for (std::uint32_t s = 0; s < slots_.size(); ++s) {
-    for (std::uint32_t place = 0; place < slots_[s]; ++place)
-      slots[first_[s] + place] = (slots_[s] - 1U) << 20 | place << 8 | s;
-  }
-  return slots;
-}
-
 Result<> RansTable::Decode(ByteSpan bytes, std::size_t count, std::size_t to,
                            LevelSink& sink) const {
-  const Slots slots = ReadSlots();
+  SlotTable slots;
+  for (std::uint32_t s = 0; s < slots_.size(); ++s) {
+    for (std::uint32_t place = 0; place < slots_[s]; ++place) {
+      slots.slots[first_[s] + place] = {slots_[s], static_cast<std::uint16_t>(place)};
+      slots.levels[first_[s] + place] =
+          s == kLarger ? SlotTable::kIsLarger : static_cast<std::int8_t>(s - kZero);
+    }
+  }
   std::array<std::uint32_t, kStates> all{kLeast, kLeast, kLeast, kLeast};
   const auto states = std::span(all).first(StatesOf(count));
   if (bytes.size() < states.size_bytes()) return Malformed("expected the states of a part");
@@ -316,43 +352,27 @@ Result<> RansTable::Decode(ByteSpan bytes, std::size_t count, std::size_t to,
   return Malformed("expected the states to end where they began and no words after that");
 }
 
-// Writes levels backwards, each by a state that the caller has.
-class RansEncoder::LevelWriter {
- public:
-  LevelWriter(const std::array<Symbol, 2 * kRansLevelMax + 2>& symbols, std::uint16_t* end)
-      : symbols_(symbols), word_(end) {}
-  // Gives back the next state.
-  [[gnu::always_inline]] std::uint32_t Put(std::uint32_t state, std::int32_t level) {
-    const std::size_t symbol = SymbolOf(level);
-    if (symbol == kLarger) [[unlikely]]
-      state = PutBytes(state, static_cast<std::uint32_t>(level + 32768));
-    return PutSymbol(state, symbols_[symbol]);
-  }
-  const std::uint16_t* word() const { return word_; }
-
- private:
-  // Without branches that the state decides.
-  [[gnu::always_inline]] std::uint32_t PutSymbol(std::uint32_t state, const Symbol& symbol) {
-    word_[-1] = static_cast<std::uint16_t>(state);
-    const std::uint32_t full = state >> 20 >= symbol.slots ? 1 : 0;
-    word_ -= full;
-    state >>= 16 * full;
-    const auto quotient = static_cast<std::uint32_t>((state * symbol.reciprocal) >> 44);
-    return state + quotient * (kSlots - symbol.slots) + symbol.first;
-  }
-  [[gnu::noinline]] std::uint32_t PutBytes(std::uint32_t state, std::uint32_t shifted) {
-    state = PutSymbol(state, SymbolAt(shifted % 256 * 16, 16));
-    return PutSymbol(state, SymbolAt(shifted / 256 * 16, 16));
-  }
-
-  const std::array<Symbol, 2 * kRansLevelMax + 2>& symbols_;
-  std::uint16_t* word_;  // The last one that was written.
-};
+// What a state becomes; before that, one that is too large gives its lower half to the words, which
+// are filled from the end. Without branches that the state decides: there is room for one word
+// more.
+inline std::uint32_t RansEncoder::Put(std::uint32_t state, const Symbol& symbol,
+                                      std::uint16_t*& word) {
+  word[-1] = static_cast<std::uint16_t>(state);
+  const std::uint64_t limit = std::uint64_t{symbol.slots} << 20;
+  const std::uint64_t full = (limit - 1 - state) >> 63;  // The state is the limit or more.
+  word -= full;
+  state >>= 16 * full;
+  const auto quotient = static_cast<std::uint32_t>((state * symbol.reciprocal) >> 44);
+  return state + quotient * symbol.others + symbol.first;
+}
 
 // Exact for a state that is less than slots x 2^20, and the product is below 2^64: slots <= 4096.
 RansEncoder::Symbol RansEncoder::SymbolAt(std::uint32_t first, std::uint32_t slots) {
   const std::uint64_t one = std::uint64_t{1} << 44;
-  return {(one + slots - 1) / std::max(slots, 1U), slots, first};
+  return {.reciprocal = (one + slots - 1) / std::max(slots, 1U),
+          .slots = static_cast<std::uint16_t>(slots),
+          .others = static_cast<std::uint16_t>(kSlots - slots),
+          .first = static_cast<std::uint16_t>(first)};
 }
 
 RansEncoder::RansEncoder(const RansTable& table) {
@@ -360,24 +380,55 @@ RansEncoder::RansEncoder(const RansTable& table) {
     symbols_[s] = SymbolAt(table.first_[s], table.slots_[s]);
 }
 
+std::uint32_t RansEncoder::PutLevel(std::uint32_t state, std::int32_t level,
+                                    std::uint16_t*& word) const {
+  const std::size_t symbol = SymbolOf(level);
+  if (symbol == kLarger) {
+    const auto shifted = static_cast<std::uint32_t>(level + 32768);
+    state = Put(state, SymbolAt(shifted % 256 * 16, 16), word);
+    state = Put(state, SymbolAt(shifted / 256 * 16, 16), word);
+  }
+  return Put(state, symbols_[symbol], word);
+}
+
+std::size_t RansEncoder::PutSymbols(std::span<const std::int16_t> levels,
+                                    std::array<std::uint32_t, 4>& states,
+                                    std::uint16_t*& last) const {
+  auto [a, b, c, d] = states;
+  std::uint16_t* word = last;
+  std::size_t i = levels.size();
+  for (; i > 0; i -= kStates) {
+    const std::uint32_t symbol_d = PlaceOf(levels[i - 1]);
+    const std::uint32_t symbol_c = PlaceOf(levels[i - 2]);
+    const std::uint32_t symbol_b = PlaceOf(levels[i - 3]);
+    const std::uint32_t symbol_a = PlaceOf(levels[i - 4]);
+    if (symbol_a >= kLarger || symbol_b >= kLarger || symbol_c >= kLarger || symbol_d >= kLarger)
+      break;
+    d = Put(d, symbols_[symbol_d], word);
+    c = Put(c, symbols_[symbol_c], word);
+    b = Put(b, symbols_[symbol_b], word);
+    a = Put(a, symbols_[symbol_a], word);
+  }
+  states = {a, b, c, d};
+  last = word;
+  return i;
+}
+
 void RansEncoder::Encode(std::span<const std::int16_t> levels, ByteWriter& out) {
   words_.resize(3 * levels.size() + 1);  // A level takes three words at most; one is overwritten.
-  const std::uint16_t* const end = words_.data() + words_.size();
-  LevelWriter writer(symbols_, words_.data() + words_.size());
+  std::uint16_t* word = words_.data() + words_.size();
   std::array<std::uint32_t, kStates> states{kLeast, kLeast, kLeast, kLeast};
   const std::size_t count = StatesOf(levels.size());
   std::size_t i = levels.size();
-  for (; i % kStates != 0 || (count == 1 && i > 0); --i)
-    states[(i - 1) % count] = writer.Put(states[(i - 1) % count], levels[i - 1]);
-  for (; i > 0; i -= kStates) {
-    states[3] = writer.Put(states[3], levels[i - 1]);
-    states[2] = writer.Put(states[2], levels[i - 2]);
-    states[1] = writer.Put(states[1], levels[i - 3]);
-    states[0] = writer.Put(states[0], levels[i - 4]);
+  while (i > 0) {
+    if (count == kStates && i % kStates == 0) i = PutSymbols(levels.first(i), states, word);
+    if (i == 0) break;
+    --i;
+    states[i % count] = PutLevel(states[i % count], levels[i], word);
   }
   for (const std::uint32_t state : std::span(states).first(count)) out.Write(state);
-  const auto used = static_cast<std::size_t>(end - writer.word());
-  out.WriteSpan(std::as_bytes(std::span(writer.word(), used)));
+  const auto used = static_cast<std::size_t>(words_.data() + words_.size() - word);
+  out.WriteSpan(std::as_bytes(std::span(word, used)));
 }
 
 }  // namespace fl

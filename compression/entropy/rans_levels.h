@@ -72,9 +72,7 @@ class RansTable {
  private:
   friend class RansEncoder;
   explicit RansTable(std::uint32_t max) : max_(max) {}
-  using Slots = std::array<std::uint32_t, 4096>;
   Result<> SetSlots();
-  Slots ReadSlots() const;
   bool HasLarger() const { return max_ > static_cast<std::uint32_t>(kRansLevelMax); }
   std::int32_t Top() const;
 
@@ -92,14 +90,20 @@ class RansEncoder {
   void Encode(std::span<const std::int16_t> levels, ByteWriter& out);
 
  private:
-  // What a state becomes: state + (state / slots) x (4096 - slots) + first.
+  // A state becomes state + (state / slots) x others + first.
   struct Symbol {
     std::uint64_t reciprocal = 0;  // Of the slots, upwards, in units of 2^-44.
-    std::uint32_t slots = 0;
-    std::uint32_t first = 0;
+    std::uint16_t slots = 0;
+    std::uint16_t others = 0;  // 4096 - slots.
+    std::uint16_t first = 0;
   };
-  class LevelWriter;
   static Symbol SymbolAt(std::uint32_t first, std::uint32_t slots);
+  static std::uint32_t Put(std::uint32_t state, const Symbol& symbol, std::uint16_t*& word);
+  std::uint32_t PutLevel(std::uint32_t state, std::int32_t level, std::uint16_t*& word) const;
+  // From the last level back to the first of a group of four that has a larger one: the group's
+  // end.
+  std::size_t PutSymbols(std::span<const std::int16_t> levels, std::array<std::uint32_t, 4>& states,
+                         std::uint16_t*& last) const;
 
   std::array<Symbol, 2 * kRansLevelMax + 2> symbols_;
   std::vector<std::uint16_t> words_;  // Of one part, filled from the end.
