@@ -59,12 +59,16 @@ class SymbolSink final : public LevelSink {
   void Put(std::size_t /*index*/, std::int32_t level) override { PutRun(0, std::span(&level, 1)); }
   void PutRun(std::size_t /*index*/, std::span<const std::int32_t> levels) override {
     counter_.Add(levels);
+    if (!counter_.has_larger()) return;  // Else the counts tell the largest.
     for (const std::int32_t level : levels) {
       least_ = std::min(least_, level);
       most_ = std::max(most_, level);
     }
   }
-  std::uint32_t largest() const { return static_cast<std::uint32_t>(std::max(-least_, most_)); }
+  std::uint32_t largest() const {
+    const auto larger = static_cast<std::uint32_t>(std::max(-least_, most_));
+    return std::max(larger, LargestOf(counter_.counts()));
+  }
   RansCounts counts() const { return counter_.counts(); }
 
  private:

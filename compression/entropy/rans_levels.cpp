@@ -207,6 +207,13 @@ std::uint64_t ActivityOf(const RansCounts& counts) {
   return activity;
 }
 
+std::uint32_t LargestOf(const RansCounts& counts) {
+  for (std::int32_t k = kRansLevelMax; k > 0; --k) {
+    if (counts[SymbolOf(k)] != 0 || counts[SymbolOf(-k)] != 0) return static_cast<std::uint32_t>(k);
+  }
+  return 0;
+}
+
 template <typename Level>
 void RansCounter::AddLevels(std::span<const Level> levels) {
   const std::size_t whole = levels.size() - levels.size() % tables_.size();
@@ -224,6 +231,10 @@ void RansCounter::Add(std::span<const std::int16_t> levels) {
 }
 void RansCounter::Add(std::span<const std::int32_t> levels) {
   AddLevels(levels);
+}
+
+bool RansCounter::has_larger() const {
+  return std::ranges::any_of(tables_, [](const RansCounts& table) { return table[kLarger] != 0; });
 }
 
 RansCounts RansCounter::counts() const {

@@ -38,12 +38,16 @@ inline constexpr std::int32_t kRansLevelMax = 127;
 using RansCounts = std::array<std::uint64_t, 2 * kRansLevelMax + 2>;
 // The activity (entropy/density_levels.h) of the levels that were counted.
 std::uint64_t ActivityOf(const RansCounts& counts);
+// The largest magnitude that is a symbol of its own among them; 0 where none is.
+std::uint32_t LargestOf(const RansCounts& counts);
 
 // Counts symbols. Thread safety: distinct objects safe.
 class RansCounter {
  public:
   void Add(std::span<const std::int16_t> levels);
   void Add(std::span<const std::int32_t> levels);
+  // Whether any level was larger than the symbols.
+  bool has_larger() const;
   RansCounts counts() const;
 
  private:

@@ -88,8 +88,14 @@ TEST_CASE("RansCounter: symbols are counted, and their activity is that of the l
   const std::vector<std::int16_t> levels = {0, 3, 3, -3, 127, -128, 32767, 0, 0};
   const std::vector<std::int32_t> wide(levels.begin(), levels.end());
   RansCounter counter;
-  counter.Add(levels);
+  CHECK(LargestOf(counter.counts()) == 0);
+  counter.Add(std::span(levels).first(4));
+  CHECK_FALSE(counter.has_larger());
+  CHECK(LargestOf(counter.counts()) == 3);
+  counter.Add(std::span(levels).subspan(4));
   counter.Add(wide);
+  CHECK(counter.has_larger());
+  CHECK(LargestOf(counter.counts()) == 127);
   const RansCounts counts = counter.counts();
   CHECK(counts[kRansLevelMax] == 6);
   CHECK(counts[kRansLevelMax + 3] == 4);
