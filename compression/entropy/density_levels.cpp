@@ -363,13 +363,13 @@ std::uint8_t LevelKind(std::uint64_t activity, std::size_t count) {
   return static_cast<std::uint8_t>(std::clamp(log / 2, 0, 127));
 }
 
-std::size_t PartCoordinates(std::uint8_t kind) {
+std::size_t PartCoordinates(std::uint8_t kind, std::size_t part_bytes) {
   constexpr std::uint64_t kLeast = 65536;
   // About log2(1 / mean) + 2 bits for each unit of activity.
   const std::uint64_t bits = kind < 96 ? 26 - kind / 4 : 2;
   const std::uint64_t bytes =
       std::max<std::uint64_t>((kLeast * MeanOf(kind) * bits) >> (kOne + 3), 1);
-  return kLeast * ((700 + bytes - 1) / bytes);
+  return kLeast * ((part_bytes + bytes - 1) / bytes);
 }
 
 void EncodePart(std::span<const std::int32_t> levels, std::size_t first, const LevelArray& array,

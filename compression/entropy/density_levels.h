@@ -68,9 +68,9 @@ std::uint64_t ActivityOf(std::span<const std::int16_t> levels);
 // The class of an array of `count` levels whose activity is > 0: 4 (log2(mean) + 24) rounded down,
 // in [0, 127], approximately.
 std::uint8_t LevelKind(std::uint64_t activity, std::size_t count);
-// The least number of coordinates, a multiple of 65536, for which a part is expected to take some
-// 700 bytes.
-std::size_t PartCoordinates(std::uint8_t kind);
+// The least number of coordinates, a multiple of 65536, for which a part is expected to take about
+// as many bytes, >= 1.
+std::size_t PartCoordinates(std::uint8_t kind, std::size_t part_bytes);
 
 // Codes the levels of an array from coordinate `first` on.
 void EncodePart(std::span<const std::int32_t> levels, std::size_t first, const LevelArray& array,

@@ -16,10 +16,17 @@ namespace {
 
 constexpr std::uint8_t kPlainFlag = 128;
 
+// What a part takes, about. The context coder learns anew in each, which costs 1 % of 700 bytes.
+std::size_t PartBytes(LevelCode code) {
+  return code == LevelCode::kContext ? 1400 : 700;
+}
+
 // How many parts an array of a kind has, and how many coordinates each but the last.
 struct PartSizes {
-  PartSizes(std::uint8_t kind, std::size_t count)
-      : each(PartCoordinates(kind)), parts(std::max<std::size_t>(count / each, 1)), total(count) {}
+  PartSizes(LevelCode code, std::uint8_t kind, std::size_t count)
+      : each(PartCoordinates(kind, PartBytes(code))),
+        parts(std::max<std::size_t>(count / each, 1)),
+        total(count) {}
   std::size_t First(std::size_t part) const { return part * each; }
   std::size_t Count(std::size_t part) const {
     return part + 1 < parts ? each : total - part * each;
@@ -172,7 +179,7 @@ void WriteAllPlain(LevelSource& levels, const LevelSpace& space, ByteWriter& out
 void WriteRans(LevelSource& levels, const LevelSpace& space, const RansCounts& counts,
                std::uint8_t kind, ByteWriter& out) {
   const RansTable table = RansTable::Of(counts, space.max);
-  const PartSizes sizes(kind, space.count);
+  const PartSizes sizes(LevelCode::kRans, kind, space.count);
   ByteWriter head;
   table.Write(head);
   ByteWriter coded;
@@ -203,7 +210,7 @@ Error Malformed(const std::string& what) {
 }  // namespace
 
 std::size_t LevelBytesMax(const LevelSpace& space) {
-  const std::size_t parts = space.count / PartCoordinates(127) + 1;
+  const std::size_t parts = space.count / PartCoordinates(127, 1) + 1;
   const std::size_t plain = PlainBytes(space.count, space.max) + parts;
   return 2 + plain + parts * VarintSize(2 * plain);
 }
@@ -225,7 +232,7 @@ void WriteLevels(LevelCode code, LevelSource& levels, const LevelSpace& space, B
   if (code == LevelCode::kPack) return WriteAllPlain(levels, space, out);
   const std::uint8_t kind = LevelKind(activity, space.count);
   if (code == LevelCode::kRans) return WriteRans(levels, space, counts, kind, out);
-  const PartSizes sizes(kind, space.count);
+  const PartSizes sizes(code, kind, space.count);
   const auto parts = WriteParts(code, levels, ArrayOf(space, kind), sizes);
   const bool flagged = parts.size() == 1 && parts[0].plain;
   out.Write(static_cast<std::uint8_t>(kind + (flagged ? kPlainFlag : 0)));
@@ -289,7 +296,7 @@ Result<> ParsedLevels::ReadParts(ByteSpan bytes) {
   ByteReader reader(bytes);
   FL_TRY(const auto head, reader.Read<std::uint8_t>());
   kind_ = head % kPlainFlag;
-  const PartSizes sizes(kind_, space_.count);
+  const PartSizes sizes(code_, kind_, space_.count);
   const bool all_plain = code_ == LevelCode::kRans && head >= kPlainFlag;
   if (code_ == LevelCode::kRans && !all_plain) {
     if (reader.remaining() >= PlainBytes(space_.count, space_.max))

@@ -18,10 +18,10 @@
 //           | kind:u8 [table] { size:varint } { part }
 //   table   = size:varint bytes            rans only: entropy/rans_levels.h
 //
-// kind mod 128 is LevelKind of the array. A part is PartCoordinates(kind) coordinates; the last one
-// has what is left over, too, so that there is one at least. Where there is but one, there is no
-// size, and kind has 128 added if the part is plain. Else size = 2 x the part's bytes + (is it
-// plain). A part is written plainly where that is not longer than its code.
+// kind mod 128 is LevelKind of the array. A part is PartCoordinates(kind, 700) coordinates, 1400
+// for context; the last one has what is left over, too, so that there is one at least. Where there
+// is but one, there is no size, and kind has 128 added if the part is plain. Else size = 2 x the
+// part's bytes + (is it plain). A part is written plainly where that is not longer than its code.
 //   plain   = entropy/plain_levels.h
 //   rice    = count:varint gaps            the nonzero levels' places, as in codecs/top_k.h
 //             signs                        a bit each, 1: negative; padded to a byte

@@ -822,7 +822,7 @@ def read_coded_levels(code, count, columns, most, data):
         table = read_rans_table(most, reader.take(reader.varint()))
     price = 26 - k // 4 if k < 96 else 2
     t = max((65536 * mean_of(k) * price) >> 23, 1)
-    size = 65536 * ((700 + t - 1) // t)
+    size = 65536 * (((1400 if code == 3 else 700) + t - 1) // t)
     parts = max(count // size, 1)
     lengths = [reader.varint() for _ in range(parts)] if parts > 1 else [2 * (len(data) - reader.at) + kind // 128]
     levels = []

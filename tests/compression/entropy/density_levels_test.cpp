@@ -160,11 +160,12 @@ TEST_CASE("DecodeLevels: whatever bytes it accepts are those that EncodeLevels w
 }
 
 TEST_CASE("PartCoordinates: parts grow as levels become rare") {
-  CHECK(PartCoordinates(127) == 65536);
-  CHECK(PartCoordinates(96) == 65536);
-  CHECK(PartCoordinates(LevelKind(10000, 1000000)) == 65536);
-  CHECK(PartCoordinates(LevelKind(1000, 1000000)) > 65536 * 4);
-  CHECK(PartCoordinates(0) % 65536 == 0);
+  CHECK(PartCoordinates(127, 700) == 65536);
+  CHECK(PartCoordinates(96, 700) == 65536);
+  CHECK(PartCoordinates(LevelKind(10000, 1000000), 700) == 65536);
+  CHECK(PartCoordinates(LevelKind(10000, 1000000), 1400) == 2 * 65536);
+  CHECK(PartCoordinates(LevelKind(1000, 1000000), 700) > 65536 * 4);
+  CHECK(PartCoordinates(0, 700) % 65536 == 0);
 }
 
 TEST_CASE("DecodePart: parts are read alone and their activities add up") {
