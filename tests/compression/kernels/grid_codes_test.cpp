@@ -55,7 +55,8 @@ TEST_CASE("FindGridCodes, FindRandomCodes: a short step gives the quotient's bit
         for (std::size_t i = 0; i < values.size(); ++i) values[i] *= 40 * step;
         // Whole multiples and the middles between them, and their neighbours.
         for (std::size_t i = 0; i < 300; ++i) {
-          values[i] = (static_cast<float>(i / 3) - 50) * step / 2;
+          const std::size_t place = i / 3;
+          values[i] = (static_cast<float>(place) - 50) * step / 2;
           if (i % 3 > 0) values[i] = std::nextafter(values[i], i % 3 == 1 ? -1.0F : 1.0F);
         }
         const float ends[] = {3e38F, -3e38F, 1e-45F, -1e-45F, 1e-38F, 0x1p-102F, 0.0F, -0.0F};
