@@ -10,13 +10,14 @@
 namespace fl {
 
 void EncodeSegments(const SegmentPlan& plan, std::span<const float> flat,
-                    const RoundParameters& parameters, const RngStream& rng, const UpdateRoom& room,
-                    bool with_decoded, const std::function<void(EncodedSegment)>& take) {
+                    const RoundParameters& parameters, const RngStream& rng,
+                    const EncodeSegmentsOptions& options,
+                    const std::function<void(EncodedSegment)>& take) {
   std::vector<std::size_t> adaptive;
   std::vector<float> buffer;
   std::vector<float> decoded;
   std::size_t spent =
-      room.other_bytes + plan.segments().size();  // A step to each segment is 1 byte.
+      options.room.other_bytes + plan.segments().size();  // A step to each segment is 1 byte.
   for (std::size_t s = 0; s < plan.segments().size(); ++s) {
     const Codec& codec = *plan.segments()[s].codec;
     if (dynamic_cast<const AdaptiveCodec*>(&codec) != nullptr) {
@@ -24,7 +25,7 @@ void EncodeSegments(const SegmentPlan& plan, std::span<const float> flat,
       continue;
     }
     const std::span<const float> values = plan.Values(s, flat, buffer);
-    decoded.resize(with_decoded ? codec.count() : 0);
+    decoded.resize(options.with_decoded ? codec.count() : 0);
     ByteWriter payload;
     codec.Encode(values, decoded, parameters, rng.Child("segment", s), payload);
     spent += payload.size() + VarintSize(payload.size());
@@ -39,7 +40,7 @@ void EncodeSegments(const SegmentPlan& plan, std::span<const float> flat,
     sources.push_back({codec, plan.Values(s, flat, gathered[i]), rng.Child("segment", s)});
   }
   // Where all else takes more than a short time allows, the segments stay empty.
-  const auto budget = static_cast<std::size_t>(room.bytes.value_or(plan.budget()->bytes));
+  const auto budget = static_cast<std::size_t>(options.room.bytes.value_or(plan.budget()->bytes));
   const std::size_t left = std::max(budget, spent + adaptive.size()) - spent;
   std::vector<rate::Written> written = rate::EncodeWithin(sources, left);
   for (std::size_t i = 0; i < adaptive.size(); ++i) {

@@ -26,12 +26,18 @@ struct UpdateRoom {
                                        // says at the most. Read where there is `auto`.
 };
 
+struct EncodeSegmentsOptions {
+  UpdateRoom room;
+  bool with_decoded = true;  // Else no codec is asked what a decoder will see.
+};
+
 // Encodes each segment of a flat vector in the plan's layout (finite values) by its codec, with
 // rng.Child("segment", s), and hands it to `take`, each once: first those with a recipe of their
 // own, then those of `auto`, which share what is left of the room. The same arguments, the same
-// bytes. Without `with_decoded` no codec is asked what a decoder will see.
+// bytes.
 void EncodeSegments(const SegmentPlan& plan, std::span<const float> flat,
-                    const RoundParameters& parameters, const RngStream& rng, const UpdateRoom& room,
-                    bool with_decoded, const std::function<void(EncodedSegment)>& take);
+                    const RoundParameters& parameters, const RngStream& rng,
+                    const EncodeSegmentsOptions& options,
+                    const std::function<void(EncodedSegment)>& take);
 
 }  // namespace fl

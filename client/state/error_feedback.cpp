@@ -92,7 +92,7 @@ EncodedDelta ErrorFeedback::Encode(const NamedTensors& update, const SegmentPlan
   };
   // What `auto` kept is reported, residual or not.
   const bool with_decoded = active_ || recipe.budget().has_value();
-  EncodeSegments(recipe, update.values, parameters, rng, room, with_decoded, take);
+  EncodeSegments(recipe, update.values, parameters, rng, {room, with_decoded}, take);
   encoded.kept = energy.kept();
   if (active_) encoded.residual = Covered(std::move(residual), recipe);
   return encoded;

@@ -41,7 +41,7 @@ struct Workplace {
   std::vector<float> sum;
 
   void Encode() {
-    EncodeSegments(plan, tensors.values, parameters, rng, {}, false, [&](EncodedSegment segment) {
+    EncodeSegments(plan, tensors.values, parameters, rng, {{}, false}, [&](EncodedSegment segment) {
       payloads[segment.segment] = std::move(segment.payload);
     });
   }

@@ -72,7 +72,7 @@ Result<EncodedTensors> EncodeTensors(const SegmentPlan& plan, const CompressionC
     row.bytes = each.payload.size();
     encoded.update.streams.front().entries[each.segment] = {each.segment, std::move(each.payload)};
   };
-  EncodeSegments(plan, tensors.values, parameters, rng, {other_bytes, {}}, true, take);
+  EncodeSegments(plan, tensors.values, parameters, rng, {{other_bytes, {}}}, take);
   return encoded;
 }
 

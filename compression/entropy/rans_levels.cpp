@@ -141,7 +141,7 @@ class LevelReader {
     const SlotTable::Slot& slot = slots_.slots[state % kSlots];
     return slot.slots * (state / kSlots) + slot.place;
   }
-  std::int8_t LevelOf(std::uint32_t state) const { return slots_.levels[state % kSlots]; }
+  std::int32_t LevelOf(std::uint32_t state) const { return slots_.levels[state % kSlots]; }
 
   // A level of each state again and again, as long as there are words and all are symbols: how many
   // levels. Keeps all in registers.
@@ -153,10 +153,10 @@ class LevelReader {
     Words words = words_;
     std::size_t i = 0;
     for (; i + kStates <= out.size() && words.Has(kStates); i += kStates) {
-      const std::int8_t level_a = LevelOf(a);
-      const std::int8_t level_b = LevelOf(b);
-      const std::int8_t level_c = LevelOf(c);
-      const std::int8_t level_d = LevelOf(d);
+      const std::int32_t level_a = LevelOf(a);
+      const std::int32_t level_b = LevelOf(b);
+      const std::int32_t level_c = LevelOf(c);
+      const std::int32_t level_d = LevelOf(d);
       if (level_a == kIsLarger || level_b == kIsLarger || level_c == kIsLarger ||
           level_d == kIsLarger)
         break;
@@ -175,7 +175,7 @@ class LevelReader {
   }
 
   std::int32_t Next(std::uint32_t& state) {
-    const std::int8_t symbol = LevelOf(state);
+    const std::int32_t symbol = LevelOf(state);
     state = words_.Refilled<false>(Moved(state));
     if (symbol != kIsLarger) return symbol;
     const std::uint32_t upper = Byte(state);

@@ -197,7 +197,8 @@ void FindDeadZoneLevelsReference(std::span<const float> values, const LevelBins&
                                  std::span<std::int16_t> levels) {
   for (std::size_t i = 0; i < values.size(); ++i) {
     const float place = PlaceOf(values[i], bins);
-    const auto nearest = std::max(static_cast<std::int32_t>(place + 0.5F), 1);
+    const float above = place + 0.5F;  // In fp32, as the vectors.
+    const auto nearest = std::max(static_cast<std::int32_t>(above), 1);
     levels[i] = place < zero ? std::int16_t{0} : WithSign(nearest, values[i]);
   }
 }

@@ -210,10 +210,9 @@ TEST_CASE("budget: an update fills what its round allows, and no time sends noth
   const auto flat = testing::NormalValues(layout.total(), RngStream(4));
   const auto size = [&](std::uint64_t bytes) {
     std::size_t total = 100;
-    EncodeSegments(plan, flat, {}, RngStream(1), {100, bytes}, true,
-                   [&](const EncodedSegment& each) {
-                     total += 1 + VarintSize(each.payload.size()) + each.payload.size();
-                   });
+    EncodeSegments(plan, flat, {}, RngStream(1), {{100, bytes}}, [&](const EncodedSegment& each) {
+      total += 1 + VarintSize(each.payload.size()) + each.payload.size();
+    });
     return total;
   };
   for (const std::uint64_t bytes : {400U, 700U, 1500U}) {

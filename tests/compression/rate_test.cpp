@@ -204,7 +204,7 @@ TEST_CASE("auto: a whole body keeps the plan's budget, beside tensors with other
   const auto flat = testing::NormalValues(layout.total(), RngStream(4));
   std::size_t bytes = 100;
   std::size_t segments = 0;
-  EncodeSegments(plan, flat, {}, RngStream(1), {100, {}}, true, [&](const EncodedSegment& each) {
+  EncodeSegments(plan, flat, {}, RngStream(1), {{100, {}}}, [&](const EncodedSegment& each) {
     bytes += 1 + VarintSize(each.payload.size()) + each.payload.size();
     ++segments;
   });

@@ -35,6 +35,6 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   if (!plan.CheckRoundParameters(parameters)) return 0;
   std::vector<float> values(plan.layout().total());
   fl::RngStream(1).FillNormal(values);
-  fl::EncodeSegments(plan, values, parameters, fl::RngStream(2), {}, true, [](const auto&) {});
+  fl::EncodeSegments(plan, values, parameters, fl::RngStream(2), {}, [](const auto&) {});
   return 0;
 }
