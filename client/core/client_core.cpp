@@ -368,17 +368,18 @@ void ClientCore::Abandon(const Error& error) {
   phase_asked_.reset();
   model_ = nullptr;
   download_.reset();
-  stage_ = Stage::kCheckIn;
-  RngStream rng = NextDraw();
-  const Duration pause =
-      DrawBackoff(options_.backoff_base, options_.backoff_cap, abandoned_++, rng);
   Log(LogLevel::kWarning, "gives up the task: " + error.message);
-  Wait(std::max(pause, next_check_in_ - now_));
+  CheckInLater(DrawPause(abandoned_));
 }
 
-void ClientCore::CheckInLater() {
+void ClientCore::CheckInLater(Duration pause) {
   stage_ = Stage::kCheckIn;
-  Wait(std::max(next_check_in_ - now_, Duration::zero()));
+  Wait(std::max(next_check_in_ - now_, pause));
+}
+
+Duration ClientCore::DrawPause(std::uint32_t& in_a_row) {
+  RngStream rng = NextDraw();
+  return DrawBackoff(options_.backoff_base, options_.backoff_cap, in_a_row++, rng);
 }
 
 void ClientCore::Wait(Duration duration) {

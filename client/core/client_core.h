@@ -106,7 +106,6 @@ class ClientCore {
   static Result<ClientCore> Create(ClientOptions options, DeviceState state, ContentCache& cache);
 
   std::vector<ClientCommand> OnEvent(ClientEvent event, TimePoint now);
-
   const DeviceState& state() const { return state_; }
   // The plan that the device follows; null before the first task.
   const std::shared_ptr<const CheckedPlan>& plan() const { return plan_; }
@@ -166,7 +165,8 @@ class ClientCore {
   void Send(Stage stage);
   void Fail(const Failure& failure);
   void Abandon(const Error& error);
-  void CheckInLater();
+  void CheckInLater(Duration pause = Duration::zero());  // Not before the server's window either.
+  Duration DrawPause(std::uint32_t& in_a_row);           // The backoff after one more.
   void Wait(Duration duration);
   void Finish(Result<> outcome);
   void Log(LogLevel level, std::string message);
@@ -175,11 +175,11 @@ class ClientCore {
   ClientOptions options_;
   DeviceState state_;
   ContentCache* cache_;  // Outlives the core.
-
   Stage stage_ = Stage::kNew;
   bool waiting_ = false;         // For a timer, after which the stage's request is sent.
   std::uint32_t failures_ = 0;   // In a row, for the backoff.
   std::uint32_t abandoned_ = 0;  // Tasks in a row, likewise.
+  std::uint32_t refused_ = 0;    // Updates, of which something was wrong, in a row, likewise.
   std::uint64_t draws_ = 0;
   TimePoint now_;
   TimePoint next_check_in_;  // Drawn from the window of the last answer.

@@ -104,10 +104,13 @@ void ClientCore::SettleAccepted(std::uint64_t round) {
   commands_.emplace_back(std::move(record));
   CommitStaged(state_, cache_->FindPlan(state_.staged->plan).get());
   failures_ = 0;
+  refused_ = 0;
   CheckInLater();
 }
 
-// What was sent is given back to the residual, so that the next update carries it.
+// What was sent is given back to the residual, so that the next update carries it. Where something
+// was wrong with it the next one is likely to be refused, too (a model that diverges), and would
+// cost a training and an upload each time: the device waits longer and longer.
 void ClientCore::SettleRefused(const Error& error) {
   const StagedUpdate& staged = *state_.staged;
   ++state_.counters.refused;
@@ -121,7 +124,8 @@ void ClientCore::SettleRefused(const Error& error) {
   if (!given_back)
     Log(LogLevel::kError, "the refused update is lost: " + given_back.error().message);
   failures_ = 0;
-  CheckInLater();
+  const bool unneeded = error.code == ErrorCode::kTooLate || error.code == ErrorCode::kNotNeeded;
+  CheckInLater(unneeded ? Duration::zero() : DrawPause(refused_));
 }
 
 }  // namespace fl::client
