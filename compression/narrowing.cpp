@@ -7,6 +7,7 @@
 
 #include "fl/common/base/check.h"
 #include "fl/common/nn/build_graph.h"
+#include "fl/common/nn/operator.h"
 #include "fl/common/nn/plain_graph.h"
 #include "fl/compression/codecs/shared_support.h"
 
@@ -32,6 +33,17 @@ Result<Narrowing> Narrowing::Create(const nn::Graph& graph, double width, std::u
   if (!graph.frozen.empty()) {
     return Error{ErrorCode::kInvalidArgument,
                  "expected 1 where tensors are frozen: what is drawn changes from round to round"};
+  }
+  for (std::size_t i = 1; i < graph.nodes.size(); ++i) {
+    const nn::Node& node = graph.nodes[i];
+    const bool chained = node.inputs.size() == 1 && node.inputs[0] + 1 == i && node.groups == 1;
+    const nn::PruneRule rule = *nn::RulesOf(node.kind).prune;
+    if (chained && (rule == nn::PruneRule::kOwnsChannels || node.parameters.empty()) &&
+        rule != nn::PruneRule::kMixesChannels)
+      continue;
+    return Error{ErrorCode::kInvalidArgument,
+                 "expected 1 for a model with the layer " + node.name +
+                     ": units are left out of chains of dense and conv layers alone"};
   }
   Narrowing narrowing;
   narrowing.seed_ = seed;

@@ -5,6 +5,7 @@
 #include <map>
 #include <optional>
 
+#include "fl/common/nn/internal/layer_name.h"
 #include "fl/common/nn/operator.h"
 
 namespace fl::nn {
@@ -36,6 +37,25 @@ Error Invalid(std::string message) {
   return {ErrorCode::kInvalidArgument, std::move(message)};
 }
 
+bool IsName(std::string_view word) {
+  const auto lower = [](char c) { return c >= 'a' && c <= 'z'; };
+  return !word.empty() && word.size() <= 64 && lower(word[0]) &&
+         std::ranges::all_of(
+             word, [&](char c) { return lower(c) || (c >= '0' && c <= '9') || c == '_'; });
+}
+
+std::string AllOperators() {
+  std::string list;
+  for (const OpKind kind : kOpKinds) {
+    if (kind == OpKind::kInput) continue;
+    list += (list.empty() ? "" : ", ") + std::string(RulesOf(kind).name);
+  }
+  return list;
+}
+
+using internal::AutomaticName;
+using Words = std::span<const std::string_view>;
+
 // Reads the lines one after the other and appends a node for each.
 class GraphBuilder {
  public:
@@ -53,84 +73,204 @@ class GraphBuilder {
     return Append(std::move(node));
   }
 
+  // [NAME:] OPERATOR ... [from=NAME]
   Result<> AddLayer(std::string_view line) {
-    const std::vector<std::string_view> words = SplitWords(line);
-    if (words.empty()) return Invalid("expected a layer, found an empty line");
-    const std::string_view name = words.front();
-    const std::span<const std::string_view> rest(words.begin() + 1, words.end());
-    for (const OpKind kind : kOpKinds) {
-      if (kind != OpKind::kInput && RulesOf(kind).name == name) return AddOperator(kind, rest);
+    const std::vector<std::string_view> all = SplitWords(line);
+    Words words = all;
+    Node node;
+    if (!words.empty() && words.front().ends_with(':')) {
+      node.name = words.front().substr(0, words.front().size() - 1);
+      words = words.subspan(1);
+      if (!IsName(node.name)) {
+        return Invalid("expected a name of a-z, 0-9 and _ before the colon, found \"" + node.name +
+                       "\"");
+      }
     }
-    return Invalid("unknown layer \"" + std::string(name) +
-                   "\": expected conv, dense, maxpool, avgpool, global_avgpool, relu or flatten");
+    if (words.empty()) return Invalid("expected a layer, found none in the line");
+    node.inputs = {graph_.nodes.size() - 1};
+    if (words.back().starts_with("from=")) {
+      FL_TRY(node.inputs[0], Find(words.back().substr(5)));
+      words = words.first(words.size() - 1);
+    }
+    for (const OpKind kind : kOpKinds) {
+      if (kind == OpKind::kInput || words.empty() || RulesOf(kind).name != words.front()) continue;
+      node.kind = kind;
+      const std::string automatic = AutomaticName(kind, counts_);
+      if (node.name.empty()) node.name = automatic;
+      if (names_.contains(node.name))
+        return Invalid("expected another name than \"" + node.name + "\", which is taken");
+      return AddOperator(std::move(node), words.subspan(1));
+    }
+    return Invalid("unknown layer \"" + std::string(words.empty() ? "" : words.front()) +
+                   "\": expected one of " + AllOperators());
   }
 
   TensorLayout TakeLayout() { return TensorLayout(std::move(specs_)); }
 
  private:
-  const Shape& last_shape() const { return graph_.nodes.back().shape; }
+  const Shape& InputShape(const Node& node) const { return graph_.nodes[node.inputs[0]].shape; }
 
-  Result<> AddOperator(OpKind kind, std::span<const std::string_view> words) {
-    Node node;
-    node.kind = kind;
-    const std::string name(RulesOf(kind).name);
-    node.name = name + std::to_string(++counts_[name]);
-    node.inputs = {graph_.nodes.size() - 1};
-    if (kind == OpKind::kDense) return AddDense(std::move(node), words);
-    if (kind == OpKind::kConv2d) return AddConvolution(std::move(node), words);
-    if (kind == OpKind::kMaxPool || kind == OpKind::kAvgPool)
-      return AddPool(std::move(node), words);
-    if (!words.empty()) {
-      return Invalid("expected nothing after " + name + ", found \"" + std::string(words[0]) +
-                     "\"");
+  Result<std::size_t> Find(std::string_view name) const {
+    const auto found = names_.find(std::string(name));
+    if (found != names_.end()) return found->second;
+    return Invalid("expected the name of a layer before this one, found \"" +
+                   std::string(name.substr(0, 64)) + "\"");
+  }
+
+  Result<> AddOperator(Node node, Words words) {
+    switch (node.kind) {
+      case OpKind::kDense:
+        return AddDense(std::move(node), words);
+      case OpKind::kConv2d:
+        return AddConvolution(std::move(node), words);
+      case OpKind::kDepthwise:
+        return AddDepthwise(std::move(node), words);
+      case OpKind::kMaxPool:
+      case OpKind::kAvgPool:
+        return AddPool(std::move(node), words);
+      case OpKind::kAdd:
+      case OpKind::kMultiply:
+      case OpKind::kConcat:
+        return AddCombination(std::move(node), words);
+      case OpKind::kReshape:
+        return AddReshape(std::move(node), words);
+      default:
+        return AddPlain(std::move(node), words);
     }
-    if (kind == OpKind::kGlobalAvgPool) {
-      FL_TRY_OK(ExpectImage());
-      node.shape = Shape{last_shape()[2]};
-    } else if (kind == OpKind::kFlatten) {
-      node.shape = Shape{last_shape().count()};
-    } else {
-      node.shape = last_shape();
+  }
+
+  // An operator without words of its own.
+  Result<> AddPlain(Node node, Words words) {
+    if (!words.empty()) {
+      return Invalid("expected nothing after " + std::string(RulesOf(node.kind).name) +
+                     ", found \"" + std::string(words[0]) + "\"");
+    }
+    node.shape = InputShape(node);
+    const Shape channels{node.shape[node.shape.rank() - 1]};
+    if (node.kind == OpKind::kGlobalAvgPool) {
+      FL_TRY_OK(ExpectImage(node));
+      node.shape = channels;
+    } else if (node.kind == OpKind::kFlatten) {
+      node.shape = Shape{node.shape.count()};
+    } else if (node.kind == OpKind::kBatchNorm || node.kind == OpKind::kLayerNorm) {
+      FL_TRY_OK(AddTensor(node, ".gamma", channels, false));
+      FL_TRY_OK(AddTensor(node, ".beta", channels, false));
+    }
+    if (node.kind == OpKind::kBatchNorm) {
+      for (const char* suffix : {".mean", ".variance"}) {
+        graph_.statistics.push_back(specs_.size());
+        FL_TRY_OK(AddTensor(node, suffix, channels, false));
+      }
     }
     return Append(std::move(node));
   }
 
-  Result<> AddDense(Node node, std::span<const std::string_view> words) {
+  // add NAME..., multiply NAME..., concat NAME...: the input and the outputs of the named layers.
+  Result<> AddCombination(Node node, Words words) {
+    if (words.empty()) {
+      return Invalid("expected \"" + std::string(RulesOf(node.kind).name) +
+                     " NAME...\", the names of earlier layers");
+    }
+    for (const std::string_view word : words) {
+      FL_TRY(const std::size_t operand, Find(word));
+      node.inputs.push_back(operand);
+    }
+    node.shape = InputShape(node);
+    std::vector<std::size_t> extents(node.shape.extents().begin(), node.shape.extents().end());
+    for (const std::size_t operand : std::span(node.inputs).subspan(1)) {
+      const Shape& other = graph_.nodes[operand].shape;
+      const Shape channels{node.shape[node.shape.rank() - 1]};
+      if (node.kind == OpKind::kConcat && other.rank() == node.shape.rank()) {
+        std::vector<std::size_t> expected(node.shape.extents().begin(), node.shape.extents().end());
+        expected.back() = other[other.rank() - 1];
+        if (other != Shape(expected)) return Mismatch(node, other);
+        extents.back() += expected.back();
+      } else if (other != node.shape && (node.kind != OpKind::kMultiply || other != channels)) {
+        return Mismatch(node, other);
+      }
+    }
+    node.shape = Shape(std::move(extents));
+    return Append(std::move(node));
+  }
+
+  Error Mismatch(const Node& node, const Shape& found) const {
+    return Invalid("expected operands that fit " + InputShape(node).ToText() + ", found " +
+                   found.ToText());
+  }
+
+  Result<> AddReshape(Node node, Words words) {
+    if (words.size() != 1) return Invalid("expected \"reshape N|HxWxC\"");
+    std::vector<std::size_t> extents;
+    std::string_view rest = words[0];
+    while (true) {
+      const std::size_t cross = std::min(rest.find('x'), rest.size());
+      FL_TRY(const std::size_t extent, ReadCount("an extent", rest.substr(0, cross)));
+      extents.push_back(extent);
+      if (cross == rest.size()) break;
+      rest.remove_prefix(cross + 1);
+    }
+    node.shape = Shape(extents);
+    const bool ranks = node.shape.rank() == 1 || node.shape.rank() == 3;
+    FL_TRY_OK(CheckCount(node.shape));
+    if (ranks && node.shape.count() == InputShape(node).count()) return Append(std::move(node));
+    return Invalid("expected N or HxWxC with as many values as " + InputShape(node).ToText() +
+                   ", found " + std::string(words[0]));
+  }
+
+  Result<> AddDense(Node node, Words words) {
     FL_TRY(words, TakeFactoring(words, node.factoring));
     if (words.size() != 1) {
       return Invalid("expected \"dense UNITS [lora=RANK [alpha=N] [both] | fedpara=RANK]\"");
     }
     FL_TRY(const std::size_t units, ReadCount("UNITS", words[0]));
-    if (last_shape().rank() != 1) {
-      return Invalid("expected one extent as input of dense, found " + last_shape().ToText() +
+    if (InputShape(node).rank() != 1) {
+      return Invalid("expected one extent as input of dense, found " + InputShape(node).ToText() +
                      "; put flatten or global_avgpool before it");
     }
     node.shape = Shape{units};
-    FL_TRY_OK(AddParameters(node, Shape{last_shape()[0], units}, units));
+    FL_TRY_OK(AddParameters(node, Shape{InputShape(node)[0], units}, units));
     return Append(std::move(node));
   }
 
-  Result<> AddConvolution(Node node, std::span<const std::string_view> words) {
+  Result<> AddConvolution(Node node, Words words) {
     FL_TRY(words, TakeFactoring(words, node.factoring));
-    if (words.size() < 2) return Invalid("expected \"conv CHANNELS HxW [stride=N] [same|valid]\"");
+    if (words.size() < 2)
+      return Invalid("expected \"conv CHANNELS HxW [stride=N] [same|valid] [groups=N]\"");
     FL_TRY(const std::size_t channels, ReadCount("CHANNELS", words[0]));
     FL_TRY_OK(ReadKernel(words[1], node));
     FL_TRY_OK(ReadOptions(words.subspan(2), node));
-    FL_TRY_OK(ExpectImage());
+    FL_TRY_OK(ExpectImage(node));
     FL_TRY_OK(InferImage(channels, node));
-    const Shape weight{node.kernel_height, node.kernel_width, last_shape()[2], channels};
+    const std::size_t inputs = InputShape(node)[2];
+    if (inputs % node.groups != 0 || channels % node.groups != 0) {
+      return Invalid("expected groups that divide the channels " + std::to_string(inputs) +
+                     " and " + std::to_string(channels) + ", found " + std::to_string(node.groups));
+    }
+    const Shape weight{node.kernel_height, node.kernel_width, inputs / node.groups, channels};
     FL_TRY_OK(AddParameters(node, weight, channels));
     return Append(std::move(node));
   }
 
-  Result<> AddPool(Node node, std::span<const std::string_view> words) {
+  Result<> AddDepthwise(Node node, Words words) {
+    if (words.empty()) return Invalid("expected \"depthwise HxW [stride=N] [same|valid]\"");
+    FL_TRY_OK(ReadKernel(words[0], node));
+    FL_TRY_OK(ReadOptions(words.subspan(1), node));
+    FL_TRY_OK(ExpectImage(node));
+    const std::size_t channels = InputShape(node)[2];
+    FL_TRY_OK(InferImage(channels, node));
+    FL_TRY_OK(
+        AddParameters(node, Shape{node.kernel_height, node.kernel_width, channels}, channels));
+    return Append(std::move(node));
+  }
+
+  Result<> AddPool(Node node, Words words) {
     const std::string name(RulesOf(node.kind).name);
     if (words.empty()) return Invalid("expected \"" + name + " N|HxW [stride=N] [same|valid]\"");
     FL_TRY_OK(ReadKernel(words[0], node));
     node.stride = node.kernel_height;
     FL_TRY_OK(ReadOptions(words.subspan(1), node));
-    FL_TRY_OK(ExpectImage());
-    FL_TRY_OK(InferImage(last_shape()[2], node));
+    FL_TRY_OK(ExpectImage(node));
+    FL_TRY_OK(InferImage(InputShape(node)[2], node));
     return Append(std::move(node));
   }
 
@@ -144,8 +284,7 @@ class GraphBuilder {
   }
 
   // Reads the words about factors, which come last, and returns those before them.
-  Result<std::span<const std::string_view>> TakeFactoring(std::span<const std::string_view> words,
-                                                          Factoring& factoring) const {
+  Result<Words> TakeFactoring(Words words, Factoring& factoring) const {
     const auto first = std::ranges::find_if(words, [](std::string_view word) {
       return word.starts_with("lora=") || word.starts_with("fedpara=");
     });
@@ -180,33 +319,38 @@ class GraphBuilder {
     return {};
   }
 
-  Result<> ReadOptions(std::span<const std::string_view> words, Node& node) const {
-    bool has_stride = false;
-    bool has_padding = false;
+  // [stride=N] [same|valid], and of conv [groups=N]; each at most once.
+  Result<> ReadOptions(Words words, Node& node) const {
+    const bool grouped = node.kind == OpKind::kConv2d;
+    std::vector<std::string_view> seen;
     for (const std::string_view word : words) {
-      const bool is_stride = word.starts_with("stride=");
-      const bool is_padding = word == "same" || word == "valid";
-      if ((is_stride && has_stride) || (is_padding && has_padding) || (!is_stride && !is_padding)) {
-        return Invalid("expected [stride=N] [same|valid], found \"" + std::string(word) + "\"");
+      const bool padding = word == "same" || word == "valid";
+      const std::string_view key = padding ? "padding" : word.substr(0, word.find('='));
+      const bool known =
+          padding || word.starts_with("stride=") || (grouped && word.starts_with("groups="));
+      if (!known || std::ranges::find(seen, key) != seen.end()) {
+        return Invalid(std::string("expected [stride=N] [same|valid]") +
+                       (grouped ? " [groups=N]" : "") + ", found \"" + std::string(word) + "\"");
       }
-      if (is_stride) {
-        FL_TRY(node.stride, ReadCount("stride", word.substr(7)));
-        has_stride = true;
-      } else {
+      seen.push_back(key);
+      if (padding) {
         node.same_padding = word == "same";
-        has_padding = true;
+      } else {
+        FL_TRY((key == "stride" ? node.stride : node.groups),
+               ReadCount(key, word.substr(key.size() + 1)));
       }
     }
     return {};
   }
 
-  Result<> ExpectImage() const {
-    if (last_shape().rank() == 3) return {};
-    return Invalid("expected height, width and channels as input, found " + last_shape().ToText());
+  Result<> ExpectImage(const Node& node) const {
+    if (InputShape(node).rank() == 3) return {};
+    return Invalid("expected height, width and channels as input, found " +
+                   InputShape(node).ToText());
   }
 
   Result<> InferImage(std::size_t channels, Node& node) const {
-    const Shape& input = last_shape();
+    const Shape& input = InputShape(node);
     const auto extent = [&node](std::size_t size, std::size_t kernel) -> std::size_t {
       if (node.same_padding) return (size - 1) / node.stride + 1;
       return size < kernel ? 0 : (size - kernel) / node.stride + 1;
@@ -291,6 +435,7 @@ class GraphBuilder {
                    "expected between 1 and " + std::to_string(limits_.activation_max) +
                        " values, found the shape " + node.shape.ToText()};
     }
+    names_[node.name] = graph_.nodes.size();
     graph_.nodes.push_back(std::move(node));
     return {};
   }
@@ -299,7 +444,8 @@ class GraphBuilder {
   const GraphLimits& limits_;
   std::vector<TensorSpec> specs_;
   std::uint64_t parameter_count_ = 0;
-  std::map<std::string, std::size_t> counts_;
+  std::map<std::string, std::size_t> names_;  // Of the nodes, to their indices.
+  internal::NameCounts counts_;
 };
 
 Result<LossKind> ParseLoss(std::string_view text) {
@@ -319,19 +465,6 @@ Result<> CheckOutput(const Graph& graph) {
         graph.output_shape().ToText());
   }
   return {};
-}
-
-std::string DescribeKernel(const Node& node) {
-  std::string text = std::to_string(node.kernel_height) + "x" + std::to_string(node.kernel_width);
-  text += " stride=" + std::to_string(node.stride);
-  return text + (node.same_padding ? " same" : " valid");
-}
-
-std::string DescribeFactoring(const Factoring& factoring) {
-  const std::string rank = std::to_string(factoring.rank);
-  if (factoring.kind == FactorKind::kFedPara) return " fedpara=" + rank;
-  return " lora=" + rank + " alpha=" + std::to_string(factoring.alpha) +
-         (factoring.both ? " both" : "");
 }
 
 }  // namespace
@@ -365,30 +498,6 @@ Result<Graph> BuildGraph(const Shape& input, std::span<const std::string> layers
   graph.parameters = builder.TakeLayout();
   failed = 0;
   return graph;
-}
-
-std::vector<std::string> DescribeLayers(const Graph& graph) {
-  std::vector<std::string> lines;
-  for (const Node& node : graph.nodes) {
-    if (node.kind == OpKind::kInput) continue;
-    std::string line(RulesOf(node.kind).name);
-    if (node.kind == OpKind::kDense) line += " " + std::to_string(node.shape[0]);
-    if (node.kind == OpKind::kConv2d) line += " " + std::to_string(node.shape[2]);
-    if (node.kernel_height > 0) line += " " + DescribeKernel(node);
-    if (node.factoring.kind != FactorKind::kNone) line += DescribeFactoring(node.factoring);
-    lines.push_back(std::move(line));
-  }
-  return lines;
-}
-
-std::string_view LossName(LossKind loss) {
-  return loss == LossKind::kSoftmaxCrossEntropy ? "softmax_cross_entropy" : "mean_squared_error";
-}
-
-std::size_t PaddingBefore(std::size_t input, std::size_t output, std::size_t kernel,
-                          std::size_t stride, bool same) {
-  const std::size_t covered = (output - 1) * stride + kernel;
-  return same && covered > input ? (covered - input) / 2 : 0;
 }
 
 }  // namespace fl::nn

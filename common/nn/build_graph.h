@@ -21,8 +21,18 @@ struct GraphLimits {
 // Reads a network from readable lines, one layer each, and infers all shapes. `input` is the shape
 // of one sample, channels last: {features} or {height, width, channels}.
 //
-//   conv CHANNELS HxW [stride=N] [same|valid]      maxpool N|HxW [stride=N] [same|valid]      relu
-//   dense UNITS      global_avgpool                avgpool N|HxW [stride=N] [same|valid] flatten
+//   conv CHANNELS HxW [stride=N] [same|valid] [groups=N]     dense UNITS     batchnorm   layernorm
+//   depthwise HxW [stride=N] [same|valid]                    relu            relu6       hard_swish
+//   maxpool N|HxW [stride=N] [same|valid]                    sigmoid         tanh        flatten
+//   avgpool N|HxW [stride=N] [same|valid]                    global_avgpool  reshape N|HxWxC
+//   add NAME...     multiply NAME...     concat NAME...
+//
+// A layer reads the one before it, or the one that its last word names: from=NAME. add and multiply
+// take operands of one shape (multiply also one of {channels}, which scales an image's channels);
+// concat joins channels. Layers are named conv1, relu1, dense1, ... or as a word before the line
+// says ("stem: conv 16 3x3"); "input" is the graph's input. A layer's parameters are NAME.weight
+// and NAME.bias; of batchnorm NAME.gamma, .beta, .mean, .variance; of layernorm (over the last
+// extent) NAME.gamma, .beta. A layer that nobody reads is a head of its own.
 //
 // After a conv's or a dense layer's own words, a weight made of factors (see Factoring; the plain
 // weight is neither trained nor sent): lora=RANK [alpha=N] [both], or fedpara=RANK. alpha is
@@ -30,8 +40,7 @@ struct GraphLimits {
 //
 // Padding is `valid` unless said otherwise; `same` pads as TensorFlow does (output = ceil(input /
 // stride)). A pool's stride is its kernel's height unless given. Average pooling divides by the
-// pixels inside the image. Layers are named conv1, relu1, dense1, ... and a layer's parameters
-// NAME.weight and NAME.bias. `loss`: "softmax_cross_entropy" or "mean_squared_error".
+// pixels inside the image. `loss`: "softmax_cross_entropy" or "mean_squared_error".
 //
 // kInvalidArgument names the layer (counted from 1), its line and the shapes; kLimitExceeded
 // likewise. `failed_layer`, where not null, receives the number of the layer at fault, 0 when it is

@@ -14,11 +14,22 @@ enum class OpKind : std::uint8_t {
   kInput,
   kDense,
   kConv2d,
+  kDepthwise,
   kMaxPool,
   kAvgPool,
   kGlobalAvgPool,
+  kBatchNorm,
+  kLayerNorm,
   kRelu,
+  kRelu6,
+  kHardSwish,
+  kSigmoid,
+  kTanh,
+  kAdd,
+  kMultiply,
+  kConcat,
   kFlatten,
+  kReshape,
 };
 
 // A weight that is made of smaller tensors, which are trained and sent in its place. Every weight
@@ -46,14 +57,16 @@ struct Factoring {
 struct Node {
   OpKind kind = OpKind::kInput;
   std::string name;                 // Unique: "conv1", "relu1", "dense2", ...
-  std::vector<std::size_t> inputs;  // Indices of earlier nodes.
+  std::vector<std::size_t> inputs;  // Indices of earlier nodes: one, or the operands in order.
   Shape shape;                      // Of the output.
-  std::size_t kernel_height = 0;    // Conv2d and pools.
+  std::size_t kernel_height = 0;    // Convolutions and pools.
   std::size_t kernel_width = 0;
   std::size_t stride = 1;
   bool same_padding = false;  // Else valid.
+  std::size_t groups = 1;     // Conv2d: input and output channels fall into so many groups.
   // Indices of tensors in the layout: weight, then bias. With factors: weight, lora_a, lora_b,
-  // bias; or x1, y1, x2, y2, bias.
+  // bias; or x1, y1, x2, y2, bias. Batch norm: gamma, beta, mean, variance; layer norm: gamma,
+  // beta.
   std::vector<std::size_t> parameters;
   Factoring factoring;
 };
@@ -62,12 +75,15 @@ enum class LossKind : std::uint8_t { kSoftmaxCrossEntropy, kMeanSquaredError };
 
 // A model as data: nodes in an order in which inputs come first, the last one the output;
 // parameters by name. Weight of a dense layer: inputs x outputs; of a convolution: kernel_height x
-// kernel_width x channels_in x channels_out (HWIO). Training, quantized inference and the passes
-// all read and rewrite this.
+// kernel_width x channels_in / groups x channels_out (HWIO); depthwise: kernel_height x
+// kernel_width x channels. A node that nobody reads is a head of its own, which inference leaves
+// out. Training, quantized inference and the passes all read and rewrite this.
 struct Graph {
   std::vector<Node> nodes;
   TensorLayout parameters;          // "dense1.weight", "dense1.bias", ...
   std::vector<std::size_t> frozen;  // Tensors that training leaves as they are, ascending.
+  // Tensors that training measures instead of learning them, ascending: means and variances.
+  std::vector<std::size_t> statistics;
   LossKind loss = LossKind::kSoftmaxCrossEntropy;
 
   const Shape& input_shape() const { return nodes.front().shape; }

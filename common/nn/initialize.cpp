@@ -1,5 +1,6 @@
 #include "fl/common/nn/initialize.h"
 
+#include <algorithm>
 #include <cmath>
 
 namespace fl::nn {
@@ -38,6 +39,12 @@ NamedTensors InitializeParameters(const Graph& graph, const RngStream& rng) {
   NamedTensors parameters(graph.parameters);
   for (const Node& node : graph.nodes) {
     if (node.parameters.empty()) continue;
+    if (node.kind == OpKind::kBatchNorm || node.kind == OpKind::kLayerNorm) {
+      std::ranges::fill(parameters.tensor(node.parameters[0]), 1.0F);  // gamma
+      if (node.parameters.size() > 2)
+        std::ranges::fill(parameters.tensor(node.parameters[3]), 1.0F);  // variance
+      continue;
+    }
     const std::size_t fan_in = FanIn(graph, node);
     for (std::size_t i = 0; i < node.parameters.size(); ++i) {
       const float bound = BoundOf(node, i, fan_in);

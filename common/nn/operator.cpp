@@ -6,7 +6,10 @@ namespace {
 constexpr double kFloatBytes = 4;
 
 double InputCount(const Graph& graph, const Node& node) {
-  return static_cast<double>(graph.nodes[node.inputs[0]].shape.count());
+  double count = 0;
+  for (const std::size_t input : node.inputs)
+    count += static_cast<double>(graph.nodes[input].shape.count());
+  return count;
 }
 
 OperatorCost CostOfValues(const Graph& graph, const Node& node, double flops) {
@@ -21,9 +24,11 @@ OperatorCost InputCost(const Graph& /*graph*/, const Node& /*node*/) {
 // Of the weight as a matrix, whether or not it is made of factors.
 double WeightCount(const Graph& graph, const Node& node) {
   const Shape& input = graph.nodes[node.inputs[0]].shape;
-  const std::size_t rows = node.kind == OpKind::kDense
-                               ? input.count()
-                               : node.kernel_height * node.kernel_width * input[2];
+  std::size_t rows = input.count();
+  if (node.kind != OpKind::kDense) {
+    rows = node.kernel_height * node.kernel_width;
+    if (node.kind == OpKind::kConv2d) rows *= input[2] / node.groups;
+  }
   return static_cast<double>(rows) * static_cast<double>(node.shape[node.shape.rank() - 1]);
 }
 
@@ -50,7 +55,17 @@ OperatorCost ReadOnceCost(const Graph& graph, const Node& node) {
   return CostOfValues(graph, node, InputCount(graph, node));
 }
 
-// Flatten is another view of the same values.
+// A multiplication and an addition a value, or, of a layer norm, about as many again for its mean
+// and variance.
+OperatorCost NormCost(const Graph& graph, const Node& node) {
+  const double steps = node.kind == OpKind::kBatchNorm ? 2 : 5;
+  OperatorCost cost = CostOfValues(graph, node, steps * InputCount(graph, node));
+  const double channels = static_cast<double>(node.shape[node.shape.rank() - 1]);
+  cost.parameter_bytes = static_cast<double>(node.parameters.size()) * channels * kFloatBytes;
+  return cost;
+}
+
+// Flatten and reshape are other views of the same values.
 OperatorCost FreeCost(const Graph& /*graph*/, const Node& /*node*/) {
   return {};
 }
@@ -59,6 +74,12 @@ constexpr OperatorRules kRules[] = {
     {OpKind::kInput, "input", InputCost, QuantizeRule::kSource, PruneRule::kPassesChannels, {}},
     {OpKind::kDense, "dense", ProductCost, QuantizeRule::kMultiply, PruneRule::kOwnsChannels, {}},
     {OpKind::kConv2d, "conv", ProductCost, QuantizeRule::kMultiply, PruneRule::kOwnsChannels, {}},
+    {OpKind::kDepthwise,
+     "depthwise",
+     ProductCost,
+     QuantizeRule::kMultiply,
+     PruneRule::kPassesChannels,
+     {}},
     {OpKind::kMaxPool,
      "maxpool",
      PoolCost,
@@ -72,13 +93,53 @@ constexpr OperatorRules kRules[] = {
      QuantizeRule::kRescale,
      PruneRule::kPassesChannels,
      {}},
+    {OpKind::kBatchNorm,
+     "batchnorm",
+     NormCost,
+     QuantizeRule::kFold,
+     PruneRule::kPassesChannels,
+     {}},
+    {OpKind::kLayerNorm,
+     "layernorm",
+     NormCost,
+     QuantizeRule::kFloat,
+     PruneRule::kMixesChannels,
+     {}},
     {OpKind::kRelu, "relu", ReadOnceCost, QuantizeRule::kClamp, PruneRule::kPassesChannels, {}},
+    {OpKind::kRelu6, "relu6", ReadOnceCost, QuantizeRule::kClamp, PruneRule::kPassesChannels, {}},
+    {OpKind::kHardSwish,
+     "hard_swish",
+     ReadOnceCost,
+     QuantizeRule::kLookup,
+     PruneRule::kPassesChannels,
+     {}},
+    {OpKind::kSigmoid,
+     "sigmoid",
+     ReadOnceCost,
+     QuantizeRule::kLookup,
+     PruneRule::kPassesChannels,
+     {}},
+    {OpKind::kTanh, "tanh", ReadOnceCost, QuantizeRule::kLookup, PruneRule::kPassesChannels, {}},
+    {OpKind::kAdd, "add", ReadOnceCost, QuantizeRule::kRescale, PruneRule::kTiesChannels, {}},
+    {OpKind::kMultiply,
+     "multiply",
+     ReadOnceCost,
+     QuantizeRule::kRescale,
+     PruneRule::kTiesChannels,
+     {}},
+    {OpKind::kConcat,
+     "concat",
+     ReadOnceCost,
+     QuantizeRule::kRescale,
+     PruneRule::kJoinsChannels,
+     {}},
     {OpKind::kFlatten,
      "flatten",
      FreeCost,
      QuantizeRule::kCommutes,
      PruneRule::kSpreadsChannels,
      {}},
+    {OpKind::kReshape, "reshape", FreeCost, QuantizeRule::kCommutes, PruneRule::kMixesChannels, {}},
 };
 
 }  // namespace

@@ -22,15 +22,21 @@ enum class QuantizeRule : std::uint8_t {
   kMultiply,  // Per-channel s8 weights, s32 accumulators, requantized.
   kCommutes,  // Works on the quantized values as they are; keeps scale and zero point (maximum,
               // flatten).
-  kRescale,   // Integer accumulators, explicit rescale (averages).
-  kClamp,     // A clamp of the quantized values at the zero point (ReLU).
+  kRescale,   // Integer accumulators, explicit rescale (averages, sums, products, concat).
+  kClamp,     // A clamp of the quantized values (ReLU, ReLU6).
+  kLookup,    // A table of 256 entries (sigmoid, tanh, hard swish).
+  kFold,      // Has no integer form: folded into the product before it (batch norm).
+  kFloat,     // In fp32 between two quantizations (layer norm).
   kSource,    // The graph's input: quantized from fp32.
 };
 
 // How output channels follow from input channels, for passes that remove channels.
 enum class PruneRule : std::uint8_t {
   kOwnsChannels,     // Output channels are columns of its weight; input channels are rows.
-  kPassesChannels,   // Output channel c is input channel c.
+  kPassesChannels,   // Output channel c is input channel c, and so are its parameters.
+  kTiesChannels,     // Output channel c is made of channel c of each operand.
+  kJoinsChannels,    // The operands' channels one after the other.
+  kMixesChannels,    // Every output needs all channels: none before it can be removed.
   kSpreadsChannels,  // Output i is channel i mod channels (flatten).
 };
 
@@ -56,9 +62,12 @@ inline constexpr RuleSlot kRuleSlots[] = {{"forward", true}, {"backward", true},
                                           {"cost", true},    {"quantize", true},
                                           {"prune", false},  {"export", false}};
 
-inline constexpr OpKind kOpKinds[] = {OpKind::kInput,   OpKind::kDense,   OpKind::kConv2d,
-                                      OpKind::kMaxPool, OpKind::kAvgPool, OpKind::kGlobalAvgPool,
-                                      OpKind::kRelu,    OpKind::kFlatten};
+inline constexpr OpKind kOpKinds[] = {
+    OpKind::kInput,     OpKind::kDense,   OpKind::kConv2d,        OpKind::kDepthwise,
+    OpKind::kMaxPool,   OpKind::kAvgPool, OpKind::kGlobalAvgPool, OpKind::kBatchNorm,
+    OpKind::kLayerNorm, OpKind::kRelu,    OpKind::kRelu6,         OpKind::kHardSwish,
+    OpKind::kSigmoid,   OpKind::kTanh,    OpKind::kAdd,           OpKind::kMultiply,
+    OpKind::kConcat,    OpKind::kFlatten, OpKind::kReshape};
 
 const OperatorRules& RulesOf(OpKind kind);
 

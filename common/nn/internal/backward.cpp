@@ -235,6 +235,7 @@ const BackwardRules* FindBackward(OpKind kind) {
   switch (kind) {
     case OpKind::kInput:
     case OpKind::kFlatten:
+    case OpKind::kReshape:
       return &kView;
     case OpKind::kDense:
       return &kDense;
@@ -248,6 +249,8 @@ const BackwardRules* FindBackward(OpKind kind) {
       return &kGlobalAvgPool;
     case OpKind::kRelu:
       return &kRelu;
+    default:
+      break;
   }
   return nullptr;
 }

@@ -49,15 +49,17 @@ void FactorPass::Plan() {
     const Node& node = graph_.nodes[i];
     if (node.parameters.empty()) continue;
     const std::vector<std::size_t>& to = plain_.nodes[i].parameters;
-    copies_.push_back({graph_.parameters.offset(node.parameters.back()),
-                       plain_.parameters.offset(to[1]), plain_.parameters[to[1]].shape.count()});
+    const bool factored = node.factoring.kind != FactorKind::kNone;
+    // The tensors after the weight's factors, or all, are the same in both graphs.
+    for (std::size_t j = factored ? 1 : 0; j < to.size(); ++j) {
+      const std::size_t from = node.parameters[node.parameters.size() - to.size() + j];
+      copies_.push_back({graph_.parameters.offset(from), plain_.parameters.offset(to[j]),
+                         plain_.parameters[to[j]].shape.count()});
+    }
+    if (!factored) continue;
     const std::size_t count = plain_.parameters[to[0]].shape.count();
     const std::size_t columns = copies_.back().count;
     const std::size_t weight = plain_.parameters.offset(to[0]);
-    if (node.factoring.kind == FactorKind::kNone) {
-      copies_.push_back({graph_.parameters.offset(node.parameters[0]), weight, count});
-      continue;
-    }
     const std::size_t rows = count / columns;
     layers_.push_back({i, rows, columns, weight, products_count_});
     weight_max_ = std::max(weight_max_, count);

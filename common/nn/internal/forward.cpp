@@ -135,6 +135,7 @@ const ForwardRules* FindForward(OpKind kind) {
   switch (kind) {
     case OpKind::kInput:
     case OpKind::kFlatten:
+    case OpKind::kReshape:
       return &kView;
     case OpKind::kDense:
       return &kDense;
@@ -148,6 +149,8 @@ const ForwardRules* FindForward(OpKind kind) {
       return &kGlobalAvgPool;
     case OpKind::kRelu:
       return &kRelu;
+    default:
+      break;
   }
   return nullptr;
 }

@@ -191,6 +191,7 @@ void IntegerPass::RunNode(std::size_t i, std::size_t batch, float* output) {
   switch (node.kind) {
     case OpKind::kInput:
     case OpKind::kFlatten:
+    case OpKind::kReshape:
       return;
     case OpKind::kRelu: {
       // Nothing is left to clamp after a product, which has done it.
@@ -210,6 +211,8 @@ void IntegerPass::RunNode(std::size_t i, std::size_t batch, float* output) {
     case OpKind::kAvgPool:
     case OpKind::kGlobalAvgPool:
       RunAvgPool(i, batch);
+      break;
+    default:
       break;
   }
   std::swap(current_, next_);

@@ -64,6 +64,48 @@ TEST_CASE("DescribeLayers: its lines build the same graph") {
   }
 }
 
+const std::vector<std::string> kBranches = {"stem: conv 16 3x3 stride=1 same",
+                                            "batchnorm",
+                                            "relu",
+                                            "depthwise 3x3 stride=1 same",
+                                            "relu6",
+                                            "conv 16 1x1 stride=1 valid groups=4",
+                                            "add relu1",
+                                            "skip: conv 4 1x1 stride=1 valid from=stem",
+                                            "concat add1 relu61",
+                                            "gate: global_avgpool",
+                                            "sigmoid",
+                                            "multiply sigmoid1 from=concat1",
+                                            "flatten",
+                                            "reshape 16x16x9",
+                                            "global_avgpool",
+                                            "layernorm",
+                                            "dense 5"};
+
+TEST_CASE("BuildGraph: layers read the one before them or the ones that they name") {
+  const Graph graph = Build({8, 8, 3}, kBranches);
+  CHECK(graph.nodes[1].name == "stem");
+  CHECK(graph.nodes[7].inputs == std::vector<std::size_t>{6, 3});
+  CHECK(graph.nodes[8].inputs == std::vector<std::size_t>{1});
+  CHECK(graph.nodes[9].shape == Shape{8, 8, 36});
+  CHECK(graph.nodes[12].shape == Shape{8, 8, 36});
+  const auto shape_of = [&](const char* name) {
+    return graph.parameters[*graph.parameters.Find(name)].shape;
+  };
+  CHECK(shape_of("depthwise1.weight") == Shape{3, 3, 16});
+  CHECK(shape_of("conv2.weight") == Shape{1, 1, 4, 16});
+  CHECK(shape_of("batchnorm1.variance") == Shape{16});
+  CHECK(shape_of("layernorm1.gamma") == Shape{9});
+  CHECK(graph.statistics == std::vector<std::size_t>{4, 5});
+}
+
+TEST_CASE("DescribeLayers: branches and names are described so that they build the same graph") {
+  CHECK(DescribeLayers(Build({8, 8, 3}, kBranches)) == kBranches);
+  // A name that the layer would have anyway is left out; a head that nobody reads stays.
+  CHECK(DescribeLayers(Build({4}, {"dense1: dense 3", "exit: dense 2", "dense 2 from=dense1"})) ==
+        std::vector<std::string>{"dense 3", "exit: dense 2", "dense 2 from=dense1"});
+}
+
 TEST_CASE("BuildGraph: factors stand in the place of the weight") {
   const Graph graph = Build({28, 28, 1}, {"conv 32 5x5 same lora=4", "relu", "flatten",
                                           "dense 200 fedpara=8", "relu", "dense 10 lora=2 both"});
@@ -135,7 +177,29 @@ TEST_CASE("BuildGraph: each wrong line is an invalid argument of its layer") {
                            "conv 8 3x3 alpha=2",
                            "conv 8 3x3 fedpara=",
                            "conv 8 3x3 fedpara=9",
-                           "conv 8 3x3 fedpara=2 both"}) {
+                           "conv 8 3x3 fedpara=2 both",
+                           "conv 8 3x3 groups=2",
+                           "conv 8 3x3 groups=1 groups=1",
+                           "depthwise",
+                           "depthwise 8 3x3",
+                           "depthwise 3x3 groups=1",
+                           "relu from=",
+                           "relu from=relu2",
+                           "relu from=input x",
+                           "from=relu1",
+                           "relu1: relu",
+                           "Name: relu",
+                           ": relu",
+                           "only_a_name:",
+                           "add",
+                           "add relu9",
+                           "concat conv1",
+                           "reshape",
+                           "reshape 8x8",
+                           "reshape 8x4x1",
+                           "reshape 8x8xx",
+                           "reshape 1x1x8x8",
+                           "batchnorm 2"}) {
     CAPTURE(line);
     const bool square = std::string_view(line) == "conv 8 3";
     const Refusal refusal = Refused({8, 8, 1}, {"relu", line, "flatten", "dense 2"});
