@@ -101,7 +101,7 @@ Result<std::vector<ActivationRange>> ObserveRanges(const Graph& graph,
                      " values for " + std::to_string(count) + " samples"};
   }
   FL_TRY(const std::unique_ptr<ForwardPass> pass,
-         ForwardPass::Create(graph, kBatch, BestInstructionSet(), ForwardPass::Keep::kAll));
+         ForwardPass::Create(graph, kBatch, BestInstructionSet(), ForwardPass::Mode::kObserve));
   // Zero is in every range, since it must be representable.
   std::vector<ActivationRange> ranges(graph.nodes.size());
   bool finite = AllFinite(parameters);

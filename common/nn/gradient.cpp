@@ -17,11 +17,11 @@ TrainingStep& TrainingStep::operator=(TrainingStep&&) noexcept = default;
 TrainingStep::~TrainingStep() = default;
 
 Result<TrainingStep> TrainingStep::Create(const Graph& graph, std::size_t batch_max,
-                                          InstructionSet instruction_set) {
-  FL_TRY(std::unique_ptr<FactorPass> factors, FactorPass::Create(graph, instruction_set));
+                                          const TrainingOptions& options) {
+  FL_TRY(std::unique_ptr<FactorPass> factors, FactorPass::Create(graph, options.instruction_set));
   const Graph& plain = factors != nullptr ? factors->plain() : graph;
   FL_TRY(std::unique_ptr<BackwardPass> pass,
-         BackwardPass::Create(plain, batch_max, instruction_set));
+         BackwardPass::Create(plain, batch_max, options.instruction_set, options.input_gradient));
   return TrainingStep(std::move(factors), std::move(pass));
 }
 
@@ -51,10 +51,35 @@ double TrainingStep::Compute(std::span<const float> parameters, const TrainingBa
     factors_->Backward(parameters.data(), gradient.data());
   }
   const TensorLayout& layout = graph().parameters;
-  for (const std::size_t tensor : graph().frozen) {
-    std::ranges::fill(gradient.subspan(layout.offset(tensor), layout[tensor].shape.count()), 0.0F);
+  for (const auto* tensors : {&graph().frozen, &graph().statistics}) {
+    for (const std::size_t tensor : *tensors)
+      std::ranges::fill(gradient.subspan(layout.offset(tensor), layout[tensor].shape.count()),
+                        0.0F);
   }
   return loss;
+}
+
+void TrainingStep::UpdateStatistics(std::span<float> parameters) const {
+  FL_CHECK(parameters.size() == graph().parameters.total(),
+           "as many parameters as the graph's layout");
+  if (!pass_->measured()) return;
+  constexpr float kShare = 0.1F;
+  const TensorLayout& layout = graph().parameters;
+  for (std::size_t i = 0; i < graph().nodes.size(); ++i) {
+    const Node& node = graph().nodes[i];
+    if (node.kind != OpKind::kBatchNorm) continue;
+    const std::size_t channels = node.shape[node.shape.rank() - 1];
+    const float* mean = pass_->forward().state(i);
+    const float* variance = mean + channels;
+    const auto values = static_cast<float>(pass_->last_batch() * node.shape.count() / channels);
+    const float unbiased = values > 1 ? values / (values - 1) : 1.0F;
+    float* to_mean = parameters.data() + layout.offset(node.parameters[2]);
+    float* to_variance = parameters.data() + layout.offset(node.parameters[3]);
+    for (std::size_t c = 0; c < channels; ++c) {
+      to_mean[c] += kShare * (mean[c] - to_mean[c]);
+      to_variance[c] += kShare * (variance[c] * unbiased - to_variance[c]);
+    }
+  }
 }
 
 std::span<const float> TrainingStep::outputs() const {

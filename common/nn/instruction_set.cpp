@@ -112,6 +112,23 @@ const FloatKernels& FloatKernelsFor(InstructionSet set) {
   return generic::FloatTable();
 }
 
+const LayerKernels& LayerKernelsFor(InstructionSet set) {
+#if defined(__x86_64__)
+  switch (set) {
+    case InstructionSet::kGeneric:
+      return generic::LayerTable();
+    case InstructionSet::kX86V2:
+      return v2::LayerTable();
+    case InstructionSet::kX86V3:
+      return v3::LayerTable();
+    case InstructionSet::kX86V4:
+      return v4::LayerTable();
+  }
+#endif
+  FL_CHECK(set == InstructionSet::kGeneric, "an instruction set that this binary does not hold");
+  return generic::LayerTable();
+}
+
 const IntegerKernels& IntegerKernelsFor(IntegerInstructionSet set) {
 #if defined(__x86_64__)
   switch (set) {

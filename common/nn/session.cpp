@@ -21,7 +21,7 @@ Result<Session> Session::Create(const Graph& graph, std::size_t batch_max,
   FL_TRY(std::unique_ptr<FactorPass> factors, FactorPass::Create(graph, instruction_set));
   const Graph& plain = factors != nullptr ? factors->plain() : graph;
   FL_TRY(std::unique_ptr<ForwardPass> pass,
-         ForwardPass::Create(plain, batch_max, instruction_set, ForwardPass::Keep::kLast));
+         ForwardPass::Create(plain, batch_max, instruction_set, ForwardPass::Mode::kInference));
   return Session(std::move(factors), std::move(pass));
 }
 

@@ -8,24 +8,19 @@
 namespace fl::nn::internal {
 namespace {
 
-using kernels::FloatKernels;
 using kernels::Product;
-
-float* GradientOf(const BackwardCall& call, std::size_t i) {
-  return call.parameter_gradient + call.graph.parameters.offset(call.node.parameters[i]);
-}
 
 void BiasGradient(const BackwardCall& call, std::size_t rows, std::size_t columns) {
   float* sums = GradientOf(call, 1);
   std::fill_n(sums, columns, 0.0F);
-  call.kernels.add_columns(call.output_gradient, rows, columns, sums);
+  call.kernels.floats.add_columns(call.output_gradient, rows, columns, sums);
 }
 
 std::size_t DenseScratch(const Graph& graph, const Node& node, std::size_t batch,
-                         const FloatKernels& kernels) {
+                         const KernelSet& kernels) {
   const Shape& weight = graph.parameters[node.parameters[0]].shape;
-  return std::max(PanelFloats(batch, weight[1], kernels),
-                  PanelFloats(weight[1], weight[0], kernels));
+  return std::max(PanelFloats(batch, weight[1], kernels.floats),
+                  PanelFloats(weight[1], weight[0], kernels.floats));
 }
 
 // Weight: input transposed times output gradient. Input: output gradient times weight transposed.
@@ -33,9 +28,10 @@ void DenseBackward(const BackwardCall& call) {
   const std::size_t inputs = call.graph.nodes[call.node.inputs[0]].shape.count();
   const std::size_t units = call.node.shape[0];
   BiasGradient(call, call.batch, units);
-  call.kernels.pack_panels({call.output_gradient, call.batch, units, units, 1, 0}, call.scratch);
+  call.kernels.floats.pack_panels({call.output_gradient, call.batch, units, units, 1, 0},
+                                  call.scratch);
   Product weight;
-  weight.a = call.input;
+  weight.a = call.input();
   weight.rows = inputs;
   weight.row_stride = 1;
   weight.segment_length = call.batch;
@@ -45,9 +41,9 @@ void DenseBackward(const BackwardCall& call) {
   weight.c = GradientOf(call, 0);
   weight.c_stride = units;
   weight.columns = units;
-  call.kernels.multiply(weight);
+  call.kernels.floats.multiply(weight);
   if (call.input_gradient == nullptr) return;
-  call.kernels.pack_panels(
+  call.kernels.floats.pack_panels(
       {ParameterOf(call.graph, call.node, 0, call.parameters), units, inputs, 1, units, 0},
       call.scratch);
   Product input;
@@ -60,7 +56,7 @@ void DenseBackward(const BackwardCall& call) {
   input.c = call.input_gradient;
   input.c_stride = inputs;
   input.columns = inputs;
-  call.kernels.multiply(input);
+  call.kernels.floats.multiply(input);
 }
 
 // The output's gradient with zeros between its pixels (stride) and around them, so that the input's
@@ -70,7 +66,8 @@ ImageExtent SpreadExtent(const Window& window) {
           window.input.width + window.kernel_width - 1, window.output.channels};
 }
 
-void Spread(const Window& window, const float* gradient, float* spread) {
+// `pixel_stride`: from one pixel of the gradient to the next.
+void Spread(const Window& window, const float* gradient, std::size_t pixel_stride, float* spread) {
   const ImageExtent extent = SpreadExtent(window);
   const std::size_t channels = window.output.channels;
   std::fill_n(spread, extent.count(), 0.0F);
@@ -78,32 +75,34 @@ void Spread(const Window& window, const float* gradient, float* spread) {
     const std::size_t to_y = y * window.stride + window.kernel_height - 1 - window.pad_top;
     for (std::size_t x = 0; x < window.output.width; ++x) {
       const std::size_t to_x = x * window.stride + window.kernel_width - 1 - window.pad_left;
-      std::copy_n(gradient + y * window.output.row() + x * channels, channels,
+      std::copy_n(gradient + (y * window.output.width + x) * pixel_stride, channels,
                   spread + to_y * extent.row() + to_x * channels);
     }
   }
 }
 
 std::size_t ConvolutionScratch(const Graph& graph, const Node& node, std::size_t /*batch*/,
-                               const FloatKernels& kernels) {
-  const Window window = WindowOf(graph, node);
+                               const KernelSet& kernels) {
+  const Window window = GroupedWindowOf(graph, node).window;
   const std::size_t pixels = window.output.height * window.output.width;
   const std::size_t weight =
-      AlignedCount(PanelFloats(pixels, window.output.channels, kernels)) + window.padded().count();
+      AlignedCount(PanelFloats(pixels, window.output.channels, kernels.floats)) +
+      window.padded().count();
   const std::size_t flipped_depth =
       window.kernel_height * window.kernel_width * window.output.channels;
   const std::size_t input =
-      AlignedCount(PanelFloats(flipped_depth, window.input.channels, kernels)) +
+      AlignedCount(PanelFloats(flipped_depth, window.input.channels, kernels.floats)) +
       SpreadExtent(window).count();
   return std::max(weight, input);
 }
 
 // For each row of the kernel: the image's windows transposed times the output's gradient, added up
 // over the batch.
-void ConvolutionWeight(const BackwardCall& call, const Window& window) {
+void ConvolutionWeight(const BackwardCall& call, const GroupedWindow& grouped, std::size_t group) {
+  const Window& window = grouped.window;
   const std::size_t channels = window.output.channels;
   const std::size_t pixels = window.output.height * window.output.width;
-  float* padded = call.scratch + AlignedCount(PanelFloats(pixels, channels, call.kernels));
+  float* padded = call.scratch + AlignedCount(PanelFloats(pixels, channels, call.kernels.floats));
   Product product;
   product.rows = window.kernel_width * window.input.channels;
   product.row_stride = 1;
@@ -112,42 +111,46 @@ void ConvolutionWeight(const BackwardCall& call, const Window& window) {
   product.step = window.stride * window.input.channels;
   product.b = call.scratch;
   product.packed = true;
-  product.c_stride = channels;
+  product.c_stride = grouped.outputs;
   product.columns = channels;
   for (std::size_t i = 0; i < call.batch; ++i) {
-    const PaddedImage image = PaddedFor(window, call.input + i * window.input.count(), padded);
-    const float* gradient = call.output_gradient + i * window.output.count();
-    call.kernels.pack_panels({gradient, pixels, channels, channels, 1, 0}, call.scratch);
+    const std::size_t image_floats = window.input.height * window.input.width * grouped.inputs;
+    const PaddedImage image = PaddedFor(grouped, group, call.input() + i * image_floats, padded);
+    const float* gradient = call.output_gradient + i * pixels * grouped.outputs + group * channels;
+    call.kernels.floats.pack_panels({gradient, pixels, channels, grouped.outputs, 1, 0},
+                                    call.scratch);
     product.segment_stride = window.stride * image.row;
     product.accumulate = i > 0;
     for (std::size_t y = 0; y < window.kernel_height; ++y) {
       product.a = image.data + y * image.row;
-      product.c = GradientOf(call, 0) + y * product.rows * channels;
-      call.kernels.multiply(product);
+      product.c = GradientOf(call, 0) + y * product.rows * grouped.outputs + group * channels;
+      call.kernels.floats.multiply(product);
     }
   }
 }
 
 // Rows (kernel y, kernel x, channel out) of the flipped weights, columns channel in.
-void PackFlipped(const BackwardCall& call, const Window& window) {
+void PackFlipped(const BackwardCall& call, const GroupedWindow& grouped, std::size_t group) {
+  const Window& window = grouped.window;
   const std::size_t inputs = window.input.channels;
   const std::size_t outputs = window.output.channels;
   const std::size_t taps = window.kernel_height * window.kernel_width;
-  const float* weight = ParameterOf(call.graph, call.node, 0, call.parameters);
-  const std::size_t panel = call.kernels.panel_columns;
+  const float* weight = ParameterOf(call.graph, call.node, 0, call.parameters) + group * outputs;
+  const std::size_t panel = call.kernels.floats.panel_columns;
   for (std::size_t tap = 0; tap < taps; ++tap) {
-    call.kernels.pack_panels({weight + (taps - 1 - tap) * inputs * outputs, outputs, inputs, 1,
-                              outputs, taps * outputs * panel},
-                             call.scratch + tap * outputs * panel);
+    call.kernels.floats.pack_panels({weight + (taps - 1 - tap) * inputs * grouped.outputs, outputs,
+                                     inputs, 1, grouped.outputs, taps * outputs * panel},
+                                    call.scratch + tap * outputs * panel);
   }
 }
 
-void ConvolutionInput(const BackwardCall& call, const Window& window) {
+void ConvolutionInput(const BackwardCall& call, const GroupedWindow& grouped, std::size_t group) {
+  const Window& window = grouped.window;
   const std::size_t outputs = window.output.channels;
   const std::size_t depth = window.kernel_height * window.kernel_width * outputs;
-  PackFlipped(call, window);
+  PackFlipped(call, grouped, group);
   float* spread =
-      call.scratch + AlignedCount(PanelFloats(depth, window.input.channels, call.kernels));
+      call.scratch + AlignedCount(PanelFloats(depth, window.input.channels, call.kernels.floats));
   const ImageExtent extent = SpreadExtent(window);
   Product product;
   product.rows = window.input.width;
@@ -157,24 +160,93 @@ void ConvolutionInput(const BackwardCall& call, const Window& window) {
   product.segment_length = window.kernel_width * outputs;
   product.b = call.scratch;
   product.packed = true;
-  product.c_stride = window.input.channels;
+  product.c_stride = grouped.inputs;
   product.columns = window.input.channels;
+  const std::size_t pixels = window.output.height * window.output.width;
   for (std::size_t i = 0; i < call.batch; ++i) {
-    Spread(window, call.output_gradient + i * window.output.count(), spread);
+    Spread(window, call.output_gradient + i * pixels * grouped.outputs + group * outputs,
+           grouped.outputs, spread);
     for (std::size_t y = 0; y < window.input.height; ++y) {
+      const std::size_t pixel = (i * window.input.height + y) * window.input.width;
       product.a = spread + y * extent.row();
-      product.c = call.input_gradient + i * window.input.count() + y * window.input.row();
-      call.kernels.multiply(product);
+      product.c = call.input_gradient + pixel * grouped.inputs + group * window.input.channels;
+      call.kernels.floats.multiply(product);
     }
   }
 }
 
 void ConvolutionBackward(const BackwardCall& call) {
+  const GroupedWindow grouped = GroupedWindowOf(call.graph, call.node);
+  const ImageExtent& output = grouped.window.output;
+  BiasGradient(call, call.batch * output.height * output.width, grouped.outputs);
+  for (std::size_t group = 0; group < grouped.groups; ++group) {
+    ConvolutionWeight(call, grouped, group);
+    if (call.input_gradient != nullptr) ConvolutionInput(call, grouped, group);
+  }
+}
+
+std::size_t DepthwiseScratch(const Graph& graph, const Node& node, std::size_t /*batch*/,
+                             const KernelSet& /*kernels*/) {
+  const Window window = WindowOf(graph, node);
+  const std::size_t weight = graph.parameters[node.parameters[0]].shape.count();
+  return std::max(window.padded().count(), AlignedCount(weight) + SpreadExtent(window).count());
+}
+
+void DepthwiseWeight(const BackwardCall& call, const Window& window) {
+  kernels::DepthwiseWeightRow weight;
+  weight.row.channels = window.input.channels;
+  weight.row.kernel_height = window.kernel_height;
+  weight.row.kernel_width = window.kernel_width;
+  weight.row.stride = window.stride;
+  weight.row.width = window.output.width;
+  weight.weight_gradient = GradientOf(call, 0);
+  std::fill_n(weight.weight_gradient,
+              window.kernel_height * window.kernel_width * window.input.channels, 0.0F);
+  for (std::size_t i = 0; i < call.batch; ++i) {
+    const PaddedImage image =
+        PaddedFor(window, call.input() + i * window.input.count(), call.scratch);
+    weight.row.row = image.row;
+    for (std::size_t y = 0; y < window.output.height; ++y) {
+      weight.row.input = image.data + y * window.stride * image.row;
+      weight.output_gradient =
+          call.output_gradient + i * window.output.count() + y * window.output.row();
+      call.kernels.layers.depthwise_weight(weight);
+    }
+  }
+}
+
+// A depthwise convolution of the spread gradient with the flipped weights.
+void DepthwiseInput(const BackwardCall& call, const Window& window) {
+  const std::size_t channels = window.input.channels;
+  const std::size_t taps = window.kernel_height * window.kernel_width;
+  const float* weight = ParameterOf(call.graph, call.node, 0, call.parameters);
+  for (std::size_t tap = 0; tap < taps; ++tap)
+    std::copy_n(weight + (taps - 1 - tap) * channels, channels, call.scratch + tap * channels);
+  float* spread = call.scratch + AlignedCount(taps * channels);
+  const ImageExtent extent = SpreadExtent(window);
+  kernels::DepthwiseRow row;
+  row.row = extent.row();
+  row.channels = channels;
+  row.kernel_height = window.kernel_height;
+  row.kernel_width = window.kernel_width;
+  row.width = window.input.width;
+  row.weight = call.scratch;
+  for (std::size_t i = 0; i < call.batch; ++i) {
+    Spread(window, call.output_gradient + i * window.output.count(), channels, spread);
+    for (std::size_t y = 0; y < window.input.height; ++y) {
+      row.input = spread + y * extent.row();
+      row.output = call.input_gradient + i * window.input.count() + y * window.input.row();
+      call.kernels.layers.depthwise(row);
+    }
+  }
+}
+
+void DepthwiseBackward(const BackwardCall& call) {
   const Window window = WindowOf(call.graph, call.node);
   BiasGradient(call, call.batch * window.output.height * window.output.width,
                window.output.channels);
-  ConvolutionWeight(call, window);
-  if (call.input_gradient != nullptr) ConvolutionInput(call, window);
+  DepthwiseWeight(call, window);
+  if (call.input_gradient != nullptr) DepthwiseInput(call, window);
 }
 
 // The first pixel of a window that equals its maximum takes the gradient.
@@ -184,8 +256,8 @@ void MaxPoolBackward(const BackwardCall& call) {
   const std::size_t channels = window.input.channels;
   std::fill_n(call.input_gradient, call.batch * window.input.count(), 0.0F);
   ForEachPixel(window, call.batch, [&](std::size_t from, std::size_t to, std::size_t, std::size_t) {
-    call.kernels.claim(call.input + from, call.output + to, channels, call.output_gradient + to,
-                       call.input_gradient + from);
+    call.kernels.floats.claim(call.input() + from, call.output + to, channels,
+                              call.output_gradient + to, call.input_gradient + from);
   });
 }
 
@@ -196,8 +268,8 @@ void AvgPoolBackward(const BackwardCall& call) {
   std::fill_n(call.input_gradient, call.batch * window.input.count(), 0.0F);
   ForEachPixel(
       window, call.batch, [&](std::size_t from, std::size_t to, std::size_t, std::size_t pixels) {
-        call.kernels.add_scaled(call.output_gradient + to, 1.0F / static_cast<float>(pixels),
-                                channels, call.input_gradient + from);
+        call.kernels.floats.add_scaled(call.output_gradient + to, 1.0F / static_cast<float>(pixels),
+                                       channels, call.input_gradient + from);
       });
 }
 
@@ -209,25 +281,20 @@ void GlobalAvgPoolBackward(const BackwardCall& call) {
   const float share = 1.0F / static_cast<float>(pixels);
   for (std::size_t i = 0; i < call.batch; ++i) {
     float* gradient = call.output_gradient + i * channels;
-    call.kernels.scale(share, channels, gradient);
+    call.kernels.floats.scale(share, channels, gradient);
     for (std::size_t p = 0; p < pixels; ++p) {
       std::copy_n(gradient, channels, call.input_gradient + (i * pixels + p) * channels);
     }
   }
 }
 
-void ReluBackward(const BackwardCall& call) {
-  call.kernels.relu_backward(call.output, call.batch * call.node.shape.count(),
-                             call.output_gradient);
-}
-
 constexpr BackwardRules kView = {nullptr, nullptr, true};
 constexpr BackwardRules kDense = {DenseBackward, DenseScratch, false};
 constexpr BackwardRules kConvolution = {ConvolutionBackward, ConvolutionScratch, false};
+constexpr BackwardRules kDepthwise = {DepthwiseBackward, DepthwiseScratch, false};
 constexpr BackwardRules kMaxPool = {MaxPoolBackward, nullptr, false};
 constexpr BackwardRules kAvgPool = {AvgPoolBackward, nullptr, false};
 constexpr BackwardRules kGlobalAvgPool = {GlobalAvgPoolBackward, nullptr, false};
-constexpr BackwardRules kRelu = {ReluBackward, nullptr, true};
 
 }  // namespace
 
@@ -241,18 +308,17 @@ const BackwardRules* FindBackward(OpKind kind) {
       return &kDense;
     case OpKind::kConv2d:
       return &kConvolution;
+    case OpKind::kDepthwise:
+      return &kDepthwise;
     case OpKind::kMaxPool:
       return &kMaxPool;
     case OpKind::kAvgPool:
       return &kAvgPool;
     case OpKind::kGlobalAvgPool:
       return &kGlobalAvgPool;
-    case OpKind::kRelu:
-      return &kRelu;
     default:
-      break;
+      return FindLayerBackward(kind);
   }
-  return nullptr;
 }
 
 }  // namespace fl::nn::internal

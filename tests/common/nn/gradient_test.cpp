@@ -7,6 +7,7 @@
 
 #include "fl/common/nn/initialize.h"
 #include "fl/common/nn/plain_graph.h"
+#include "fl/common/nn/session.h"
 #include "fl/tests/common/nn/small_models.h"
 
 namespace fl::nn {
@@ -97,6 +98,178 @@ TEST_CASE("TrainingStep: gradients of pools are the slopes of the loss") {
   CheckLayers({6, 7, 2}, {"conv 3 3x3 same", "avgpool 3x2 stride=2 same", "flatten", "dense 3"});
   CheckLayers({6, 7, 2},
               {"conv 3 3x3 same", "relu", "avgpool 2 stride=1", "global_avgpool", "dense 3"});
+}
+
+TEST_CASE(
+    "TrainingStep: gradients of depthwise and grouped convolutions are the slopes of the loss") {
+  CheckLayers({6, 7, 3}, {"conv 22 3x3 same", "depthwise 3x2 same", "relu", "flatten", "dense 3"});
+  CheckLayers({8, 7, 5}, {"depthwise 3x3 stride=2 same", "depthwise 2x2", "flatten", "dense 3"});
+  CheckLayers({6, 7, 4}, {"conv 6 3x3 same groups=2", "relu", "conv 9 2x3 stride=2 groups=3",
+                          "flatten", "dense 3"});
+}
+
+TEST_CASE("TrainingStep: gradients of norms are the slopes of the loss") {
+  CheckLayers({5}, {"dense 9", "batchnorm", "relu", "dense 3"});
+  CheckLayers({5, 4, 2}, {"conv 6 3x3 same", "batchnorm", "relu", "global_avgpool", "dense 3"});
+  CheckLayers({5}, {"layernorm", "dense 9", "layernorm", "relu", "dense 3"});
+  CheckLayers({5, 4, 2}, {"conv 6 3x3 same", "layernorm", "global_avgpool", "dense 3"});
+}
+
+TEST_CASE("TrainingStep: gradients of functions of one value are the slopes of the loss") {
+  for (const char* function : {"relu6", "hard_swish", "sigmoid", "tanh"}) {
+    CAPTURE(function);
+    CheckLayers({5}, {"dense 19", function, "dense 7", "relu", "dense 3"});
+    // Beyond the kinks at 3 and 6, too.
+    CheckLayers({5}, {"dense 40", "batchnorm", "wide: dense 30", function, function, "dense 3"});
+  }
+}
+
+TEST_CASE("TrainingStep: gradients of several readers and several operands add up") {
+  CheckLayers({6, 5, 2}, {"conv 8 3x3 same", "batchnorm", "relu", "conv 8 3x3 same", "batchnorm",
+                          "add relu1", "relu", "global_avgpool", "dense 3"});
+  CheckLayers({6, 5, 2},
+              {"conv 4 3x3 same", "left: conv 3 1x1", "right: conv 5 3x3 same from=conv1",
+               "concat left conv1", "relu", "global_avgpool", "dense 3"});
+  CheckLayers({6, 5, 2}, {"conv 4 3x3 same", "global_avgpool", "dense 4", "sigmoid",
+                          "multiply sigmoid1 from=conv1", "flatten", "dense 3"});
+  CheckLayers({7}, {"dense 6", "tanh", "twin: dense 6 from=dense1", "multiply tanh1 dense1",
+                    "add dense1 dense1", "reshape 1x2x3", "conv 4 1x2", "flatten", "dense 3"});
+  // A flatten that is read by two, and a function on one of its readers.
+  CheckLayers({4, 3, 1}, {"conv 2 3x3 same", "flatten", "relu", "relu6 from=flatten1", "add relu1",
+                          "dense 3"});
+}
+
+TEST_CASE("TrainingStep: the input's gradient is the slope of the loss") {
+  const Graph graph =
+      Build({4, 4, 2}, {"conv 3 3x3 same", "relu", "add conv1 conv1", "flatten", "dense 3"});
+  const std::vector<float> parameters = InitializeParameters(graph, RngStream(3)).values;
+  std::vector<float> samples = Normals(2 * 32, 1);
+  const std::vector<std::int32_t> labels = Labels(2, 3, 2);
+  TrainingStep step = Get(TrainingStep::Create(graph, 2, TrainingOptions{.input_gradient = true}));
+  std::vector<float> gradient(parameters.size());
+  std::vector<float> input_gradient(samples.size());
+  TrainingBatch batch;
+  batch.count = 2;
+  batch.input = samples;
+  batch.labels = labels;
+  batch.input_gradient = input_gradient;
+  step.Compute(parameters, batch, gradient);
+  batch.input_gradient = {};
+  for (std::size_t i = 0; i < samples.size(); ++i) {
+    const float kept = samples[i];
+    samples[i] = kept + 5e-4F;
+    const double above = step.Compute(parameters, batch, gradient);
+    samples[i] = kept - 5e-4F;
+    const double below = step.Compute(parameters, batch, gradient);
+    samples[i] = kept;
+    CHECK(input_gradient[i] == doctest::Approx((above - below) / 1e-3).epsilon(0.02).scale(0.1));
+  }
+}
+
+// Adds the mean square of a node's output to the loss, and halves the output of another.
+class SquareHook final : public TrainingHook {
+ public:
+  SquareHook(std::size_t squared, std::size_t halved) : squared_(squared), halved_(halved) {}
+  void OnForward(std::size_t node, std::span<float> output) override {
+    seen_.push_back(node);
+    if (node != halved_) return;
+    for (float& value : output) value *= 0.5F;
+  }
+  double OnBackward(std::size_t node, std::span<const float> output,
+                    std::span<float> gradient) override {
+    double loss = 0;
+    for (std::size_t i = 0; i < output.size(); ++i) {
+      if (node == halved_) gradient[i] *= 0.5F;
+      if (node != squared_) continue;
+      const auto count = static_cast<float>(output.size());
+      loss += static_cast<double>(output[i] * output[i] / count);
+      gradient[i] += 2 * output[i] / count;
+    }
+    return loss;
+  }
+  const std::vector<std::size_t>& seen() const { return seen_; }
+
+ private:
+  std::size_t squared_;
+  std::size_t halved_;
+  std::vector<std::size_t> seen_;
+};
+
+TEST_CASE("TrainingStep: a hook's losses and changes are part of the gradient") {
+  // The head (node 4) is read by nobody; only the hook's loss reaches it.
+  const Graph graph =
+      Build({5}, {"dense 6", "relu", "dense 4", "head: dense 2 from=relu1", "dense 3 from=dense2"});
+  std::vector<float> parameters = InitializeParameters(graph, RngStream(3)).values;
+  const std::vector<float> samples = Normals(4 * 5, 1);
+  const std::vector<std::int32_t> labels = Labels(4, 3, 2);
+  SquareHook hook(4, 3);
+  TrainingBatch batch;
+  batch.count = 4;
+  batch.input = samples;
+  batch.hook = &hook;
+  SUBCASE("beside the labels") {
+    batch.labels = labels;
+  }
+  SUBCASE("alone") {}
+  TrainingStep step = Get(TrainingStep::Create(graph, 4));
+  std::vector<float> gradient(parameters.size());
+  std::vector<float> ignored(parameters.size());
+  step.Compute(parameters, batch, gradient);
+  // The ReLU is part of the first product, which is not shown.
+  CHECK(hook.seen() == std::vector<std::size_t>{2, 3, 4, 5});
+  for (std::size_t i = 0; i < parameters.size(); ++i) {
+    const float kept = parameters[i];
+    parameters[i] = kept + 5e-4F;
+    const double above = step.Compute(parameters, batch, ignored);
+    parameters[i] = kept - 5e-4F;
+    const double below = step.Compute(parameters, batch, ignored);
+    parameters[i] = kept;
+    CHECK(gradient[i] == doctest::Approx((above - below) / 1e-3).epsilon(0.02).scale(0.1));
+  }
+}
+
+TEST_CASE("TrainingStep: statistics move to those of the batch and have no gradient") {
+  const Graph graph = Build({2}, {"batchnorm", "dense 2"});
+  std::vector<float> parameters = InitializeParameters(graph, RngStream(3)).values;
+  const std::vector<float> samples = {1, 5, 3, 5, 5, 5, 7, 5};
+  const std::vector<std::int32_t> labels = {0, 1, 0, 1};
+  TrainingBatch batch;
+  batch.count = 4;
+  batch.input = samples;
+  batch.labels = labels;
+  TrainingStep step = Get(TrainingStep::Create(graph, 4));
+  std::vector<float> gradient(parameters.size(), 9.0F);
+  step.Compute(parameters, batch, gradient);
+  for (std::size_t i = 4; i < 8; ++i) CHECK(gradient[i] == 0.0F);
+  step.UpdateStatistics(parameters);
+  CHECK(parameters[4] == doctest::Approx(0.4));  // A tenth of the mean 4.
+  CHECK(parameters[5] == doctest::Approx(0.5));
+  CHECK(parameters[6] == doctest::Approx(0.9 + 0.1 * 20 / 3.0));  // Variance 5 of n, 20/3 of n - 1.
+  CHECK(parameters[7] == doctest::Approx(0.9));
+  SUBCASE("with running statistics the step is that of inference and nothing moves") {
+    const std::vector<float> kept = parameters;
+    batch.running_statistics = true;
+    step.Compute(parameters, batch, gradient);
+    step.UpdateStatistics(parameters);
+    CHECK(parameters == kept);
+    Session session = Get(Session::Create(graph, 4));
+    std::vector<float> output(8);
+    session.Run(parameters, samples, 4, output);
+    CHECK(std::ranges::equal(step.outputs(), output));
+  }
+}
+
+TEST_CASE("TrainingStep: with running statistics gradients are the slopes of the loss") {
+  const Graph graph = Build({5}, {"dense 9", "batchnorm", "relu", "dense 3"});
+  std::vector<float> parameters = InitializeParameters(graph, RngStream(3)).values;
+  const std::vector<float> samples = Normals(4 * 5, 1);
+  const std::vector<std::int32_t> labels = Labels(4, 3, 2);
+  TrainingBatch batch;
+  batch.count = 4;
+  batch.input = samples;
+  batch.labels = labels;
+  batch.running_statistics = true;
+  CheckGradient(graph, batch, BestInstructionSet());
 }
 
 TEST_CASE(
