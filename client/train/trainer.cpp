@@ -103,6 +103,7 @@ Result<LocalDelta> Trainer::Train(const NamedTensors& model, const data::Subset&
       Scale(scaled_, gradient);
       loss_sum += loss * static_cast<double>(positions.size());
       sgd.Step(gradient, model.values, parameters);
+      step.UpdateStatistics(parameters);
     }
     result.loss = loss_sum / static_cast<double>(order.size());
   }

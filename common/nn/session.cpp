@@ -31,6 +31,9 @@ const Graph& Session::graph() const {
 std::size_t Session::batch_max() const {
   return pass_->batch_max();
 }
+std::size_t Session::memory_bytes() const {
+  return pass_->memory_bytes();
+}
 
 void Session::Run(std::span<const float> parameters, std::span<const float> input,
                   std::size_t batch, std::span<float> output) {

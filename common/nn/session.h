@@ -29,6 +29,8 @@ class Session {
 
   const Graph& graph() const;
   std::size_t batch_max() const;
+  // Of the values between layers and the kernels' scratch, without the parameters.
+  std::size_t memory_bytes() const;
 
   // parameters: graph.parameters.total() values; input: batch x input_shape; output: batch x
   // output_shape (logits, no softmax); batch in [1, batch_max].

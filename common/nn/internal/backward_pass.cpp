@@ -87,11 +87,13 @@ Result<> BackwardPass::Allocate() {
   for (std::size_t i = 0; i < graph.nodes.size(); ++i) {
     const Node& node = graph.nodes[i];
     const BackwardRules& rules = *FindBackward(node.kind);
+    operands_.reserve(node.inputs.size());
     if (wanted_[i] && rules.scratch_floats != nullptr)
       scratch =
           std::max(scratch, rules.scratch_floats(graph, node, batch_max, forward_->kernels()));
     if (readers_[i] > 1) part = std::max(part, node.shape.count() * batch_max);
   }
+  written_.assign(graph.nodes.size(), false);
   FL_TRY(gradients_, AlignedBuffer<float>::Allocate(PlaceGradients()));
   FL_TRY(part_, AlignedBuffer<float>::Allocate(part));
   FL_TRY(scratch_, AlignedBuffer<float>::Allocate(scratch));

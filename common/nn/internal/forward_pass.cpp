@@ -150,6 +150,7 @@ Result<> ForwardPass::Allocate() {
   states_.assign(graph_.nodes.size(), kNowhere);
   for (const Step& step : steps_) {
     const Node& node = graph_.nodes[step.node];
+    operands_.reserve(node.inputs.size());
     if (step.rules->scratch_floats != nullptr)
       scratch = std::max(scratch, step.rules->scratch_floats(graph_, node, kernels_));
     if (mode_ != Mode::kTraining || step.rules->state_floats == nullptr) continue;

@@ -67,6 +67,18 @@ TEST_CASE("Trainer: the delta makes the model better") {
   CHECK(Get(EvaluateModel(bench.plan->graph, after.values, bench.data.holdout)).loss < before);
 }
 
+TEST_CASE("Trainer: the statistics of batch norms are part of the delta") {
+  std::string text = PlanText();
+  const std::size_t layers = text.find("layers = [");
+  REQUIRE(layers != std::string::npos);
+  text.insert(text.find('[', layers) + 1, "\"batchnorm\", ");
+  Bench bench(text);
+  const LocalDelta local = Get(bench.Train(RngStream(3)));
+  REQUIRE(bench.plan->graph.statistics.size() == 2);
+  for (const std::size_t tensor : bench.plan->graph.statistics)
+    CHECK(NormL2(local.delta.tensor(tensor)) > 0);
+}
+
 TEST_CASE("Trainer: the learning rate decays from round to round") {
   std::string text = PlanText();
   text.insert(text.find("learning_rate"), "learning_rate_decay = 0.5\n");

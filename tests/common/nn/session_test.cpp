@@ -7,7 +7,7 @@
 
 #include "fl/common/nn/evaluate.h"
 #include "fl/common/nn/initialize.h"
-#include "fl/common/nn/internal/forward.h"
+#include "fl/tests/common/nn/reference_run.h"
 #include "fl/tests/common/nn/small_models.h"
 
 namespace fl::nn {
@@ -18,65 +18,14 @@ using fl::testing::Get;
 using testing::Build;
 using testing::Normals;
 
-// A node's output for one image by the definition, with bounds checked pixel by pixel.
-std::vector<double> Reference(const Graph& graph, const Node& node,
-                              std::span<const float> parameters, std::span<const float> input) {
-  const Shape& in = graph.nodes[node.inputs[0]].shape;
-  const auto pad = [&](std::size_t axis, std::size_t kernel) {
-    const std::size_t covered = (node.shape[axis] - 1) * node.stride + kernel;
-    return node.same_padding && covered > in[axis] ? static_cast<long>((covered - in[axis]) / 2)
-                                                   : 0L;
-  };
-  const long pad_top = pad(0, node.kernel_height);
-  const long pad_left = pad(1, node.kernel_width);
-  const std::size_t channels_in = in[2];
-  const std::size_t channels = node.shape[2];
-  const bool convolution = node.kind == OpKind::kConv2d;
-  const float* weight =
-      convolution ? parameters.data() + graph.parameters.offset(node.parameters[0]) : nullptr;
-  const float* bias =
-      convolution ? parameters.data() + graph.parameters.offset(node.parameters[1]) : nullptr;
-  std::vector<double> output;
-  for (std::size_t y = 0; y < node.shape[0]; ++y) {
-    for (std::size_t x = 0; x < node.shape[1]; ++x) {
-      for (std::size_t c = 0; c < channels; ++c) {
-        double sum = convolution ? static_cast<double>(bias[c]) : 0;
-        double largest = -1e30;
-        double seen = 0;
-        for (std::size_t ky = 0; ky < node.kernel_height; ++ky) {
-          for (std::size_t kx = 0; kx < node.kernel_width; ++kx) {
-            const long from_y = static_cast<long>(y * node.stride + ky) - pad_top;
-            const long from_x = static_cast<long>(x * node.stride + kx) - pad_left;
-            if (from_y < 0 || from_x < 0 || from_y >= static_cast<long>(in[0]) ||
-                from_x >= static_cast<long>(in[1])) {
-              continue;
-            }
-            const float* pixel = input.data() + (static_cast<std::size_t>(from_y) * in[1] +
-                                                 static_cast<std::size_t>(from_x)) *
-                                                    channels_in;
-            ++seen;
-            if (!convolution) {
-              sum += static_cast<double>(pixel[c]);
-              largest = std::max(largest, static_cast<double>(pixel[c]));
-              continue;
-            }
-            for (std::size_t i = 0; i < channels_in; ++i) {
-              sum += static_cast<double>(pixel[i]) *
-                     static_cast<double>(
-                         weight[((ky * node.kernel_width + kx) * channels_in + i) * channels + c]);
-            }
-          }
-        }
-        output.push_back(convolution ? sum : node.kind == OpKind::kMaxPool ? largest : sum / seen);
-      }
-    }
+void CheckLayers(const Shape& input, const std::vector<std::string>& layers) {
+  const Graph graph = Build(input, layers, "mean_squared_error");
+  std::vector<float> parameters = InitializeParameters(graph, RngStream(7)).values;
+  // Means and variances that are not those of a fresh model.
+  for (const std::size_t tensor : graph.statistics) {
+    for (std::size_t i = 0; i < graph.parameters[tensor].shape.count(); ++i)
+      parameters[graph.parameters.offset(tensor) + i] += 0.1F * static_cast<float>(i % 7);
   }
-  return output;
-}
-
-void CheckWindow(const Shape& input, const std::string& line) {
-  const Graph graph = Build(input, {line}, "mean_squared_error");
-  const std::vector<float> parameters = InitializeParameters(graph, RngStream(7)).values;
   const std::vector<float> samples = Normals(3 * input.count(), 9);
   const std::size_t count = graph.output_shape().count();
   for (const InstructionSet set : SupportedInstructionSets()) {
@@ -85,17 +34,21 @@ void CheckWindow(const Shape& input, const std::string& line) {
     session.Run(parameters, samples, 3, output);
     double worst = 0;
     for (std::size_t i = 0; i < 3; ++i) {
-      const std::vector<double> expected =
-          Reference(graph, graph.nodes[1], parameters,
-                    std::span(samples).subspan(i * input.count(), input.count()));
+      const testing::ReferenceRun expected(
+          graph, parameters, std::span(samples).subspan(i * input.count(), input.count()));
       for (std::size_t j = 0; j < count; ++j) {
-        worst = std::max(worst, std::abs(expected[j] - static_cast<double>(output[i * count + j])));
+        worst = std::max(
+            worst, std::abs(expected.output()[j] - static_cast<double>(output[i * count + j])));
       }
     }
-    CAPTURE(line);
+    CAPTURE(DescribeLayers(graph).front());
     CAPTURE(InstructionSetName(set));
     CHECK(worst < 1e-4);
   }
+}
+
+void CheckWindow(const Shape& input, const std::string& line) {
+  CheckLayers(input, {line});
 }
 
 TEST_CASE("Session: convolutions and pools equal their definition for each padding and stride") {
@@ -110,6 +63,69 @@ TEST_CASE("Session: convolutions and pools equal their definition for each paddi
       CheckWindow({9, 11, 19}, "avgpool 2x3" + options);
     }
   }
+}
+
+TEST_CASE("Session: depthwise and grouped convolutions equal their definition") {
+  for (const char* padding : {"valid", "same"}) {
+    for (const char* stride : {"stride=1", "stride=2", "stride=3"}) {
+      const std::string options = " " + std::string(stride) + " " + padding;
+      for (const std::size_t channels : {1U, 3U, 4U, 8U, 21U, 48U})
+        CheckWindow({9, 11, channels}, "depthwise 3x2" + options);
+      CheckWindow({9, 11, 6}, "conv 4 3x3" + options + " groups=2");
+      CheckWindow({9, 11, 36}, "conv 54 2x3" + options + " groups=3");
+    }
+  }
+}
+
+TEST_CASE("Session: norms and functions of one value equal their definition") {
+  for (const char* line : {"batchnorm", "layernorm", "relu6", "hard_swish", "sigmoid", "tanh"}) {
+    CheckLayers({37}, {line});
+    CheckLayers({5, 4, 19}, {line});
+    CheckLayers({37}, {"dense 40", line, "relu"});
+    // A range in which the functions bend, with values that are read twice.
+    CheckLayers({5, 4, 3}, {"conv 20 3x3 same", "batchnorm", "add batchnorm1 batchnorm1 conv1",
+                            line, "multiply add1"});
+  }
+}
+
+TEST_CASE("Session: branches equal their definition") {
+  CheckLayers({8, 8, 3}, {"conv 16 3x3 same",
+                          "batchnorm",
+                          "relu",
+                          "depthwise 3x3 same",
+                          "relu6",
+                          "conv 16 1x1 groups=4",
+                          "add relu1",
+                          "skip: conv 4 1x1 from=conv1",
+                          "concat add1 relu61",
+                          "gate: global_avgpool",
+                          "dense 9",
+                          "hard_swish",
+                          "dense 36",
+                          "sigmoid",
+                          "multiply sigmoid1 from=concat1",
+                          "flatten",
+                          "reshape 16x16x9",
+                          "maxpool 3 same",
+                          "avgpool 2 same",
+                          "flatten",
+                          "layernorm",
+                          "dense 5"});
+  // A value that a view of it and a function overwrite only where nobody else reads it.
+  CheckLayers({4, 3, 1}, {"conv 2 3x3 same", "flatten", "relu", "tanh from=flatten1", "add relu1",
+                          "sigmoid from=relu1", "add add1 from=sigmoid1"});
+  // Heads that nobody reads are left out.
+  CheckLayers({4}, {"dense 3", "exit: dense 2", "sigmoid", "dense 2 from=dense1"});
+}
+
+TEST_CASE("Session: memory of values that are no longer read is used again") {
+  std::vector<std::string> layers;
+  for (int i = 0; i < 20; ++i) layers.insert(layers.end(), {"conv 8 3x3 same", "relu"});
+  const Graph deep = Build({16, 16, 8}, layers, "mean_squared_error");
+  const Graph shallow =
+      Build({16, 16, 8}, {"conv 8 3x3 same", "relu", "conv 8 3x3 same"}, "mean_squared_error");
+  CHECK(Get(Session::Create(deep, 4)).memory_bytes() ==
+        Get(Session::Create(shallow, 4)).memory_bytes());
 }
 
 TEST_CASE("Session: dense layers equal their definition for each number of rows and columns") {
