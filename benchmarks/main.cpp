@@ -1,4 +1,6 @@
+#include <algorithm>
 #include <cstdio>
+#include <cstdlib>
 #include <exception>
 #include <fstream>
 #include <iostream>
@@ -6,6 +8,7 @@
 #include <CLI/CLI.hpp>
 
 #include "fl/benchmarks/codecs.h"
+#include "fl/benchmarks/training.h"
 
 namespace {
 
@@ -14,17 +17,29 @@ struct Call {
   std::string json;
   std::string recorded;
   fl::bench::CodecsConfig codecs;
+  std::vector<std::string> torch;  // NETWORK=MILLISECONDS.
 };
+
+fl::Result<> RunGroup(const std::string& group, const Call& call, fl::bench::Report& report) {
+  if (group == "codecs") return fl::bench::RunCodecs(call.codecs, report);
+  fl::bench::TrainingConfig training{call.codecs.conditions, call.codecs.only, {}};
+  for (const std::string& figure : call.torch) {
+    const std::size_t equals = std::min(figure.find('='), figure.size());
+    const double milliseconds =
+        std::strtod(figure.c_str() + std::min(equals + 1, figure.size()), nullptr);
+    if (!(milliseconds > 0)) {
+      return fl::Error{fl::ErrorCode::kInvalidArgument,
+                       "--torch: expected NETWORK=MILLISECONDS, found \"" + figure + "\""};
+    }
+    training.torch[figure.substr(0, equals)] = milliseconds;
+  }
+  return fl::bench::RunTraining(training, report);
+}
 
 int Run(const Call& call) {
   fl::bench::Report report(call.codecs.conditions);
   for (const std::string& group : call.groups) {
-    if (group != "codecs") {
-      std::cerr << "fl-bench: expected a group, codecs, found \"" << group << "\"\n";
-      return 2;
-    }
-    const auto done = fl::bench::RunCodecs(call.codecs, report);
-    if (!done) {
+    if (const auto done = RunGroup(group, call, report); !done) {
       std::cerr << "fl-bench: " << done.error().message << "\n";
       return 1;
     }
@@ -44,15 +59,19 @@ int RunCommandLine(int argc, char** argv) {
       "Measures fl against bars: bytes, errors and speeds.\n\n  fl-bench codecs --json "
       "codecs.json");
   app.set_version_flag("--version", FL_VERSION);
-  app.add_option("group", call.groups, "What to measure: codecs");
+  app.add_option("group", call.groups, "What to measure: codecs (the default), training")
+      ->check(CLI::IsMember({"codecs", "training"}));
   app.add_option("--json", call.json, "Also write the rows to this file");
   app.add_option("--recorded", call.recorded, "A folder of fl-sim run --record-updates");
   app.add_option("--seed", call.codecs.conditions.seed, "Of all values and codecs");
   app.add_option("--repeats", call.codecs.conditions.repeats, "Of each timing; rows are medians")
       ->check(CLI::Range(1, 1000));
-  app.add_option("--only", call.codecs.only, "Time only recipes whose name holds this");
+  app.add_option("--only", call.codecs.only, "Time only recipes or networks whose name holds this");
   app.add_option("--side", call.codecs.side, "Timed matrices are this many values wide and high")
       ->check(CLI::Range(256, 4096));
+  app.add_option("--torch", call.torch,
+                 "NETWORK=MILLISECONDS of PyTorch, to compare training with")
+      ->allow_extra_args(false);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {

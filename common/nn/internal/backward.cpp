@@ -20,43 +20,55 @@ std::size_t DenseScratch(const Graph& graph, const Node& node, std::size_t batch
                          const KernelSet& kernels) {
   const Shape& weight = graph.parameters[node.parameters[0]].shape;
   return std::max(PanelFloats(batch, weight[1], kernels.floats),
-                  PanelFloats(weight[1], weight[0], kernels.floats));
+                  AlignedCount(PanelFloats(weight[1], batch, kernels.floats)) + weight[0] * batch);
 }
 
-// Weight: input transposed times output gradient. Input: output gradient times weight transposed.
-void DenseBackward(const BackwardCall& call) {
-  const std::size_t inputs = call.graph.nodes[call.node.inputs[0]].shape.count();
+// Input transposed times output gradient.
+void DenseWeight(const BackwardCall& call, std::size_t inputs) {
   const std::size_t units = call.node.shape[0];
-  BiasGradient(call, call.batch, units);
   call.kernels.floats.pack_panels({call.output_gradient, call.batch, units, units, 1, 0},
                                   call.scratch);
-  Product weight;
-  weight.a = call.input();
-  weight.rows = inputs;
-  weight.row_stride = 1;
-  weight.segment_length = call.batch;
-  weight.step = inputs;
-  weight.b = call.scratch;
-  weight.packed = true;
-  weight.c = GradientOf(call, 0);
-  weight.c_stride = units;
-  weight.columns = units;
-  call.kernels.floats.multiply(weight);
-  if (call.input_gradient == nullptr) return;
-  call.kernels.floats.pack_panels(
-      {ParameterOf(call.graph, call.node, 0, call.parameters), units, inputs, 1, units, 0},
-      call.scratch);
-  Product input;
-  input.a = call.output_gradient;
-  input.rows = call.batch;
-  input.row_stride = units;
-  input.segment_length = units;
-  input.b = call.scratch;
-  input.packed = true;
-  input.c = call.input_gradient;
-  input.c_stride = inputs;
-  input.columns = inputs;
-  call.kernels.floats.multiply(input);
+  Product product;
+  product.a = call.input();
+  product.rows = inputs;
+  product.row_stride = 1;
+  product.segment_length = call.batch;
+  product.step = inputs;
+  product.b = call.scratch;
+  product.packed = true;
+  product.c = GradientOf(call, 0);
+  product.c_stride = units;
+  product.columns = units;
+  call.kernels.floats.multiply(product);
+}
+
+// Weight times output gradient transposed, then transposed: so the weight, the largest of them, is
+// read once, in place and in order.
+void DenseInput(const BackwardCall& call, std::size_t inputs) {
+  const std::size_t units = call.node.shape[0];
+  call.kernels.floats.pack_panels({call.output_gradient, units, call.batch, 1, units, 0},
+                                  call.scratch);
+  float* transposed =
+      call.scratch + AlignedCount(PanelFloats(units, call.batch, call.kernels.floats));
+  Product product;
+  product.a = ParameterOf(call.graph, call.node, 0, call.parameters);
+  product.rows = inputs;
+  product.row_stride = units;
+  product.segment_length = units;
+  product.b = call.scratch;
+  product.packed = true;
+  product.c = transposed;
+  product.c_stride = call.batch;
+  product.columns = call.batch;
+  call.kernels.floats.multiply(product);
+  call.kernels.floats.transpose(transposed, inputs, call.batch, call.input_gradient);
+}
+
+void DenseBackward(const BackwardCall& call) {
+  const std::size_t inputs = call.graph.nodes[call.node.inputs[0]].shape.count();
+  BiasGradient(call, call.batch, call.node.shape[0]);
+  DenseWeight(call, inputs);
+  if (call.input_gradient != nullptr) DenseInput(call, inputs);
 }
 
 // The output's gradient with zeros between its pixels (stride) and around them, so that the input's

@@ -45,6 +45,7 @@ struct TileArguments {
   std::size_t c_stride;
   const float* bias;
   bool accumulate;
+  std::size_t ahead;  // Floats from a row of B to what is fetched beside it; 0: nothing.
 };
 
 template <int MR, int NV>
@@ -71,6 +72,10 @@ void Tile(const TileArguments& tile) {
       Vector columns[NV];
 #pragma GCC unroll 8
       for (int v = 0; v < NV; ++v) columns[v] = Load(b + v * kLanes);
+      if (tile.ahead != 0) {
+#pragma GCC unroll 8
+        for (int v = 0; v < NV; ++v) __builtin_prefetch(b + tile.ahead + v * kLanes);
+      }
 #pragma GCC unroll 16
       for (int i = 0; i < MR; ++i) {
         const Vector value = Splat(a[static_cast<std::size_t>(i) * row_stride]);
@@ -134,6 +139,9 @@ TileFunction TileOf(std::size_t rows) {
 // nearly equal height.
 void MultiplyFull(const Product& product, const float* b, std::size_t b_step, std::size_t first,
                   int vectors) {
+  // A panel of B in place lies in pieces, which no processor fetches by itself: the first tile over
+  // it fetches the next one.
+  const std::size_t ahead = product.packed ? 0 : static_cast<std::size_t>(vectors) * kLanes;
   const std::size_t blocks = (product.rows + kRowsMax - 1) / kRowsMax;
   std::size_t row = 0;
   for (std::size_t block = 0; block < blocks; ++block) {
@@ -145,7 +153,8 @@ void MultiplyFull(const Product& product, const float* b, std::size_t b_step, st
                                 product.c + row * product.c_stride + first,
                                 product.c_stride,
                                 product.bias == nullptr ? nullptr : product.bias + first,
-                                product.accumulate};
+                                product.accumulate,
+                                row == 0 ? ahead : 0};
     if (vectors == 1)
       TileOf<1>(rows)(tile);
     else if (vectors == kPanelVectors)
@@ -175,7 +184,7 @@ void MultiplyTail(const Product& product, const float* b, std::size_t b_step, st
   for (std::size_t block = 0; block < blocks; ++block) {
     const std::size_t rows = (product.rows - row) / (blocks - block);
     const TileArguments tile = {
-        &inner, product.a + row * product.row_stride, b, b_step, result, kPanel, bias, false};
+        &inner, product.a + row * product.row_stride, b, b_step, result, kPanel, bias, false, 0};
     if (one)
       TileOf<1>(rows)(tile);
     else
@@ -229,35 +238,55 @@ void MultiplyInPlace(const Product& product) {
   }
 }
 
-// One row times a large B that is read once: in blocks of depth, so that memory is read nearly in
-// order.
-void MultiplyRow(const Product& product) {
-  constexpr std::size_t kDepth = 64;
+// A large B in place is read in blocks of its depth, so that memory is read nearly in order and a
+// block's panel stays in the nearest cache for all rows.
+void MultiplyByDepth(const Product& product) {
+  constexpr std::size_t kBlockOfOneRow = 64;
+  constexpr std::size_t kBlock = 192;
+  const std::size_t block = product.rows == 1 ? kBlockOfOneRow : kBlock;
   Product part = product;
   part.relu = false;
-  for (std::size_t first = 0; first < product.segment_length; first += kDepth) {
+  for (std::size_t first = 0; first < product.segment_length; first += block) {
     const std::size_t left = product.segment_length - first;
-    const bool last = left <= kDepth;
+    const bool last = left <= block;
     part.a = product.a + first * product.step;
     part.b = product.b + first * product.b_stride;
-    part.segment_length = last ? left : kDepth;
+    part.segment_length = last ? left : block;
     part.accumulate = product.accumulate || first > 0;
     part.relu = last && product.relu;
     MultiplyInPlace(part);
   }
 }
 
+// Where C is large and B small, C is written row by row: a panel's columns alone lie pages apart.
+void MultiplyByRows(const Product& product) {
+  Product part = product;
+  for (std::size_t row = 0; row < product.rows; row += kRowsMax) {
+    const std::size_t left = product.rows - row;
+    part.rows = left < kRowsMax ? left : kRowsMax;
+    part.a = product.a + row * product.row_stride;
+    part.c = product.c + row * product.c_stride;
+    MultiplyPacked(part);
+  }
+}
+
 void Multiply(const Product& product) {
-  if (product.packed)
+  constexpr std::size_t kLargeC = std::size_t{1} << 17;
+  constexpr std::size_t kSmallB = std::size_t{1} << 17;
+  const std::size_t depth = product.segments * product.segment_length;
+  if (product.packed && product.rows * product.c_stride >= kLargeC &&
+      depth * product.columns <= kSmallB)
+    MultiplyByRows(product);
+  else if (product.packed)
     MultiplyPacked(product);
-  else if (product.rows == 1 && product.segments == 1)
-    MultiplyRow(product);
+  else if (product.segments == 1)
+    MultiplyByDepth(product);
   else
     MultiplyInPlace(product);
 }
 
-// panel[k][j] = b[j * stride + k] for 4 by 4 values.
-inline void Transpose4(const float* b, std::size_t stride, float* panel) {
+// to[k][j] = b[j][k] for 4 by 4 values.
+inline void Transpose4(const float* b, std::size_t stride, float* to, std::size_t to_stride) {
   const Four r0 = *reinterpret_cast<const UnalignedFour*>(b);
   const Four r1 = *reinterpret_cast<const UnalignedFour*>(b + stride);
   const Four r2 = *reinterpret_cast<const UnalignedFour*>(b + 2 * stride);
@@ -266,12 +295,12 @@ inline void Transpose4(const float* b, std::size_t stride, float* panel) {
   const Four high01 = __builtin_shufflevector(r0, r1, 2, 6, 3, 7);
   const Four low23 = __builtin_shufflevector(r2, r3, 0, 4, 1, 5);
   const Four high23 = __builtin_shufflevector(r2, r3, 2, 6, 3, 7);
-  *reinterpret_cast<UnalignedFour*>(panel) = __builtin_shufflevector(low01, low23, 0, 1, 4, 5);
-  *reinterpret_cast<UnalignedFour*>(panel + kPanel) =
+  *reinterpret_cast<UnalignedFour*>(to) = __builtin_shufflevector(low01, low23, 0, 1, 4, 5);
+  *reinterpret_cast<UnalignedFour*>(to + to_stride) =
       __builtin_shufflevector(low01, low23, 2, 3, 6, 7);
-  *reinterpret_cast<UnalignedFour*>(panel + 2 * kPanel) =
+  *reinterpret_cast<UnalignedFour*>(to + 2 * to_stride) =
       __builtin_shufflevector(high01, high23, 0, 1, 4, 5);
-  *reinterpret_cast<UnalignedFour*>(panel + 3 * kPanel) =
+  *reinterpret_cast<UnalignedFour*>(to + 3 * to_stride) =
       __builtin_shufflevector(high01, high23, 2, 3, 6, 7);
 }
 
@@ -282,7 +311,8 @@ void PackTransposed(const Panels& source, std::size_t first, std::size_t width, 
   const std::size_t width4 = width / 4 * 4;
   for (std::size_t k = 0; k < depth4; k += 4) {
     for (std::size_t j = 0; j < width4; j += 4) {
-      Transpose4(b + j * source.column_stride + k, source.column_stride, panel + k * kPanel + j);
+      Transpose4(b + j * source.column_stride + k, source.column_stride, panel + k * kPanel + j,
+                 kPanel);
     }
   }
   for (std::size_t k = 0; k < source.depth; ++k) {
@@ -314,6 +344,19 @@ void PackPanels(const Panels& source, float* panels) {
     else
       PackRows(source, first, width, panels);
     panels += source.panel_floats != 0 ? source.panel_floats : source.depth * kPanel;
+  }
+}
+
+void TransposeMatrix(const float* in, std::size_t rows, std::size_t columns, float* out) {
+  const std::size_t rows4 = rows / 4 * 4;
+  const std::size_t columns4 = columns / 4 * 4;
+  for (std::size_t i = 0; i < rows4; i += 4) {
+    for (std::size_t j = 0; j < columns4; j += 4)
+      Transpose4(in + i * columns + j, columns, out + j * rows + i, rows);
+  }
+  for (std::size_t i = 0; i < rows; ++i) {
+    for (std::size_t j = i < rows4 ? columns4 : 0; j < columns; ++j)
+      out[j * rows + i] = in[i * columns + j];
   }
 }
 
@@ -391,6 +434,7 @@ constexpr FloatKernels kTable = {.panel_columns = kPanel,
                                  .rows_max = kRowsMax,
                                  .pack_panels = PackPanels,
                                  .multiply = Multiply,
+                                 .transpose = TransposeMatrix,
                                  .add_columns = AddColumns,
                                  .relu = Relu,
                                  .relu_backward = ReluBackward,

@@ -63,6 +63,8 @@ struct FloatKernels {
   // Writes ceil(columns / panel_columns) panels of depth x panel_columns, padded with zeros.
   void (*pack_panels)(const Panels& source, float* panels);
   void (*multiply)(const Product& product);
+  // out[j][i] = in[i][j], of rows x columns values.
+  void (*transpose)(const float* in, std::size_t rows, std::size_t columns, float* out);
   // sums[j] += the sum of column j, rows in order.
   void (*add_columns)(const float* matrix, std::size_t rows, std::size_t columns, float* sums);
   // output = max(input, 0); may be in place.
