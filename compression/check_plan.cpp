@@ -249,6 +249,15 @@ Result<> CheckShared(const Plan& plan, const SegmentPlan& delta) {
                    ": use a lower rank, a smaller share, or basis=own");
 }
 
+// One step for all coordinates, chosen for weights, would round a small variance to nothing.
+Result<> CheckLattice(const Plan& plan, const nn::Graph& graph) {
+  if (plan.aggregation.publish != "lattice" || graph.statistics.empty()) return {};
+  return AtKey(plan, "aggregation", "publish",
+               "a lattice cannot hold the variances of batch norms (" +
+                   graph.parameters[graph.statistics.back()].name +
+                   "); expected \"half\" or \"exact\", or layernorm in place of batchnorm");
+}
+
 TensorLayout OneTensor(const std::string& name, std::size_t count) {
   return TensorLayout({{name, Shape{count}}});
 }
@@ -355,6 +364,7 @@ Result<CheckedPlan> Check(Plan plan) {
   FL_TRY_OK(CheckMomentum(plan, checked.delta));
   FL_TRY_OK(CheckResidual(plan, checked.delta));
   FL_TRY_OK(CheckShared(plan, checked.delta));
+  FL_TRY_OK(CheckLattice(plan, checked.graph));
   FL_TRY(checked.metrics, SegmentPlan::Uniform({"raw", {}}, OneTensor("metrics", 4)));
   FL_TRY(checked.streams, BuildStreams(plan, checked.graph));
   FL_TRY_OK(CheckBudget(checked, plan));

@@ -425,15 +425,12 @@ class GraphBuilder {
   Result<> Append(Node node) {
     std::uint64_t count = 1;
     for (const std::size_t extent : node.shape.extents()) {
-      if (extent == 0 || extent > limits_.activation_max) count = limits_.activation_max + 1;
-      count = std::min<std::uint64_t>(
-          count * std::min<std::uint64_t>(extent, limits_.activation_max + 1),
-          limits_.activation_max + 1);
-    }
-    if (count == 0 || count > limits_.activation_max) {
-      return Error{ErrorCode::kLimitExceeded,
-                   "expected between 1 and " + std::to_string(limits_.activation_max) +
-                       " values, found the shape " + node.shape.ToText()};
+      if (extent == 0 || extent > limits_.activation_max / count) {
+        return Error{ErrorCode::kLimitExceeded,
+                     "expected between 1 and " + std::to_string(limits_.activation_max) +
+                         " values, found the shape " + node.shape.ToText()};
+      }
+      count *= extent;
     }
     names_[node.name] = graph_.nodes.size();
     graph_.nodes.push_back(std::move(node));

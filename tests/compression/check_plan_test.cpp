@@ -90,6 +90,17 @@ TEST_CASE("CheckPlan: each part that does not fit is refused with its place") {
                "p.toml:28:", "this version has distil, ptq_static, verify");
 }
 
+TEST_CASE("CheckPlan: batch norms are not published on a lattice") {
+  const std::string with_norm =
+      R"(layers = ["conv 4 3x3", "batchnorm", "relu", "flatten", "dense 5"])"
+      "\n[aggregation]\n"
+      "publish = ";
+  const std::string_view layers =
+      R"(layers = ["conv 4 3x3", "relu", "flatten", "dense 40", "relu", "dense 5"])";
+  CheckRefused(layers, with_norm + "\"lattice\"", ErrorCode::kInvalidArgument, "p.toml:8",
+               "batchnorm1.variance");
+}
+
 TEST_CASE("CheckPlan: what the plan and the layers freeze is not sent") {
   const auto checked =
       testing::Get(CheckWith("\"dense 40\", \"relu\", \"dense 5\"]",

@@ -122,6 +122,10 @@ TEST_CASE("Narrowing: models that have nothing to leave out are refused") {
   CHECK(refusal({"dense 4", "relu", "dense 3"}, true).find("frozen") != std::string::npos);
   CHECK(refusal({"dense 4 lora=1", "relu", "dense 3"}, false).find("without lora") !=
         std::string::npos);
+  CHECK(refusal({"dense 4", "batchnorm", "dense 3"}, false).find("batchnorm1") !=
+        std::string::npos);
+  CHECK(refusal({"dense 4", "relu", "dense 4", "add relu1", "dense 3"}, false).find("add1") !=
+        std::string::npos);
 }
 
 }  // namespace

@@ -19,7 +19,6 @@ class ReferenceRun {
     for (std::size_t i = 1; i < graph.nodes.size(); ++i) outputs_.push_back(Run(graph.nodes[i]));
   }
 
-  const std::vector<double>& output(std::size_t node) const { return outputs_[node]; }
   const std::vector<double>& output() const { return outputs_.back(); }
 
  private:
@@ -30,7 +29,6 @@ class ReferenceRun {
     return outputs_[node.inputs[i]];
   }
   static std::size_t Channels(const Node& node) { return node.shape[node.shape.rank() - 1]; }
-
   std::vector<double> Run(const Node& node) const {
     switch (node.kind) {
       case OpKind::kDense:
@@ -116,8 +114,7 @@ class ReferenceRun {
         }
       }
     }
-    if (weighted) return sum;
-    return node.kind == OpKind::kMaxPool ? largest : sum / seen;
+    return weighted ? sum : node.kind == OpKind::kMaxPool ? largest : sum / seen;
   }
 
   long Pad(const Node& node, std::size_t axis) const {
@@ -136,7 +133,6 @@ class ReferenceRun {
     }
     return output;
   }
-
   std::vector<double> Mean(const Node& node) const {
     std::vector<double> output(node.shape[0]);
     const std::size_t pixels = Operand(node).size() / output.size();
@@ -144,7 +140,6 @@ class ReferenceRun {
       output[i % output.size()] += Operand(node)[i] / static_cast<double>(pixels);
     return output;
   }
-
   std::vector<double> BatchNorm(const Node& node) const {
     std::vector<double> output = Operand(node);
     for (std::size_t i = 0; i < output.size(); ++i) {
@@ -173,7 +168,6 @@ class ReferenceRun {
     }
     return output;
   }
-
   std::vector<double> Combine(const Node& node) const {
     std::vector<double> output = Operand(node);
     for (std::size_t k = 1; k < node.inputs.size(); ++k) {
@@ -185,7 +179,6 @@ class ReferenceRun {
     }
     return output;
   }
-
   std::vector<double> Concat(const Node& node) const {
     std::vector<double> output;
     const std::size_t pixels = node.shape.count() / Channels(node);
