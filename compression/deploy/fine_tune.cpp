@@ -186,7 +186,9 @@ class Attempt {
       if (i >= outcome.steps - outcome.steps / 4) rate *= 0.1;
       if (i == outcome.steps - outcome.steps / 4)
         sgd = nn::Sgd(SgdOf(config_, rate, 0), inputs_.graph);
-      const nn::TrainingBatch batch = dealer.Next(settings);
+      nn::TrainingBatch batch = dealer.Next(settings);
+      batch.running_statistics = inputs_.running_statistics;
+      if (inputs_.hook != nullptr) batch.hook = inputs_.hook->inner();
       const FineTuneStep here{i, outcome.steps, rate, batch};
       const double loss = Compute(here, dealer.logits(), step, outcome.parameters);
       const bool watched = course.IsFirst(i) || course.IsLast(i);
@@ -195,8 +197,10 @@ class Attempt {
         course.loss_last = loss;
         break;
       }
-      for (const std::size_t position : masked_) gradient_[position] = 0;
       sgd.Step(gradient_, {}, outcome.parameters);
+      step.UpdateStatistics(outcome.parameters);
+      if (inputs_.hook != nullptr) inputs_.hook->Stepped(here, outcome.parameters);
+      for (const std::size_t position : masked_) outcome.parameters[position] = 0;
     }
     return course;
   }

@@ -12,6 +12,7 @@
 #include "fl/common/data/subset.h"
 #include "fl/common/nn/gradient.h"
 #include "fl/common/nn/graph.h"
+#include "fl/common/nn/training_hook.h"
 #include "fl/common/random/rng_stream.h"
 #include "fl/compression/deploy/fields.h"
 #include "fl/compression/deploy/pass.h"
@@ -48,10 +49,13 @@ struct FineTuneStep {
 };
 
 // What a technique adds to the loop. The object must outlive the call. Called in this order within
-// a step: Teach, Transform, the passes forward and backward, Adjust, the step itself.
+// a step: Teach, Transform, the passes forward and backward (which call inner()), Adjust, the step
+// itself, Stepped.
 class FineTuneHook {
  public:
   virtual ~FineTuneHook() = default;
+  // Sees and changes inner values and their gradients; null: none.
+  virtual nn::TrainingHook* inner() { return nullptr; }
   // Before each attempt.
   virtual void Begin() {}
   // May replace the teacher's logits of this batch (count x classes; empty without a teacher).
@@ -66,6 +70,8 @@ class FineTuneHook {
                         std::span<const float> /*outputs*/, std::span<float> /*gradient*/) {
     return 0;
   }
+  // After the step; may change the parameters. Masks hold again afterwards.
+  virtual void Stepped(const FineTuneStep& /*step*/, std::span<float> /*parameters*/) {}
 };
 
 using MaskMap = std::map<std::string, std::vector<std::uint8_t>>;
@@ -80,6 +86,7 @@ struct FineTuneInputs {
   RngStream rng;
   const std::atomic<bool>& stop;
   FineTuneHook* hook = nullptr;
+  bool running_statistics = false;  // Batch norms keep theirs, as in inference.
 };
 
 struct FineTuned {
