@@ -14,6 +14,7 @@
 #include "fl/common/nn/graph.h"
 #include "fl/common/random/rng_stream.h"
 #include "fl/compression/deploy/gate.h"
+#include "fl/compression/deploy/measure_model.h"
 #include "fl/compression/deploy/working_model.h"
 
 namespace fl::deploy {
@@ -50,6 +51,7 @@ struct PassInputs {
   std::string normalization;  // For the model file: nn::ModelFile's fields of these names.
   std::vector<std::string> labels;
   std::map<std::string, std::string> notes;
+  const Instruments* instruments = nullptr;  // Null: no rows in the report.
 };
 
 // The model's file as it would be written now.

@@ -3,6 +3,7 @@
 #include <map>
 
 #include "fl/common/nn/model_file.h"
+#include "fl/compression/deploy/calibration_samples.h"
 
 namespace fl::deploy {
 namespace {
@@ -54,6 +55,52 @@ Bytes SerializeWorkingModel(const WorkingModel& model, const PassInputs& inputs)
   return nn::SerializeModelFile(file);
 }
 
+namespace {
+
+Result<ReportRow> Measure(const WorkingModel& model, const PassInputs& inputs) {
+  ReportRow row;
+  row.pass = "teacher";
+  row.summary = "as it came";
+  row.cost = CostOfModel(model);
+  row.file_bytes = SerializeWorkingModel(model, inputs).size();
+  FL_TRY(row.accuracy, model.quantized
+                           ? Accuracy(*model.quantized, inputs.verification)
+                           : Accuracy(model.graph, model.parameters, inputs.verification));
+  FL_TRY(row.latency, MeasureLatency(model, inputs.verification, *inputs.instruments));
+  if (!model.quantized) return row;
+  constexpr std::size_t kSamples = 64;
+  const SampleBlock samples = CalibrationSamples(inputs, kSamples);
+  FL_TRY(row.noise, MeasureLayerNoise(model.graph, model.parameters, *model.quantized,
+                                      samples.values, samples.count));
+  return row;
+}
+
+std::int64_t Nanoseconds(const PassInputs& inputs) {
+  const Instruments* instruments = inputs.instruments;
+  return instruments != nullptr && instruments->nanoseconds != nullptr ? instruments->nanoseconds()
+                                                                       : 0;
+}
+
+// Runs one pass and adds its line and, with instruments, its row.
+Result<PassReport> RunPass(const Pass& pass, const PassInputs& inputs, WorkingModel& model,
+                           DeployReport& report) {
+  PassReport outcome;
+  const std::int64_t begin = Nanoseconds(inputs);
+  FL_TRY_OK(pass.Run(inputs, model, outcome));
+  const std::int64_t end = Nanoseconds(inputs);
+  report.lines.push_back(std::string(pass.name()) + ": " + outcome.summary);
+  if (inputs.instruments == nullptr) return outcome;
+  FL_TRY(ReportRow row, Measure(model, inputs));
+  row.pass = pass.name();
+  row.summary = outcome.summary;
+  row.figures = outcome.figures;
+  row.seconds = static_cast<double>(end - begin) * 1e-9;
+  report.rows.push_back(std::move(row));
+  return outcome;
+}
+
+}  // namespace
+
 Result<DeployReport> RunPasses(const PassList& passes, const PassInputs& inputs) {
   FL_TRY_OK(CheckInputs(passes, inputs));
   PassInputs own = inputs;
@@ -63,6 +110,10 @@ Result<DeployReport> RunPasses(const PassList& passes, const PassInputs& inputs)
   WorkingModel model{
       .graph = inputs.teacher.graph,
       .parameters = {inputs.teacher.parameters.begin(), inputs.teacher.parameters.end()}};
+  if (own.instruments != nullptr) {
+    FL_TRY(ReportRow row, Measure(model, own));
+    report.rows.push_back(std::move(row));
+  }
   std::map<std::string_view, std::uint64_t> times;
   bool verified = false;
   for (const PassEntry& entry : passes) {
@@ -70,9 +121,7 @@ Result<DeployReport> RunPasses(const PassList& passes, const PassInputs& inputs)
       return Error{ErrorCode::kUnavailable, "deployment: stopped"};
     const std::string_view name = entry.pass->name();
     own.rng = inputs.rng.Child(name, times[name]++);
-    PassReport pass;
-    FL_TRY_OK(entry.pass->Run(own, model, pass));
-    report.lines.push_back(std::string(name) + ": " + pass.summary);
+    FL_TRY(const PassReport pass, RunPass(*entry.pass, own, model, report));
     if (!pass.refusal.empty()) {
       report.reason = pass.refusal;
       return report;

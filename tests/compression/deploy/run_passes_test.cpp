@@ -75,7 +75,8 @@ struct Bench {
                             .stop = stop,
                             .normalization = "none",
                             .labels = {},
-                            .notes = {}});
+                            .notes = {},
+                            .instruments = instruments});
   }
 
   data::Subset training;
@@ -83,6 +84,7 @@ struct Bench {
   data::Subset verification;
   nn::Graph teacher_graph;
   std::vector<float> teacher;
+  const Instruments* instruments = nullptr;
   DistilConfig distil;
   bool distils = true;
   Gate gate;
@@ -141,6 +143,24 @@ TEST_CASE("RunPasses: without ptq_static the fp32 model is verified, without ver
 TEST_CASE("RunPasses: the model file says by which passes it was made") {
   const auto file = testing::Get(nn::ParseModelFile(testing::Get(Bench().Run()).model));
   CHECK(file.notes.at("passes") == "distil, ptq_static, verify");
+}
+
+TEST_CASE("RunPasses: with instruments there is a row for the teacher and for each pass") {
+  Bench bench;
+  const Instruments instruments;  // No clock.
+  bench.instruments = &instruments;
+  const auto report = testing::Get(bench.Run());
+  REQUIRE(report.rows.size() == 4);
+  CHECK(report.rows[0].pass == "teacher");
+  CHECK(report.rows[0].accuracy == report.measured.teacher_accuracy);
+  CHECK(report.rows[1].pass == "distil");
+  CHECK(report.rows[1].figures.front().name == "steps");
+  CHECK(report.rows[1].noise.empty());
+  CHECK(report.rows[2].file_bytes == report.model.size());
+  CHECK_FALSE(report.rows[2].noise.empty());
+  CHECK(report.rows[3].accuracy == report.measured.local_accuracy);
+  CHECK_FALSE(report.rows[3].latency.has_value());
+  CHECK(report.model == testing::Get(Bench().Run()).model);
 }
 
 TEST_CASE("RunPasses: a ruined student is refused") {
