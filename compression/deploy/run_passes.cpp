@@ -1,28 +1,12 @@
 #include "fl/compression/deploy/run_passes.h"
 
-#include <algorithm>
-#include <cstdio>
-#include <optional>
+#include <map>
 
-#include "fl/common/nn/calibrate.h"
 #include "fl/common/nn/model_file.h"
+#include "fl/compression/deploy/calibration_samples.h"
 
 namespace fl::deploy {
 namespace {
-
-// The model between two passes: fp32 until it is quantized.
-struct Work {
-  nn::Graph graph;
-  std::vector<float> parameters;
-  std::optional<nn::QuantizedModel> quantized;
-};
-
-template <typename... Values>
-std::string Format(const char* format, Values... values) {
-  char text[200];
-  std::snprintf(text, sizeof(text), format, values...);
-  return text;
-}
 
 Result<> CheckInputs(const PassList& passes, const PassInputs& inputs) {
   if (passes.empty())
@@ -54,87 +38,102 @@ Result<> CheckInputs(const PassList& passes, const PassInputs& inputs) {
   return {};
 }
 
-Result<> RunDistil(const DistilConfig& config, const PassInputs& inputs, Work& work,
-                   DeployReport& report) {
-  FL_TRY(DistilledStudent student,
-         Distil(config, inputs.teacher, inputs.training, inputs.rng.Child("distil"), inputs.stop));
-  report.lines.push_back(
-      Format("distil: %zu parameters, %zu steps, learning rate %.4g, attempt %u, loss %.3f -> %.3f",
-             student.parameters.size(), student.steps, student.learning_rate, student.attempts,
-             student.loss_first, student.loss_last));
-  if (!student.converged) report.reason = "distil: the student's loss did not fall in any attempt";
-  work.graph = config.student;
-  work.parameters = std::move(student.parameters);
-  return {};
+std::string NamesOf(const PassList& passes) {
+  std::string names;
+  for (const PassEntry& entry : passes)
+    names += (names.empty() ? "" : ", ") + std::string(entry.pass->name());
+  return names;
 }
 
-// Calibration samples first, then training samples: quantization needs typical inputs, not unseen
-// ones.
-Result<> RunPtqStatic(const PtqStaticConfig& config, const PassInputs& inputs, Work& work,
-                      DeployReport& report) {
-  const std::size_t features = inputs.verification.dataset().features();
-  std::vector<float> samples;
-  std::size_t count = 0;
-  for (const data::Subset* subset : {&inputs.calibration, &inputs.training}) {
-    for (std::size_t i = 0; i < subset->count() && count < config.samples; ++i, ++count) {
-      samples.resize((count + 1) * features);
-      subset->CopySample(i, std::span(samples).subspan(count * features));
-    }
-  }
-  const auto method = config.observer == Observer::kMinMax ? nn::RangeMethod::kMinMax
-                                                           : nn::RangeMethod::kSquaredError;
-  FL_TRY(const std::vector<nn::ActivationRange> ranges,
-         nn::ObserveRanges(work.graph, work.parameters, samples, count, method));
-  FL_TRY(work.quantized, nn::Quantize(work.graph, work.parameters, ranges));
-  const nn::ModelFile file{*work.quantized, inputs.labels, inputs.normalization, inputs.notes};
-  report.model = nn::SerializeModelFile(file);
-  report.measured.bytes = report.model.size();
-  report.lines.push_back(Format("ptq_static: int8, calibrated on %zu samples%s, %zu bytes", count,
-                                count < 64 ? " (few)" : "", report.model.size()));
-  return {};
+}  // namespace
+
+Bytes SerializeWorkingModel(const WorkingModel& model, const PassInputs& inputs) {
+  nn::ModelFile file = ToModelFile(model);
+  file.labels = inputs.labels;
+  file.normalization = inputs.normalization;
+  file.notes = inputs.notes;
+  return nn::SerializeModelFile(file);
 }
 
-Result<> RunVerify(const PassInputs& inputs, const Work& work, DeployReport& report) {
-  if (!work.quantized) {
-    return Error{ErrorCode::kInvalidArgument, "verify: expected ptq_static before it"};
-  }
-  Measured& measured = report.measured;
-  FL_TRY(measured.teacher_accuracy,
-         Accuracy(inputs.teacher.graph, inputs.teacher.parameters, inputs.verification));
-  FL_TRY(const double float_accuracy, Accuracy(work.graph, work.parameters, inputs.verification));
-  FL_TRY(measured.local_accuracy, Accuracy(*work.quantized, inputs.verification));
-  measured.majority_share = MajorityShare(inputs.verification);
-  report.reason = WhyRefused(measured, inputs.gate);
-  report.accepted = report.reason.empty();
-  report.lines.push_back(
-      Format("verify: %zu samples, global model %.2f %%, fp32 %.2f %%, int8 %.2f %%, most frequent "
-             "class %.2f %%: %s",
-             inputs.verification.count(), 100 * measured.teacher_accuracy, 100 * float_accuracy,
-             100 * measured.local_accuracy, 100 * measured.majority_share,
-             report.accepted ? "accepted" : "refused"));
-  return {};
+namespace {
+
+Result<ReportRow> Measure(const WorkingModel& model, const PassInputs& inputs) {
+  ReportRow row;
+  row.pass = "teacher";
+  row.summary = "as it came";
+  row.cost = CostOfModel(model);
+  row.file_bytes = SerializeWorkingModel(model, inputs).size();
+  FL_TRY(row.accuracy, model.quantized
+                           ? Accuracy(*model.quantized, inputs.verification)
+                           : Accuracy(model.graph, model.parameters, inputs.verification));
+  FL_TRY(row.latency, MeasureLatency(model, inputs.verification, *inputs.instruments));
+  if (!model.quantized) return row;
+  constexpr std::size_t kSamples = 64;
+  const SampleBlock samples = CalibrationSamples(inputs, kSamples);
+  FL_TRY(row.noise, MeasureLayerNoise(model.graph, model.parameters, *model.quantized,
+                                      samples.values, samples.count));
+  return row;
+}
+
+std::int64_t Nanoseconds(const PassInputs& inputs) {
+  const Instruments* instruments = inputs.instruments;
+  return instruments != nullptr && instruments->nanoseconds != nullptr ? instruments->nanoseconds()
+                                                                       : 0;
+}
+
+// Runs one pass and adds its line and, with instruments, its row.
+Result<PassReport> RunPass(const Pass& pass, const PassInputs& inputs, WorkingModel& model,
+                           DeployReport& report) {
+  PassReport outcome;
+  const std::int64_t begin = Nanoseconds(inputs);
+  FL_TRY_OK(pass.Run(inputs, model, outcome));
+  const std::int64_t end = Nanoseconds(inputs);
+  report.lines.push_back(std::string(pass.name()) + ": " + outcome.summary);
+  if (inputs.instruments == nullptr) return outcome;
+  FL_TRY(ReportRow row, Measure(model, inputs));
+  row.pass = pass.name();
+  row.summary = outcome.summary;
+  row.figures = outcome.figures;
+  row.seconds = static_cast<double>(end - begin) * 1e-9;
+  report.rows.push_back(std::move(row));
+  return outcome;
 }
 
 }  // namespace
 
 Result<DeployReport> RunPasses(const PassList& passes, const PassInputs& inputs) {
   FL_TRY_OK(CheckInputs(passes, inputs));
+  PassInputs own = inputs;
+  own.notes["passes"] = NamesOf(passes);
   DeployReport report;
-  Work work{inputs.teacher.graph,
-            {inputs.teacher.parameters.begin(), inputs.teacher.parameters.end()},
-            {}};
-  for (const Pass& pass : passes) {
+  report.reason = "no pass has verified it";
+  WorkingModel model{
+      .graph = inputs.teacher.graph,
+      .parameters = {inputs.teacher.parameters.begin(), inputs.teacher.parameters.end()}};
+  if (own.instruments != nullptr) {
+    FL_TRY(ReportRow row, Measure(model, own));
+    report.rows.push_back(std::move(row));
+  }
+  std::map<std::string_view, std::uint64_t> times;
+  bool verified = false;
+  for (const PassEntry& entry : passes) {
     if (inputs.stop.load(std::memory_order_relaxed))
       return Error{ErrorCode::kUnavailable, "deployment: stopped"};
-    if (const auto* distil = std::get_if<DistilConfig>(&pass.config)) {
-      FL_TRY_OK(RunDistil(*distil, inputs, work, report));
-      if (!report.reason.empty()) return report;
-    } else if (const auto* ptq = std::get_if<PtqStaticConfig>(&pass.config)) {
-      FL_TRY_OK(RunPtqStatic(*ptq, inputs, work, report));
-    } else {
-      FL_TRY_OK(RunVerify(inputs, work, report));
+    const std::string_view name = entry.pass->name();
+    own.rng = inputs.rng.Child(name, times[name]++);
+    FL_TRY(const PassReport pass, RunPass(*entry.pass, own, model, report));
+    if (!pass.refusal.empty()) {
+      report.reason = pass.refusal;
+      return report;
     }
+    verified = verified || pass.measured.has_value();
+    if (pass.measured) report.measured = *pass.measured;
   }
+  report.model = SerializeWorkingModel(model, own);
+  report.measured.bytes = report.model.size();
+  if (!verified) return report;
+  report.reason = WhyRefused(report.measured, inputs.gate);
+  report.accepted = report.reason.empty();
   return report;
 }
 

@@ -86,8 +86,8 @@ TEST_CASE("CheckPlan: each part that does not fit is refused with its place") {
                "p.toml:17:", "matches no tensor");
   CheckRefused("\"label_counts\"", "\"label_counts\"\nrecipe = \"quantize 8 scale=shared\"",
                kUnsupported, "p.toml:", "scale=shared");
-  CheckRefused("\"ptq_static\"", "\"prune\"", kUnsupported,
-               "p.toml:28:", "this version has distil, ptq_static, verify");
+  CheckRefused("\"ptq_static\"", "\"shrink\"", kUnsupported,
+               "p.toml:28:", "unknown pass \"shrink\"");
 }
 
 TEST_CASE("CheckPlan: batch norms are not published on a lattice") {

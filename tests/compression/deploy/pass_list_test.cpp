@@ -3,15 +3,19 @@
 #include <doctest/doctest.h>
 
 #include "fl/common/nn/build_graph.h"
+#include "fl/compression/deploy/pass_table.h"
+#include "fl/compression/deploy/passes/distil.h"
+#include "fl/compression/deploy/passes/fine_tune.h"
+#include "fl/compression/deploy/passes/ptq_static.h"
 #include "fl/tests/support/result.h"
 
 namespace fl::deploy {
 namespace {
 
-using Fields = std::vector<std::pair<std::string, PassConfig::Value>>;
+using Settings = std::vector<std::pair<std::string, PassConfig::Value>>;
 
 // Passes as they stand in a plan: names in lines 10, 20, ..., their fields in the lines behind.
-DeploymentConfig Passes(const std::vector<std::pair<std::string, Fields>>& passes) {
+DeploymentConfig Passes(const std::vector<std::pair<std::string, Settings>>& passes) {
   DeploymentConfig deployment;
   std::uint32_t line = 10;
   for (const auto& [name, fields] : passes) {
@@ -35,7 +39,7 @@ std::string Refusal(const DeploymentConfig& deployment) {
   return passes ? std::string() : passes.error().message;
 }
 
-DeploymentConfig WithDistil(const Fields& fields) {
+DeploymentConfig WithDistil(const Settings& fields) {
   return Passes({{"distil", fields}, {"ptq_static", {}}, {"verify", {}}});
 }
 
@@ -52,6 +56,7 @@ TEST_CASE("ParsePassList: every key is read") {
                 {"batch", std::int64_t{16}},
                 {"learning_rate", 0.2},
                 {"momentum", 0.5},
+                {"weight_decay", 0.001},
                 {"alpha", std::int64_t{1}},
                 {"temperature", 2.5},
                 {"warmup", std::int64_t{0}},
@@ -60,29 +65,45 @@ TEST_CASE("ParsePassList: every key is read") {
                {{"samples", std::int64_t{9}}, {"observer", "minmax"}, {"weights", "channel"}}},
               {"verify", {}}}),
       TeacherGraph()));
-  const auto& distil = std::get<DistilConfig>(passes[0].config);
-  CHECK(distil.student.parameters.total() == 6 * 8 + 8 + 8 * 3 + 3);
+  const auto& config = dynamic_cast<const Distil&>(*passes[0].pass).config();
+  const FineTuneConfig& distil = config.training;
+  CHECK(config.student.parameters.total() == 6 * 8 + 8 + 8 * 3 + 3);
   CHECK(distil.epochs == 7);
   CHECK(distil.steps == 90);
   CHECK(distil.batch == 16);
   CHECK(distil.learning_rate == 0.2);
   CHECK(distil.momentum == 0.5);
+  CHECK(distil.weight_decay == 0.001);
   CHECK(distil.alpha == 1);
   CHECK(distil.temperature == 2.5);
   CHECK(distil.warmup == 0);
   CHECK(distil.clip == 3);
-  CHECK(std::get<PtqStaticConfig>(passes[1].config).samples == 9);
-  CHECK(std::get<PtqStaticConfig>(passes[1].config).observer == Observer::kMinMax);
+  const auto& ptq = dynamic_cast<const PtqStatic&>(*passes[1].pass).config();
+  CHECK(ptq.samples == 9);
+  CHECK(ptq.observer == Observer::kMinMax);
 }
 
-TEST_CASE("ParsePassList: without layers the student is the teacher") {
+TEST_CASE("ParsePassList: without layers the model itself goes on") {
   const auto passes = testing::Get(ParsePassList(WithDistil({}), TeacherGraph()));
-  CHECK(std::get<DistilConfig>(passes[0].config).student.parameters == TeacherGraph().parameters);
+  CHECK_FALSE(passes[0].pass->replaces_model());
+  CHECK(passes[0].location == Location{10, 8});
+}
+
+TEST_CASE("ParsePassList: fine_tune learns from labels unless told otherwise") {
+  const auto passes = testing::Get(ParsePassList(Passes({{"fine_tune", {}},
+                                                         {"fine_tune", {{"teacher", true}}},
+                                                         {"ptq_static", {}},
+                                                         {"verify", {}}}),
+                                                 TeacherGraph()));
+  CHECK_FALSE(dynamic_cast<const FineTunePass&>(*passes[0].pass).config().teacher);
+  CHECK(dynamic_cast<const FineTunePass&>(*passes[1].pass).config().teacher);
+  CHECK(Refusal(Passes({{"fine_tune", {{"teacher", "yes"}}}})) ==
+        "11:1: fine_tune.teacher: expected true or false");
 }
 
 TEST_CASE("ParsePassList: unknown passes and keys are refused with the lists of known ones") {
-  CHECK(Refusal(Passes({{"prune", {}}})) ==
-        "10:8: unknown pass \"prune\"; this version has distil, ptq_static, verify");
+  CHECK(Refusal(Passes({{"shrink", {}}}))
+            .starts_with("10:8: unknown pass \"shrink\"; this version has "));
   CHECK(Refusal(WithDistil({{"epoch", std::int64_t{3}}}))
             .starts_with("11:1: unknown key \"epoch\"; distil has layers, epochs, "));
   CHECK(Refusal(Passes({{"ptq_static", {}}, {"verify", {{"x", true}}}})) ==
@@ -120,12 +141,45 @@ TEST_CASE("ParsePassList: orders that make no sense are refused") {
   CHECK(Refusal(Passes({{"ptq_static", {}}, {"distil", {}}, {"verify", {}}}))
             .starts_with("20:8: distil must come before ptq_static"));
   CHECK(Refusal(Passes({{"verify", {}}, {"verify", {}}}))
-            .starts_with("20:8: verify: a pass list has each pass once"));
+            .starts_with("20:8: verify: a pass list has this pass once"));
   CHECK(
       Refusal(Passes({{"ptq_static", {}}})).starts_with("10:8: expected verify after ptq_static"));
   CHECK(Refusal(Passes({{"verify", {}}})).starts_with("10:8: expected ptq_static before verify"));
   CHECK(Refusal(Passes({{"distil", {}}, {"verify", {}}}))
             .starts_with("20:8: expected ptq_static before verify"));
+}
+
+TEST_CASE("ParsePassList: a new student after what it would replace is refused") {
+  const Settings student = {{"layers", std::vector<std::string>{"dense 3"}}};
+  CHECK(Refusal(Passes({{"fine_tune", {}}, {"distil", student}}))
+            .starts_with("20:8: distil with layers must come before fine_tune: it puts"));
+  CHECK(Refusal(Passes({{"distil", student}, {"distil", {}}, {"ptq_static", {}}, {"verify", {}}}))
+            .empty());
+}
+
+TEST_CASE("ParsePassList: a list for a file may do without quantization and verification") {
+  const auto passes = [](const DeploymentConfig& config) {
+    return ParsePassList(config, TeacherGraph(), PassListUse::kFile);
+  };
+  CHECK(passes(Passes({{"fine_tune", {}}})).has_value());
+  CHECK(passes(Passes({{"verify", {}}})).has_value());
+  CHECK(passes(Passes({{"ptq_static", {}}})).has_value());
+  CHECK(testing::CodeOf(passes(Passes({{"verify", {}}, {"ptq_static", {}}}))) ==
+        ErrorCode::kInvalidArgument);
+}
+
+TEST_CASE("PassTable: every row makes a pass of its name, in an order that a list may have") {
+  PassStage latest = PassStage::kFold;
+  for (const PassRow& row : PassTable()) {
+    const PassConfig config{{std::string(row.name), {1, 1}}, {}};
+    const nn::Graph teacher = TeacherGraph();
+    Fields fields(config, teacher);
+    const auto pass = row.read(fields);
+    REQUIRE_MESSAGE(pass.has_value(), row.name);
+    CHECK((*pass)->name() == row.name);
+    CHECK((*pass)->stage() >= latest);
+    latest = (*pass)->stage();
+  }
 }
 
 TEST_CASE("ParsePassList: another version and a model without classes are refused") {

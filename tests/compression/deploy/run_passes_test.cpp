@@ -7,6 +7,9 @@
 
 #include "fl/common/nn/build_graph.h"
 #include "fl/common/nn/model_file.h"
+#include "fl/compression/deploy/passes/distil.h"
+#include "fl/compression/deploy/passes/ptq_static.h"
+#include "fl/compression/deploy/passes/verify.h"
 #include "fl/tests/support/result.h"
 
 namespace fl::deploy {
@@ -45,31 +48,35 @@ struct Bench {
     teacher_graph = testing::Get(nn::BuildGraph(Shape{kFeatures}, layers, "softmax_cross_entropy"));
     teacher.assign(teacher_graph.parameters.total(), 0.0F);
     for (std::size_t label = 0; label < kClasses; ++label) teacher[label * kClasses + label] = 3.0F;
-    DistilConfig distil;
     distil.layers = {"dense 12", "relu", "dense 3"};
     distil.student =
         testing::Get(nn::BuildGraph(Shape{kFeatures}, distil.layers, "softmax_cross_entropy"));
-    passes = {{"distil", {}, distil},
-              {"ptq_static", {}, PtqStaticConfig{}},
-              {"verify", {}, VerifyConfig{}}};
   }
   static std::vector<std::uint32_t> Range(std::uint32_t first, std::uint32_t last) {
     std::vector<std::uint32_t> indices(last - first);
     std::iota(indices.begin(), indices.end(), first);
     return indices;
   }
-  DistilConfig& distil() { return std::get<DistilConfig>(passes[0].config); }
-  Result<DeployReport> Run() const {
-    return RunPasses(passes, {.teacher = {teacher_graph, teacher},
-                              .training = training,
-                              .calibration = calibration,
-                              .verification = verification,
-                              .gate = gate,
-                              .rng = RngStream(5),
-                              .stop = stop,
-                              .normalization = "none",
-                              .labels = {},
-                              .notes = {}});
+  PassList passes() const {
+    PassList list;
+    if (distils) list.push_back({std::make_shared<Distil>(distil), {}});
+    list.push_back({std::make_shared<PtqStatic>(PtqStaticConfig{}), {}});
+    list.push_back({std::make_shared<Verify>(), {}});
+    return list;
+  }
+  Result<DeployReport> Run() const { return Run(passes()); }
+  Result<DeployReport> Run(const PassList& list) const {
+    return RunPasses(list, {.teacher = {teacher_graph, teacher},
+                            .training = training,
+                            .calibration = calibration,
+                            .verification = verification,
+                            .gate = gate,
+                            .rng = RngStream(5),
+                            .stop = stop,
+                            .normalization = "none",
+                            .labels = {},
+                            .notes = {},
+                            .instruments = instruments});
   }
 
   data::Subset training;
@@ -77,7 +84,9 @@ struct Bench {
   data::Subset verification;
   nn::Graph teacher_graph;
   std::vector<float> teacher;
-  PassList passes;
+  const Instruments* instruments = nullptr;
+  DistilConfig distil;
+  bool distils = true;
   Gate gate;
   std::atomic<bool> stop = false;
 };
@@ -102,7 +111,7 @@ TEST_CASE("RunPasses: the same inputs give the same bytes") {
 
 TEST_CASE("RunPasses: without distil the teacher itself is quantized") {
   Bench bench;
-  bench.passes.erase(bench.passes.begin());
+  bench.distils = false;
   const auto report = testing::Get(bench.Run());
   CHECK_MESSAGE(report.accepted, report.reason);
   CHECK(report.measured.local_accuracy ==
@@ -111,16 +120,52 @@ TEST_CASE("RunPasses: without distil the teacher itself is quantized") {
 
 TEST_CASE("RunPasses: without layers the teacher goes on from its weights") {
   Bench bench;
-  bench.distil().layers.clear();
-  bench.distil().student = bench.teacher_graph;
-  bench.distil().steps = 1;
-  bench.distil().learning_rate = 1e-6;
+  bench.distil.layers.clear();
+  bench.distil.training.steps = 1;
+  bench.distil.training.learning_rate = 1e-6;
   CHECK(testing::Get(bench.Run()).measured.local_accuracy > 0.95);
+}
+
+TEST_CASE("RunPasses: without ptq_static the fp32 model is verified, without verify nothing is") {
+  const Bench bench;
+  PassList list = bench.passes();
+  list.erase(list.begin() + 1);
+  const auto fp32 = testing::Get(bench.Run(list));
+  CHECK_MESSAGE(fp32.accepted, fp32.reason);
+  CHECK(std::holds_alternative<nn::FloatModel>(testing::Get(nn::ParseModelFile(fp32.model)).model));
+  list.pop_back();
+  const auto unverified = testing::Get(bench.Run(list));
+  CHECK_FALSE(unverified.accepted);
+  CHECK_FALSE(unverified.model.empty());
+  CHECK(unverified.reason.find("verified") != std::string::npos);
+}
+
+TEST_CASE("RunPasses: the model file says by which passes it was made") {
+  const auto file = testing::Get(nn::ParseModelFile(testing::Get(Bench().Run()).model));
+  CHECK(file.notes.at("passes") == "distil, ptq_static, verify");
+}
+
+TEST_CASE("RunPasses: with instruments there is a row for the teacher and for each pass") {
+  Bench bench;
+  const Instruments instruments;  // No clock.
+  bench.instruments = &instruments;
+  const auto report = testing::Get(bench.Run());
+  REQUIRE(report.rows.size() == 4);
+  CHECK(report.rows[0].pass == "teacher");
+  CHECK(report.rows[0].accuracy == report.measured.teacher_accuracy);
+  CHECK(report.rows[1].pass == "distil");
+  CHECK(report.rows[1].figures.front().name == "steps");
+  CHECK(report.rows[1].noise.empty());
+  CHECK(report.rows[2].file_bytes == report.model.size());
+  CHECK_FALSE(report.rows[2].noise.empty());
+  CHECK(report.rows[3].accuracy == report.measured.local_accuracy);
+  CHECK_FALSE(report.rows[3].latency.has_value());
+  CHECK(report.model == testing::Get(Bench().Run()).model);
 }
 
 TEST_CASE("RunPasses: a ruined student is refused") {
   Bench bench;
-  bench.distil().steps = 1;  // As good as untrained: no loss can fall in one step.
+  bench.distil.training.steps = 1;  // As good as untrained: no loss can fall in one step.
   const auto untrained = testing::Get(bench.Run());
   CHECK_FALSE(untrained.accepted);
   CHECK(untrained.reason.find("did not fall") != std::string::npos);
@@ -129,7 +174,7 @@ TEST_CASE("RunPasses: a ruined student is refused") {
   // A model whose weights are ruined comes to the gate and fails there, by the integer engine's
   // count.
   Bench ruined;
-  ruined.passes.erase(ruined.passes.begin());
+  ruined.distils = false;
   std::vector<float> wrong = ruined.teacher;
   for (std::size_t label = 0; label < kClasses; ++label) {
     wrong[label * kClasses + label] = 0;
@@ -143,10 +188,10 @@ TEST_CASE("RunPasses: a ruined student is refused") {
 
 TEST_CASE("RunPasses: a loss that is not finite means another attempt with half the rate") {
   Bench bench;
-  bench.distil().learning_rate = 1e30;
-  bench.distil().clip = 1e6;
-  bench.distil().warmup = 0;
-  bench.distil().momentum = 0;
+  bench.distil.training.learning_rate = 1e30;
+  bench.distil.training.clip = 1e6;
+  bench.distil.training.warmup = 0;
+  bench.distil.training.momentum = 0;
   const auto report = testing::Get(bench.Run());
   CHECK_FALSE(report.accepted);
   CHECK(report.lines.front().find("attempt 4") != std::string::npos);
@@ -160,11 +205,7 @@ TEST_CASE("RunPasses: the size of the file is bounded by the gate") {
 
 TEST_CASE("RunPasses: inputs that cannot be worked with are errors") {
   Bench none;
-  none.passes.clear();
-  CHECK(testing::CodeOf(none.Run()) == ErrorCode::kInvalidArgument);
-  Bench unordered;
-  unordered.passes = {{"verify", {}, VerifyConfig{}}};
-  CHECK(testing::CodeOf(unordered.Run()) == ErrorCode::kInvalidArgument);
+  CHECK(testing::CodeOf(none.Run({})) == ErrorCode::kInvalidArgument);
   Bench unverified;
   unverified.verification = data::Subset(unverified.training.shared_dataset(), {});
   CHECK(testing::CodeOf(unverified.Run()) == ErrorCode::kInvalidArgument);

@@ -1,4 +1,4 @@
-#include "fl/compression/deploy/verify.h"
+#include "fl/compression/deploy/gate.h"
 
 #include <algorithm>
 #include <cstdio>

@@ -20,7 +20,7 @@ struct Gate {
 // What was measured, on the verification samples alone.
 struct Measured {
   double teacher_accuracy = 0;  // In [0, 1], fp32.
-  double local_accuracy = 0;    // By the integer engine.
+  double local_accuracy = 0;    // Of the model as it would be installed, by its own engine.
   double majority_share = 0;    // Of the most frequent class: what a constant answer would reach.
   std::uint64_t bytes = 0;      // Of the model file.
 };

@@ -1,0 +1,20 @@
+#include "fl/compression/deploy/pass_table.h"
+
+#include "fl/compression/deploy/passes/distil.h"
+#include "fl/compression/deploy/passes/fine_tune.h"
+#include "fl/compression/deploy/passes/ptq_static.h"
+#include "fl/compression/deploy/passes/verify.h"
+
+namespace fl::deploy {
+
+std::span<const PassRow> PassTable() {
+  static constexpr PassRow kRows[] = {
+      {"fine_tune", ReadFineTune},
+      {"distil", ReadDistil},
+      {"ptq_static", ReadPtqStatic},
+      {"verify", ReadVerify},
+  };
+  return kRows;
+}
+
+}  // namespace fl::deploy
