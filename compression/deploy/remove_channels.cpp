@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <optional>
 
 #include "fl/common/nn/build_graph.h"
 #include "fl/common/nn/operator.h"
@@ -80,7 +81,7 @@ class Constants {
     switch (node.kind) {
       case nn::OpKind::kDense:
       case nn::OpKind::kConv2d:
-        values.assign(Tensor(node, 1).begin(), Tensor(node, 1).end());
+        values = OwnerConstants(index);
         break;
       case nn::OpKind::kDepthwise:
         for (std::size_t c = 0; c < values.size(); ++c) values[c] = DepthwiseConstant(node, c);
@@ -116,6 +117,15 @@ class Constants {
           values[c] = Activate(node.kind, input[c % input.size()]);
     }
     return values;
+  }
+
+  // The bias; or, where a batch norm alone reads the layer, its running mean.
+  std::vector<double> OwnerConstants(std::size_t index) const {
+    const std::optional<std::size_t> reader = OnlyReader(graph_, index);
+    const bool norm = reader && graph_.nodes[*reader].kind == nn::OpKind::kBatchNorm;
+    const std::span<const float> values =
+        norm ? Tensor(graph_.nodes[*reader], 2) : Tensor(graph_.nodes[index], 1);
+    return {values.begin(), values.end()};
   }
 
   double DepthwiseConstant(const nn::Node& node, std::size_t channel) const {

@@ -13,14 +13,16 @@
 namespace fl::deploy {
 
 // A removed channel without its weights still says something: the constant k that its bias, and
-// the norms and activations behind it, make of nothing. Who reads the channel gets that from its
-// own bias, b_next += W_next[:, c] * k (bias absorption): the smaller model says what the masked
-// one says, to rounding. Where a convolution pads its input with zeros, which are not k, its
-// outputs at the border differ; the outputs of such models agree only where k is 0.
+// the norms and activations behind it, make of nothing. Where a batch norm alone reads the layer,
+// its running mean stands for the bias, so that the norm says its beta. Who reads the channel gets
+// the constant from its own bias, b_next += W_next[:, c] * k (bias absorption): the smaller model
+// says what the masked one says, to rounding. Where a convolution pads its input with zeros, which
+// are not k, its outputs at the border differ; the outputs of such models agree only where k is 0.
 
-// Zeroes the removed units' weights in all layers that own or pass them on; biases stay, so that
-// every removed channel is a constant. A depthwise layer's bias takes what its weights made of the
-// constant before it. `removed`: groups.unit_count flags.
+// Zeroes the removed units' weights in all layers that own or pass them on, so that every removed
+// channel is a constant: of its bias, of the running mean behind it, which becomes its bias, or, of
+// a depthwise layer, of what its weights made of the constant before it. `removed`:
+// groups.unit_count flags.
 void MaskChannels(const nn::Graph& graph, const ChannelGroups& groups,
                   std::span<const std::uint8_t> removed, std::span<float> parameters);
 

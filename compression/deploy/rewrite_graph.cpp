@@ -47,6 +47,18 @@ Result<std::size_t> FindNode(const nn::Graph& graph, std::string_view name) {
   return NoSuchLayer(name, names);
 }
 
+std::optional<std::size_t> OnlyReader(const nn::Graph& graph, std::size_t node) {
+  std::optional<std::size_t> reader;
+  for (std::size_t i = 0; i < graph.nodes.size(); ++i) {
+    for (const std::size_t input : graph.nodes[i].inputs) {
+      if (input != node) continue;
+      if (reader) return std::nullopt;
+      reader = i;
+    }
+  }
+  return reader;
+}
+
 GraphEditor::GraphEditor(const nn::Graph& graph) : input_(graph.input_shape()), loss_(graph.loss) {
   const std::vector<std::string> lines = nn::DescribeLayers(graph);
   for (std::size_t i = 1; i < graph.nodes.size(); ++i) {

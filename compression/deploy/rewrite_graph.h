@@ -2,6 +2,7 @@
 
 #include <cstddef>
 #include <map>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -15,6 +16,9 @@ namespace fl::deploy {
 
 // The index of the node of this name. kNotFound names the nodes that there are.
 Result<std::size_t> FindNode(const nn::Graph& graph, std::string_view name);
+
+// The only node that reads this one, once; nothing where there are more, or none.
+std::optional<std::size_t> OnlyReader(const nn::Graph& graph, std::size_t node);
 
 // Edits a graph node by node and builds it again: shapes and the layout of parameters are inferred
 // anew (nn::BuildGraph), names stay as they are. Nodes are written as the lines of BuildGraph
