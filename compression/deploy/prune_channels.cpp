@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <map>
+#include <span>
 
 #include "fl/compression/deploy/choose_channels.h"
 #include "fl/compression/deploy/remove_channels.h"
@@ -130,23 +132,25 @@ LeastUnits UnitsThatStay(const PruneChannelsConfig& config, const ChannelGroups&
 }
 
 Result<> Remove(const ChannelGroups& groups, std::span<const std::uint8_t> removed, bool absorb,
-                PrunedModel& model) {
+                WorkingModel& model, PruneOutcome& outcome) {
   FL_TRY(SmallerModel smaller,
          RemoveChannels(model.graph, model.parameters, groups, removed, absorb));
   model.masks = CutMasks(model.graph, groups, removed, model.masks);
   model.graph = std::move(smaller.graph);
   model.parameters = std::move(smaller.parameters);
   for (std::string& name : smaller.padded) {
-    if (std::ranges::find(model.padded, name) == model.padded.end())
-      model.padded.push_back(std::move(name));
+    if (std::ranges::find(outcome.padded, name) == outcome.padded.end())
+      outcome.padded.push_back(std::move(name));
   }
   return {};
 }
 
 }  // namespace
 
-Result<> PruneChannels(const PruneChannelsConfig& config, const ImportanceInputs& inputs,
-                       const Retrain& retrain, PrunedModel& model) {
+Result<PruneOutcome> PruneChannels(const PruneChannelsConfig& config,
+                                   const ImportanceInputs& inputs, const Retrain& retrain,
+                                   WorkingModel& model) {
+  PruneOutcome outcome;
   Course course{SizeOf(model.graph), {}, {}};
   ImportanceConfig importance = config.importance;
   for (std::uint32_t step = 1; step <= config.steps; ++step) {
@@ -160,7 +164,7 @@ Result<> PruneChannels(const PruneChannelsConfig& config, const ImportanceInputs
       choice =
           ChooseChannels(model.graph, groups, eligible, scores, TargetOf(config, course.before));
       course.after = choice.after;
-      model.unreached = choice.unreached;
+      outcome.unreached = choice.unreached;
       course.least_units = UnitsThatStay(config, groups, choice.removed);
     }
     if (config.steps > 1) {
@@ -168,13 +172,13 @@ Result<> PruneChannels(const PruneChannelsConfig& config, const ImportanceInputs
                               StepTarget(config, course, groups, step));
     }
     CutScores(model.graph, groups, choice.removed, importance.scores);
-    FL_TRY_OK(Remove(groups, choice.removed, config.absorb, model));
+    FL_TRY_OK(Remove(groups, choice.removed, config.absorb, model, outcome));
     FL_TRY_OK(UpdateNorms(model.graph, step_inputs, model.parameters));
     if (retrain) FL_TRY_OK(retrain(step, model));
   }
-  model.before = course.before;
-  model.after = SizeOf(model.graph);
-  return {};
+  outcome.before = course.before;
+  outcome.after = SizeOf(model.graph);
+  return outcome;
 }
 
 }  // namespace fl::deploy

@@ -2,15 +2,13 @@
 
 #include <cstdint>
 #include <functional>
-#include <map>
-#include <span>
 #include <string>
 #include <vector>
 
 #include "fl/common/base/result.h"
-#include "fl/common/nn/graph.h"
 #include "fl/compression/deploy/channel_groups.h"
 #include "fl/compression/deploy/importance.h"
+#include "fl/compression/deploy/working_model.h"
 
 namespace fl::deploy {
 
@@ -42,28 +40,26 @@ struct PruneChannelsConfig {
   }
 };
 
-// A model between two steps.
-struct PrunedModel {
-  nn::Graph graph;
-  std::vector<float> parameters;
-  std::map<std::string, std::vector<std::uint8_t>> masks;  // By tensor; 1: lives.
+// What came of it.
+struct PruneOutcome {
   ModelSize before;
   ModelSize after;
-  std::string unreached;  // What of a budget was not reached, and what was.
+  std::string unreached;  // What of a budget was not reached, and what was; empty: all was.
   // Layers whose border takes an absorbed constant for what was padding; see remove_channels.h.
   std::vector<std::string> padded;
 };
 
 // Trains the model after a step (from 1). May be empty.
-using Retrain = std::function<Result<>(std::uint32_t step, PrunedModel& model)>;
+using Retrain = std::function<Result<>(std::uint32_t step, WorkingModel& model)>;
 
 // Removes channels of convolutions and neurons of dense layers, physically: the graph gets
 // smaller, not sparser. Each step scores the units anew, removes an equal share of the MACs and
-// measures batch norms anew (see update_norms.h).
-// `model`: graph, parameters and masks are the input. Errors: kNotFound (an unknown layer, named
-// with those that exist), kInvalidArgument (a layer that must stay whole, with the reason; nothing
-// that can be pruned), those of ScoreUnits and of `retrain`. Same inputs, same bits.
-Result<> PruneChannels(const PruneChannelsConfig& config, const ImportanceInputs& inputs,
-                       const Retrain& retrain, PrunedModel& model);
+// measures batch norms anew (see update_norms.h). Masks are cut with their tensors. Errors:
+// kNotFound (an unknown layer, named with those that exist), kInvalidArgument (a layer that must
+// stay whole, with the reason; nothing that can be pruned), those of ScoreUnits and of `retrain`.
+// Same inputs, same bits.
+Result<PruneOutcome> PruneChannels(const PruneChannelsConfig& config,
+                                   const ImportanceInputs& inputs, const Retrain& retrain,
+                                   WorkingModel& model);
 
 }  // namespace fl::deploy

@@ -15,6 +15,8 @@ using fl::testing::Get;
 using testing::Digits;
 using Lines = std::vector<std::string>;
 
+struct PrunedModel : WorkingModel, PruneOutcome {};
+
 // A trained network. What weight decay and, on the gammas of batch norms, an L1 penalty (network
 // slimming) leave large is what matters.
 struct Trained {
@@ -34,17 +36,17 @@ struct Trained {
     digits.Train(graph, training, parameters);
   }
 
-  PrunedModel Start() const { return {graph, parameters, {}, {}, {}, {}, {}}; }
-  Result<> Try(const PruneChannelsConfig& config, PrunedModel& model,
-               const Retrain& retrain = nullptr, std::uint64_t seed = 1) const {
+  WorkingModel Start() const { return {graph, parameters}; }
+  Result<PruneOutcome> Try(const PruneChannelsConfig& config, WorkingModel& model,
+                           const Retrain& retrain = nullptr, std::uint64_t seed = 1) const {
     return PruneChannels(config, {digits.training, RngStream(seed)}, retrain, model);
   }
   PrunedModel Prune(const PruneChannelsConfig& config, std::uint64_t seed = 1) const {
-    PrunedModel model = Start();
-    Get(Try(config, model, nullptr, seed));
+    PrunedModel model{Start(), {}};
+    static_cast<PruneOutcome&>(model) = Get(Try(config, model, nullptr, seed));
     return model;
   }
-  double Accuracy(const PrunedModel& model) const {
+  double Accuracy(const WorkingModel& model) const {
     return digits.Accuracy(model.graph, model.parameters);
   }
 
@@ -196,9 +198,9 @@ TEST_CASE("PruneChannels: steps remove equal shares of the MACs and end where on
   PruneChannelsConfig config = Keep(0.25);
   config.steps = 3;
   std::vector<double> macs;
-  PrunedModel model = Plain().Start();
+  WorkingModel model = Plain().Start();
   model.masks["dense1.bias"].assign(64, 1);
-  Get(Plain().Try(config, model, [&](std::uint32_t step, PrunedModel& now) -> Result<> {
+  Get(Plain().Try(config, model, [&](std::uint32_t step, WorkingModel& now) -> Result<> {
     CHECK(step == macs.size() + 1);
     macs.push_back(SizeOf(now.graph).macs);
     return {};
@@ -216,9 +218,9 @@ TEST_CASE("PruneChannels: steps remove equal shares of the MACs and end where on
 TEST_CASE("PruneChannels: training between the steps is kept, and its error ends the run") {
   PruneChannelsConfig config = Keep(0.2);
   config.steps = 2;
-  PrunedModel model = Plain().Start();
+  WorkingModel model = Plain().Start();
   const double before = Plain().Accuracy(Plain().Prune(config));
-  Get(Plain().Try(config, model, [&](std::uint32_t /*step*/, PrunedModel& now) -> Result<> {
+  Get(Plain().Try(config, model, [&](std::uint32_t /*step*/, WorkingModel& now) -> Result<> {
     Digits::Training training;
     training.steps = 150;
     Plain().digits.Train(now.graph, training, now.parameters);
@@ -226,7 +228,7 @@ TEST_CASE("PruneChannels: training between the steps is kept, and its error ends
   }));
   CHECK(Plain().Accuracy(model) > std::max(0.9, before));
   model = Plain().Start();
-  const auto failed = Plain().Try(config, model, [](std::uint32_t, PrunedModel&) -> Result<> {
+  const auto failed = Plain().Try(config, model, [](std::uint32_t, WorkingModel&) -> Result<> {
     return Error{ErrorCode::kUnavailable, "stopped"};
   });
   CHECK(CodeOf(failed) == ErrorCode::kUnavailable);
@@ -248,7 +250,7 @@ TEST_CASE("PruneChannels: only the granularity and the layers asked for") {
 
 TEST_CASE("PruneChannels: layers that cannot be pruned are refused with the reason") {
   PruneChannelsConfig config = Keep(0.5);
-  PrunedModel model = Plain().Start();
+  WorkingModel model = Plain().Start();
   const auto refusal = [&](const std::string& layer) {
     config.layers = {layer};
     const auto pruned = Plain().Try(config, model);
@@ -305,21 +307,19 @@ TEST_CASE("PruneChannels: random graphs of every operator come out whole, same s
     config.global = rng.UniformInteger(2) == 0;
     config.steps = 2;
     config.importance.batch = 10;
-    const PrunedModel start{
-        graph, testing::RandomParameters(graph, rng.Child("values")), {}, {}, {}, {}, {}};
-    PrunedModel first = start;
-    PrunedModel second = start;
+    WorkingModel first{graph, testing::RandomParameters(graph, rng.Child("values"))};
+    WorkingModel second = first;
     const auto pruned = PruneChannels(config, {subset, RngStream(1)}, nullptr, first);
     if (!pruned) {
       // A graph whose layers all must stay whole.
       CHECK(pruned.error().code == ErrorCode::kInvalidArgument);
       return;
     }
+    ++pruned_graphs;
     Get(PruneChannels(config, {subset, RngStream(1)}, nullptr, second));
     CHECK(first.parameters == second.parameters);
-    CHECK(first.after.parameters < first.before.parameters);
+    CHECK(pruned->after.parameters < pruned->before.parameters);
     CHECK(AllFinite(first.parameters));
-    ++pruned_graphs;
     CHECK(first.graph.output_shape() == graph.output_shape());
   });
   CHECK(pruned_graphs > 40);
