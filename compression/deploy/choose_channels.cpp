@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "fl/common/base/check.h"
+#include "fl/compression/deploy/size_budget.h"
 
 namespace fl::deploy {
 namespace {
@@ -53,8 +54,7 @@ class Plan {
     for (const std::uint32_t unit : cut.units) removed_[unit] = 1;
   }
   bool Fits(const ModelSize& at_most) const {
-    const ModelSize size = SizeWithout(graph_, groups_, removed_);
-    return size.macs <= at_most.macs && size.parameters <= at_most.parameters;
+    return deploy::Fits(SizeWithout(graph_, groups_, removed_), at_most);
   }
 
  private:
@@ -119,19 +119,6 @@ void ChooseByGroup(const std::vector<std::vector<Cut>>& by_group, const ChannelG
   }
 }
 
-std::string WhyUnreached(const ModelSize& after, const ChannelTarget& target) {
-  std::string why;
-  const auto compare = [&](double found, double most, const char* what) {
-    if (found <= most) return;
-    why += (why.empty() ? "expected at most " : " and ") + std::to_string(std::llround(most)) +
-           " " + what + ", reached " + std::to_string(std::llround(found));
-  };
-  compare(after.macs, target.at_most.macs, "MACs");
-  compare(after.parameters, target.at_most.parameters, "parameters");
-  if (!why.empty()) why += ", the least that layer_cap, multiple and the layers' groups allow";
-  return why;
-}
-
 }  // namespace
 
 ChannelChoice ChooseChannels(const nn::Graph& graph, const ChannelGroups& groups,
@@ -153,7 +140,11 @@ ChannelChoice ChooseChannels(const nn::Graph& graph, const ChannelGroups& groups
     ChooseByGroup(by_group, groups, target, plan);
   }
   choice.after = SizeWithout(graph, groups, choice.removed);
-  if (target.has_budget) choice.unreached = WhyUnreached(choice.after, target);
+  if (target.has_budget) {
+    choice.unreached =
+        WhyUnreached(choice.after, target.at_most,
+                     "the least that layer_cap, multiple and the layers' groups allow");
+  }
   return choice;
 }
 

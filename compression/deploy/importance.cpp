@@ -24,23 +24,6 @@ std::span<T> TensorOf(const nn::Graph& graph, std::span<T> values, const nn::Nod
 
 using GradientVisitor = std::function<void(std::span<const float> gradient)>;
 
-Result<> CheckSamples(const nn::Graph& graph, const data::Subset& samples) {
-  if (samples.empty()) {
-    return Error{ErrorCode::kInvalidArgument, "expected samples to take gradients on, found none"};
-  }
-  const data::Dataset& dataset = samples.dataset();
-  const bool classes = graph.loss == nn::LossKind::kSoftmaxCrossEntropy;
-  const std::size_t outputs = graph.output_shape().count();
-  if (dataset.features() != graph.input_shape().count() ||
-      (classes ? dataset.classes() != outputs : dataset.classes() != 0 || outputs != 1)) {
-    return Error{ErrorCode::kShapeMismatch,
-                 "expected samples of " + graph.input_shape().ToText() + " for " +
-                     std::to_string(outputs) + " outputs, found " + dataset.shape().ToText() +
-                     " and " + std::to_string(dataset.classes()) + " classes"};
-  }
-  return {};
-}
-
 // Shows the gradient of each minibatch, in the order of the stream's draw.
 Result<> ForEachGradient(const nn::Graph& graph, std::span<const float> parameters,
                          const ImportanceConfig& config, const ImportanceInputs& inputs,
@@ -261,6 +244,23 @@ Result<> CheckFinite(std::span<const float> parameters) {
 }
 
 }  // namespace
+
+Result<> CheckSamples(const nn::Graph& graph, const data::Subset& samples) {
+  if (samples.empty()) {
+    return Error{ErrorCode::kInvalidArgument, "expected samples to take a loss on, found none"};
+  }
+  const data::Dataset& dataset = samples.dataset();
+  const bool classes = graph.loss == nn::LossKind::kSoftmaxCrossEntropy;
+  const std::size_t outputs = graph.output_shape().count();
+  if (dataset.features() != graph.input_shape().count() ||
+      (classes ? dataset.classes() != outputs : dataset.classes() != 0 || outputs != 1)) {
+    return Error{ErrorCode::kShapeMismatch,
+                 "expected samples of " + graph.input_shape().ToText() + " for " +
+                     std::to_string(outputs) + " outputs, found " + dataset.shape().ToText() +
+                     " and " + std::to_string(dataset.classes()) + " classes"};
+  }
+  return {};
+}
 
 bool NeedsGradient(Criterion criterion) {
   return criterion == Criterion::kGradient || criterion == Criterion::kTaylor ||

@@ -69,6 +69,10 @@ struct ImportanceInputs {
   RngStream rng;
 };
 
+// Whether a loss can be taken on the samples: kInvalidArgument without any, kShapeMismatch when
+// features, classes or targets are not the graph's.
+Result<> CheckSamples(const nn::Graph& graph, const data::Subset& samples);
+
 // A score for each unit of the groups with `eligible`, else 0: the mean over the channels that it
 // owns, each divided by the mean of its layer, so that layers can be compared (kRandom, kOwn and
 // kBatchNormGamma as they are). Same inputs, same bits. Errors: kInvalidArgument (no samples for

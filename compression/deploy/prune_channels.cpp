@@ -64,20 +64,12 @@ Result<std::vector<std::uint8_t>> EligibleGroups(const nn::Graph& graph,
   return eligible;
 }
 
-double Least(double share, double most, double whole) {
-  double bound = std::numeric_limits<double>::infinity();
-  if (share > 0) bound = share * whole;
-  if (most > 0) bound = std::min(bound, most);
-  return bound;
-}
-
 ChannelTarget TargetOf(const PruneChannelsConfig& config, const ModelSize& size) {
   ChannelTarget target;
   target.global = config.global;
   target.keep = config.keep;
-  target.has_budget = config.has_budget();
-  target.at_most = {Least(config.macs_share, config.macs_max, size.macs),
-                    Least(config.parameters_share, config.parameters_max, size.parameters)};
+  target.has_budget = config.budget.any();
+  target.at_most = config.budget.AtMost(size);
   target.layer_cap = config.layer_cap;
   target.multiple = config.multiple;
   return target;

@@ -8,6 +8,7 @@
 #include "fl/common/base/result.h"
 #include "fl/compression/deploy/channel_groups.h"
 #include "fl/compression/deploy/importance.h"
+#include "fl/compression/deploy/size_budget.h"
 #include "fl/compression/deploy/working_model.h"
 
 namespace fl::deploy {
@@ -23,21 +24,13 @@ struct PruneChannelsConfig {
   ImportanceConfig importance;
   bool global = false;  // One ranking over all layers; else the same share of each.
   double keep = 0.5;    // Share of the channels that stays, in (0, 1]; not used with a budget.
-  // Budgets; 0: none. Shares of what the model has, in (0, 1]; numbers >= 1.
-  double macs_share = 0;
-  double parameters_share = 0;
-  double macs_max = 0;
-  double parameters_max = 0;
+  SizeBudget budget;
   double layer_cap = 0.98;     // Largest share of a layer's channels that goes, in [0, 1).
   std::uint32_t multiple = 8;  // What stays is a multiple of so many channels, in [1, 64].
   std::uint32_t steps = 1;     // In so many steps of equal MACs, with training in between, >= 1.
   ChannelGranularity granularity = ChannelGranularity::kBoth;
   std::vector<std::string> layers;  // Only these, with all that must go along; none: all.
   bool absorb = true;               // Constants go into the next bias; else they are dropped.
-
-  bool has_budget() const {
-    return macs_share > 0 || parameters_share > 0 || macs_max > 0 || parameters_max > 0;
-  }
 };
 
 // What came of it.

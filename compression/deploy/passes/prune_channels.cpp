@@ -1,8 +1,6 @@
 #include "fl/compression/deploy/passes/prune_channels.h"
 
 #include <array>
-#include <cmath>
-#include <cstdio>
 
 #include "fl/compression/deploy/passes/prune_settings.h"
 
@@ -19,10 +17,7 @@ Result<std::shared_ptr<const Pass>> ReadPruneChannels(Fields& fields) {
   prune.granularity =
       static_cast<ChannelGranularity>(fields.Word("granularity", kGranularities, 2));
   fields.Number("keep", prune.keep, 0.001, 1);
-  fields.Number("macs_share", prune.macs_share, 0.0001, 1);
-  fields.Number("parameters_share", prune.parameters_share, 0.0001, 1);
-  fields.Number("macs_max", prune.macs_max, 1, 1e15);
-  fields.Number("parameters_max", prune.parameters_max, 1, 1e12);
+  settings.ReadBudget(prune.budget);
   fields.Number("layer_cap", prune.layer_cap, 0, 0.999);
   fields.Number("multiple", prune.multiple, 1, 64);
   fields.Number("steps", prune.steps, 1, 100);
@@ -40,19 +35,11 @@ Result<> PruneChannelsPass::Run(const PassInputs& inputs, WorkingModel& model,
       PruneChannels(config_.prune, {inputs.training, inputs.rng.Child("importance")},
                     training.AsRetrain(), model);
   if (!outcome) return outcome.error().At(name());
-  char text[200];
-  std::snprintf(text, sizeof(text), "%.0f of %.0f parameters, %.0f of %.0f MACs, by %s",
-                outcome->after.parameters, outcome->before.parameters, outcome->after.macs,
-                outcome->before.macs,
-                std::string(CriterionName(config_.prune.importance.criterion)).c_str());
-  report.summary = text;
+  ReportSizes(outcome->before, outcome->after, report);
+  report.summary += ", by " + std::string(CriterionName(config_.prune.importance.criterion));
   for (std::size_t i = 0; i < outcome->padded.size(); ++i)
     report.summary +=
         (i == 0 ? "; constants absorbed but at the border of " : ", ") + outcome->padded[i];
-  report.figures = {{"parameters_before", outcome->before.parameters},
-                    {"parameters_after", outcome->after.parameters},
-                    {"macs_before", outcome->before.macs},
-                    {"macs_after", outcome->after.macs}};
   training.Report(name(), report);
   if (!outcome->unreached.empty()) report.refusal = std::string(name()) + ": " + outcome->unreached;
   return {};

@@ -11,6 +11,17 @@ std::string_view CriterionName(Criterion criterion) {
   return kCriterionNames[static_cast<std::size_t>(criterion)];
 }
 
+void ReportSizes(const ModelSize& before, const ModelSize& after, PassReport& report) {
+  char text[160];
+  std::snprintf(text, sizeof(text), "%.0f of %.0f parameters, %.0f of %.0f MACs", after.parameters,
+                before.parameters, after.macs, before.macs);
+  report.summary = text;
+  report.figures = {{"parameters_before", before.parameters},
+                    {"parameters_after", after.parameters},
+                    {"macs_before", before.macs},
+                    {"macs_after", after.macs}};
+}
+
 void PruneSettings::ReadImportance(ImportanceConfig& config) {
   importance_ = &config;
   config.criterion = static_cast<Criterion>(
@@ -18,6 +29,13 @@ void PruneSettings::ReadImportance(ImportanceConfig& config) {
   fields_.Number("gradient_batches", config.batches, 1, 10000);
   fields_.Texts("scores", "[\"conv1 0.5 0.2\"]", lines_);
   fields_.Text("scores_file", file_);
+}
+
+void PruneSettings::ReadBudget(SizeBudget& budget) {
+  fields_.Number("macs_share", budget.macs_share, 0.0001, 1);
+  fields_.Number("parameters_share", budget.parameters_share, 0.0001, 1);
+  fields_.Number("macs_max", budget.macs_max, 1, 1e15);
+  fields_.Number("parameters_max", budget.parameters_max, 1, 1e12);
 }
 
 void PruneSettings::ReadTraining(std::uint32_t& steps, FineTuneConfig& config) {
@@ -54,6 +72,7 @@ Result<> PruneSettings::TakeScores() {
 
 Result<> PruneSettings::Finish() {
   FL_TRY_OK(fields_.Finish());
+  if (importance_ == nullptr) return {};
   const bool own = importance_->criterion == Criterion::kOwn;
   const int given = (lines_.empty() ? 0 : 1) + (file_.empty() ? 0 : 1);
   if (own && given != 1)

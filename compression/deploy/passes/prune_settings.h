@@ -14,6 +14,9 @@ namespace fl::deploy {
 
 std::string_view CriterionName(Criterion criterion);
 
+// "11978 of 46730 parameters, 88512 of 295808 MACs", and the figures of it.
+void ReportSizes(const ModelSize& before, const ModelSize& after, PassReport& report);
+
 // Reads the settings that the passes which prune have in common. Used as Fields is: the errors come
 // with Finish, which calls that of the fields.
 class PruneSettings {
@@ -23,6 +26,8 @@ class PruneSettings {
   // `criterion`, `gradient_batches`, and, of the criterion "own", `scores` (lines as ParseScores
   // reads them) or, where the list is not a device's, `scores_file` (a path).
   void ReadImportance(ImportanceConfig& config);
+  // `macs_share`, `parameters_share`, `macs_max`, `parameters_max`.
+  void ReadBudget(SizeBudget& budget);
   // `finetune` (steps; 0: none) and, for them, `learning_rate` (0.02), `batch`, `momentum`,
   // `weight_decay`, `alpha`, `temperature`, `warmup` (a tenth of the steps), `clip`.
   void ReadTraining(std::uint32_t& steps, FineTuneConfig& config);

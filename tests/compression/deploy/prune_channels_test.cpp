@@ -170,13 +170,13 @@ TEST_CASE("PruneChannels: budgets in MACs and parameters are met, with one ranki
     CAPTURE(global);
     PruneChannelsConfig config = Keep(0.5);
     config.global = global;
-    config.macs_share = 0.4;
+    config.budget.macs_share = 0.4;
     PrunedModel model = Plain().Prune(config);
     CHECK(model.after.macs <= 0.4 * model.before.macs);
     CHECK(model.after.macs > 0.3 * model.before.macs);
     CHECK(model.unreached.empty());
-    config.macs_share = 0;
-    config.parameters_max = 10000;
+    config.budget.macs_share = 0;
+    config.budget.parameters_max = 10000;
     model = Plain().Prune(config);
     CHECK(model.parameters.size() <= 10000);
     CHECK(model.parameters.size() > 8000);
@@ -186,7 +186,7 @@ TEST_CASE("PruneChannels: budgets in MACs and parameters are met, with one ranki
 TEST_CASE("PruneChannels: a budget out of reach says what was reached") {
   PruneChannelsConfig config = Keep(0.5);
   config.multiple = 8;
-  config.parameters_max = 100;
+  config.budget.parameters_max = 100;
   const PrunedModel model = Plain().Prune(config);
   CHECK(ShapeOf(model.graph, "dense1.bias") == Shape{8});
   CHECK(model.unreached == "expected at most 100 parameters, reached " +

@@ -5,6 +5,7 @@
 #include "fl/common/base/file.h"
 #include "fl/common/nn/model_file.h"
 #include "fl/compression/deploy/passes/prune_channels.h"
+#include "fl/compression/deploy/passes/prune_layers.h"
 #include "fl/compression/deploy/passes/prune_weights.h"
 #include "fl/compression/deploy/run_passes.h"
 #include "fl/tests/compression/deploy/digits.h"
@@ -126,6 +127,41 @@ TEST_CASE("prune_weights: what was pruned is zero in the integer model, after mo
   CHECK(report.lines[0].find("not faster") != std::string::npos);
 }
 
+TEST_CASE("prune_layers: every key is read, and what cannot go is said") {
+  const Bench& bench = Bench::Once();
+  const PassList list = Get(bench.Parse({{"prune_layers",
+                                          {{"count", std::int64_t{2}},
+                                           {"macs_share", 0.5},
+                                           {"samples", std::int64_t{64}},
+                                           {"layers", std::vector<std::string>{"add1"}},
+                                           {"finetune", std::int64_t{20}}}}}));
+  const auto& config = dynamic_cast<const PruneLayersPass&>(*list[0].pass).config();
+  CHECK(config.prune.count == 2);
+  CHECK(config.prune.budget.macs_share == 0.5);
+  CHECK(config.prune.samples == 64);
+  CHECK(config.prune.layers == std::vector<std::string>{"add1"});
+  CHECK(config.finetune == 20);
+  CHECK(!bench.Parse({{"prune_layers", {{"count", std::int64_t{0}}}}}));
+  CHECK(!bench.Parse({{"prune_layers", {{"keep", 0.5}}}}));
+  const auto report = bench.Run({{"prune_layers", {}}, kInt8, kVerify});
+  REQUIRE(CodeOf(report) == ErrorCode::kInvalidArgument);
+  CHECK(report.error().message.find("found none that can go") != std::string::npos);
+}
+
+TEST_CASE("prune_layers: a layer that keeps the shape goes, with training behind") {
+  Bench bench;
+  bench.graph = Digits::Build({"conv 8 5x5 stride=3", "relu", "extra: conv 8 3x3 same", "relu",
+                               "flatten", "dense 32", "relu", "dense 10"});
+  bench.teacher = nn::InitializeParameters(bench.graph, RngStream(3)).values;
+  bench.digits.Train(bench.graph, {.steps = 300, .adjust = {}, .settle = {}}, bench.teacher);
+  const DeployReport report =
+      Get(bench.Run({{"prune_layers", {{"finetune", std::int64_t{100}}}}, kInt8, kVerify}));
+  CHECK_MESSAGE(report.accepted, report.reason);
+  CHECK(report.lines[0].find("without extra (extra, relu2); then 100 training steps") !=
+        std::string::npos);
+  CHECK(Get(nn::ParseModelFile(report.model)).graph().nodes.size() == bench.graph.nodes.size() - 2);
+}
+
 TEST_CASE("prune_channels: every key is read") {
   const PassList list = Get(Bench::Once().Parse({{"prune_channels",
                                                   {{"criterion", "taylor"},
@@ -151,10 +187,10 @@ TEST_CASE("prune_channels: every key is read") {
   CHECK(config.prune.global);
   CHECK(config.prune.granularity == ChannelGranularity::kNeurons);
   CHECK(config.prune.keep == 0.3);
-  CHECK(config.prune.macs_share == 0.4);
-  CHECK(config.prune.parameters_share == 0.6);
-  CHECK(config.prune.macs_max == 1000);
-  CHECK(config.prune.parameters_max == 2000);
+  CHECK(config.prune.budget.macs_share == 0.4);
+  CHECK(config.prune.budget.parameters_share == 0.6);
+  CHECK(config.prune.budget.macs_max == 1000);
+  CHECK(config.prune.budget.parameters_max == 2000);
   CHECK(config.prune.layer_cap == 0.9);
   CHECK(config.prune.multiple == 16);
   CHECK(config.prune.steps == 3);
