@@ -221,12 +221,13 @@ ModelSize SizeWithout(const nn::Graph& graph, const ChannelGroups& groups,
                                       std::max<std::size_t>(1, node.kernel_width));
     if (node.kind == nn::OpKind::kConv2d && node.groups > 1) {
       // Whole groups go, so that what each output reads stays.
-      rows *= static_cast<double>(groups.units[node.inputs[0]].size() / node.groups);
+      const std::size_t inputs = groups.units[node.inputs[0]].size() / node.groups;
+      rows *= static_cast<double>(inputs);
     } else if (node.kind != nn::OpKind::kDepthwise) {
       rows *= CountOf(groups, node.inputs[0], removed);
     }
-    const double positions = static_cast<double>(node.shape.count() / ChannelsOf(node));
-    size.macs += positions * rows * outputs;
+    const std::size_t positions = node.shape.count() / ChannelsOf(node);
+    size.macs += static_cast<double>(positions) * rows * outputs;
     size.parameters += rows * outputs + outputs;
   }
   return size;

@@ -45,8 +45,9 @@ Result<std::vector<std::uint8_t>> EligibleGroups(const nn::Graph& graph,
       why = suits ? group.why_whole : "granularity leaves it out";
     }
     if (!prunable) {
-      return Error{ErrorCode::kInvalidArgument,
-                   "expected layers that can lose channels, found " + name + ": " + why};
+      return Error{
+          ErrorCode::kInvalidArgument,
+          std::string("expected layers that can lose channels, found ").append(name) + ": " + why};
     }
     wanted.push_back(node);
   }

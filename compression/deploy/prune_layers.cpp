@@ -151,7 +151,7 @@ std::vector<LayerCut> FindLayerCuts(const nn::Graph& graph) {
   for (std::size_t i = 1; i < graph.nodes.size(); ++i) {
     const nn::Node& node = graph.nodes[i];
     if (node.kind == nn::OpKind::kAdd && node.inputs.size() == 2) {
-      for (const std::size_t kept : {0, 1}) {
+      for (std::size_t kept = 0; kept < 2; ++kept) {
         if (auto cut = CutBranch(graph, node, kept)) cuts.push_back(*std::move(cut));
       }
     } else if (IsProduct(node.kind)) {

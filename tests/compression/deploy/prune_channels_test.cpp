@@ -3,6 +3,8 @@
 #include <doctest/doctest.h>
 
 #include "fl/common/nn/model_file.h"
+#include "fl/common/nn/model_zoo.h"
+#include "fl/compression/deploy/update_norms.h"
 #include "fl/tests/compression/deploy/digits.h"
 #include "fl/tests/compression/deploy/random_graph.h"
 #include "fl/tests/support/property.h"
@@ -118,6 +120,58 @@ TEST_CASE("PruneChannels: absorbing constants answers better than dropping them"
   config.absorb = false;
   // 0.93 and 0.86 with these seeds.
   CHECK(absorbed > Normed().Accuracy(Normed().Prune(config)) + 0.02);
+}
+
+TEST_CASE("UpdateNorms: measures what the channels that stay make of the samples") {
+  const WorkingModel half = Normed().Prune(Keep(0.5));
+  // As if the norms read values that vary three times as much.
+  WorkingModel stale = half;
+  for (std::size_t i = 0; i < stale.graph.parameters.size(); ++i) {
+    const std::string& name = stale.graph.parameters[i].name;
+    if (!name.ends_with(".variance")) continue;
+    const std::size_t first = stale.graph.parameters.offset(i);
+    for (std::size_t k = first; k < first + stale.graph.parameters[i].shape.count(); ++k)
+      stale.parameters[k] *= 9;
+  }
+  const double before = Normed().Accuracy(stale);
+  Get(UpdateNorms(stale.graph, {Normed().digits.training, RngStream(1)}, stale.parameters));
+  CHECK(Normed().Accuracy(stale) > before + 0.02);
+  CHECK(Normed().Accuracy(stale) == doctest::Approx(Normed().Accuracy(half)).epsilon(0.02));
+}
+
+TEST_CASE("UpdateNorms: does nothing without samples or norms, refuses samples of another shape") {
+  const data::Subset& training = Normed().digits.training;
+  std::vector<float> parameters = Normed().parameters;
+  const data::Subset none(training.shared_dataset(), {});
+  Get(UpdateNorms(Normed().graph, {none, RngStream(1)}, parameters));
+  CHECK(parameters == Normed().parameters);
+  parameters = Plain().parameters;
+  Get(UpdateNorms(Plain().graph, {training, RngStream(1)}, parameters));
+  CHECK(parameters == Plain().parameters);
+  const Lines lines = {"dense 4", "batchnorm", "dense 2"};
+  const nn::Graph other = Get(nn::BuildGraph(Shape{3}, lines, "softmax_cross_entropy"));
+  parameters.assign(other.parameters.total(), 1.0F);
+  CHECK(CodeOf(UpdateNorms(other, {training, RngStream(1)}, parameters)) ==
+        ErrorCode::kShapeMismatch);
+}
+
+TEST_CASE("PruneChannels: the networks of the benchmarks at half their channels") {
+  for (const nn::ZooModel& zoo : nn::ZooModels()) {
+    CAPTURE(zoo.name);
+    if (zoo.name == "leaf_femnist_cnn") continue;  // As mnist_cnn, with four times the weights.
+    const nn::Graph graph = Get(nn::BuildZooModel(zoo.name));
+    WorkingModel model{graph, nn::InitializeParameters(graph, RngStream(1)).values};
+    PruneChannelsConfig config;
+    const data::Subset none(Plain().digits.training.shared_dataset(), {});
+    const PruneOutcome outcome = Get(PruneChannels(config, {none, RngStream(1)}, nullptr, model));
+    // The input and the output keep their channels, so that some layers are halved on one side.
+    CHECK(outcome.after.parameters < 0.5 * outcome.before.parameters);
+    CHECK(outcome.after.macs < 0.5 * outcome.before.macs);
+    for (const nn::Node& node : model.graph.nodes) {
+      if (node.kind != nn::OpKind::kConv2d || node.name == model.graph.nodes.back().name) continue;
+      CHECK(node.shape[2] % 8 == 0);
+    }
+  }
 }
 
 TEST_CASE("PruneChannels: half of the channels is less than a third of the file and the MACs") {
