@@ -22,10 +22,7 @@ std::vector<Cut> CutsOf(const ChannelGroup& group, std::size_t index,
   std::vector<std::uint32_t> order = group.units;
   std::ranges::stable_sort(order,
                            [&](std::uint32_t a, std::uint32_t b) { return scores[a] < scores[b]; });
-  const auto total = static_cast<double>(order.size());
-  // A share such as 0.98 is not exact: what it leaves is rounded up but for the last bits.
-  std::size_t least = std::max<std::size_t>(
-      1, static_cast<std::size_t>(std::ceil((1 - target.layer_cap) * total - 1e-9)));
+  std::size_t least = UnitsLeft(order.size(), target.layer_cap);
   if (!target.least.empty()) least = std::max(least, target.least[index]);
   const std::size_t step = group.StepFor(target.multiple);
   std::vector<Cut> cuts;
@@ -121,6 +118,12 @@ void ChooseByGroup(const std::vector<std::vector<Cut>>& by_group, const ChannelG
 
 }  // namespace
 
+std::size_t UnitsLeft(std::size_t total, double layer_cap) {
+  // A share such as 0.98 is not exact: what it leaves is rounded up but for the last bits.
+  const double left = std::ceil((1 - layer_cap) * static_cast<double>(total) - 1e-9);
+  return std::max<std::size_t>(1, static_cast<std::size_t>(left));
+}
+
 ChannelChoice ChooseChannels(const nn::Graph& graph, const ChannelGroups& groups,
                              std::span<const std::uint8_t> eligible, std::span<const double> scores,
                              const ChannelTarget& target) {
@@ -140,11 +143,6 @@ ChannelChoice ChooseChannels(const nn::Graph& graph, const ChannelGroups& groups
     ChooseByGroup(by_group, groups, target, plan);
   }
   choice.after = SizeWithout(graph, groups, choice.removed);
-  if (target.has_budget) {
-    choice.unreached =
-        WhyUnreached(choice.after, target.at_most,
-                     "the least that layer_cap, multiple and the layers' groups allow");
-  }
   return choice;
 }
 

@@ -3,7 +3,6 @@
 #include <cstdint>
 #include <limits>
 #include <span>
-#include <string>
 #include <vector>
 
 #include "fl/common/nn/graph.h"
@@ -27,13 +26,15 @@ struct ChannelChoice {
   std::vector<std::uint8_t> removed;  // A flag for each unit.
   ModelSize before;
   ModelSize after;
-  std::string unreached;  // What of the budget was not reached, and what was; empty: all was.
 };
+
+// How many of a group's units the cap leaves at least; 1 or more.
+std::size_t UnitsLeft(std::size_t total, double layer_cap);
 
 // Chooses the units to remove: of each group with `eligible` those of least score, the lower index
 // on ties, in steps after which a multiple of channels stays (the nearest one to `keep`); a group
 // smaller than that stays whole. A ranking of all groups takes the steps by their mean score.
-// Thread safety: pure function.
+// A budget out of reach is met as far as it goes. Thread safety: pure function.
 ChannelChoice ChooseChannels(const nn::Graph& graph, const ChannelGroups& groups,
                              std::span<const std::uint8_t> eligible, std::span<const double> scores,
                              const ChannelTarget& target);

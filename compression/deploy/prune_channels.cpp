@@ -1,7 +1,6 @@
 #include "fl/compression/deploy/prune_channels.h"
 
 #include <algorithm>
-#include <cmath>
 #include <limits>
 #include <map>
 #include <span>
@@ -114,12 +113,10 @@ LeastUnits UnitsThatStay(const PruneChannelsConfig& config, const ChannelGroups&
   LeastUnits units;
   for (const ChannelGroup& group : groups.groups) {
     if (!group.why_whole.empty()) continue;
-    const auto total = static_cast<double>(group.units.size());
     const auto stay =
         std::ranges::count_if(group.units, [&](std::uint32_t unit) { return removed[unit] == 0; });
-    units[group.owners] = config.global
-                              ? static_cast<std::size_t>(std::ceil((1 - config.layer_cap) * total))
-                              : static_cast<std::size_t>(stay);
+    units[group.owners] = config.global ? UnitsLeft(group.units.size(), config.layer_cap)
+                                        : static_cast<std::size_t>(stay);
   }
   return units;
 }
@@ -157,7 +154,6 @@ Result<PruneOutcome> PruneChannels(const PruneChannelsConfig& config,
       choice =
           ChooseChannels(model.graph, groups, eligible, scores, TargetOf(config, course.before));
       course.after = choice.after;
-      outcome.unreached = choice.unreached;
       course.least_units = UnitsThatStay(config, groups, choice.removed);
     }
     if (config.steps > 1) {
@@ -171,6 +167,9 @@ Result<PruneOutcome> PruneChannels(const PruneChannelsConfig& config,
   }
   outcome.before = course.before;
   outcome.after = SizeOf(model.graph);
+  outcome.unreached = WhyUnreached(outcome.after, config.budget.AtMost(outcome.before),
+                                   "the least that layer_cap, multiple and the layers' groups "
+                                   "allow");
   return outcome;
 }
 
