@@ -11,6 +11,7 @@
 #include "fl/common/base/result.h"
 #include "fl/common/config/plan.h"
 #include "fl/common/nn/graph.h"
+#include "fl/compression/deploy/pass_list.h"
 
 namespace fl::deploy {
 
@@ -23,9 +24,12 @@ Error Refuse(const Location& location, const std::string& message,
 class Fields {
  public:
   // Both outlive this object. `teacher` is the model that the pass list starts with.
-  Fields(const PassConfig& pass, const nn::Graph& teacher) : pass_(pass), teacher_(teacher) {}
+  Fields(const PassConfig& pass, const nn::Graph& teacher, PassListUse use = PassListUse::kDevice)
+      : pass_(pass), teacher_(teacher), use_(use) {}
 
   const nn::Graph& teacher() const { return teacher_; }
+  // A device's list comes from a server: it may not name files.
+  PassListUse use() const { return use_; }
 
   // A number from `least` to `most`; a whole one where T is.
   template <typename T>
@@ -63,6 +67,7 @@ class Fields {
 
   const PassConfig& pass_;
   const nn::Graph& teacher_;
+  PassListUse use_;
   std::vector<std::string> known_;
   std::optional<Error> error_;
 };

@@ -9,7 +9,7 @@
 namespace fl::deploy {
 namespace {
 
-Result<PassEntry> ReadPass(const PassConfig& config, const nn::Graph& teacher) {
+Result<PassEntry> ReadPass(const PassConfig& config, const nn::Graph& teacher, PassListUse use) {
   const auto row = std::ranges::find(PassTable(), config.name.text, &PassRow::name);
   if (row == PassTable().end()) {
     std::string names;
@@ -19,7 +19,7 @@ Result<PassEntry> ReadPass(const PassConfig& config, const nn::Graph& teacher) {
                   "unknown pass \"" + config.name.text + "\"; this version has " + names,
                   ErrorCode::kUnsupported);
   }
-  Fields fields(config, teacher);
+  Fields fields(config, teacher, use);
   FL_TRY(std::shared_ptr<const Pass> pass, row->read(fields));
   FL_TRY_OK(fields.Finish());  // Also where a Read function forgot it.
   return PassEntry{std::move(pass), config.name.location};
@@ -45,7 +45,7 @@ Result<PassList> ParsePassList(const DeploymentConfig& deployment, const nn::Gra
                   ErrorCode::kUnsupported);
   }
   for (const PassConfig& config : deployment.passes) {
-    FL_TRY(PassEntry entry, ReadPass(config, teacher));
+    FL_TRY(PassEntry entry, ReadPass(config, teacher, use));
     passes.push_back(std::move(entry));
   }
   FL_TRY_OK(CheckPassOrder(passes, use));

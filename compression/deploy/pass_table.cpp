@@ -2,6 +2,9 @@
 
 #include "fl/compression/deploy/passes/distil.h"
 #include "fl/compression/deploy/passes/fine_tune.h"
+#include "fl/compression/deploy/passes/prune_channels.h"
+#include "fl/compression/deploy/passes/prune_layers.h"
+#include "fl/compression/deploy/passes/prune_weights.h"
 #include "fl/compression/deploy/passes/ptq_static.h"
 #include "fl/compression/deploy/passes/verify.h"
 
@@ -9,6 +12,9 @@ namespace fl::deploy {
 
 std::span<const PassRow> PassTable() {
   static constexpr PassRow kRows[] = {
+      {"prune_layers", ReadPruneLayers},
+      {"prune_channels", ReadPruneChannels},
+      {"prune_weights", ReadPruneWeights},
       {"fine_tune", ReadFineTune},
       {"distil", ReadDistil},
       {"ptq_static", ReadPtqStatic},
