@@ -2,6 +2,7 @@
 
 #include "fl/compression/deploy/passes/distil.h"
 #include "fl/compression/deploy/passes/fine_tune.h"
+#include "fl/compression/deploy/passes/low_rank.h"
 #include "fl/compression/deploy/passes/ptq_static.h"
 #include "fl/compression/deploy/passes/verify.h"
 
@@ -9,6 +10,7 @@ namespace fl::deploy {
 
 std::span<const PassRow> PassTable() {
   static constexpr PassRow kRows[] = {
+      {"low_rank", ReadLowRank},
       {"fine_tune", ReadFineTune},
       {"distil", ReadDistil},
       {"ptq_static", ReadPtqStatic},
