@@ -23,6 +23,59 @@ double Probability(float logit, double scale, double log_sum) {
   return std::exp(static_cast<double>(logit) * scale - log_sum);
 }
 
+// A row's mean, and one over its deviation; 0 where all its values are the same.
+struct RowScale {
+  double mean = 0;
+  double factor = 1;
+};
+RowScale StandardScale(std::span<const float> row) {
+  const auto count = static_cast<double>(row.size());
+  RowScale scale;
+  for (const float value : row) scale.mean += static_cast<double>(value) / count;
+  double variance = 0;
+  for (const float value : row) {
+    const double centred = static_cast<double>(value) - scale.mean;
+    variance += centred * centred / count;
+  }
+  scale.factor = variance > 1e-24 ? 1 / std::sqrt(variance) : 0;
+  return scale;
+}
+
+// weight * T^2 * KL(teacher || student) of one sample; its derivative is added to `gradient`, which
+// may be empty. Softmax does not see a mean, so that standardizing is a temperature of each row's
+// own, but for the derivative: with z = (x - mean) f and g = dL/dz, whose mean is 0,
+//   dL/dx = f (g - z mean(z g)).
+double SoftRow(std::span<const float> logits, std::span<const float> teacher_logits,
+               const Distillation& settings, double weight, std::span<float> gradient) {
+  const double temperature = static_cast<double>(settings.temperature);
+  const RowScale own = settings.standardize ? StandardScale(logits) : RowScale{};
+  const RowScale teachers = settings.standardize ? StandardScale(teacher_logits) : RowScale{};
+  const double student_scale = own.factor / temperature;
+  const double teacher_scale = teachers.factor / temperature;
+  const double student_sum = LogSum(logits, student_scale);
+  const double teacher_sum = LogSum(teacher_logits, teacher_scale);
+  double loss = 0;
+  double along = 0;
+  for (std::size_t i = 0; i < logits.size(); ++i) {
+    const double log_teacher = static_cast<double>(teacher_logits[i]) * teacher_scale - teacher_sum;
+    const double log_student = static_cast<double>(logits[i]) * student_scale - student_sum;
+    const double teacher = std::exp(log_teacher);
+    loss += weight * temperature * temperature * teacher * (log_teacher - log_student);
+    if (gradient.empty()) continue;
+    // d KL / d logit = (student - teacher) / T, so T of T^2 stays.
+    const double slope = weight * temperature * (std::exp(log_student) - teacher);
+    gradient[i] += static_cast<float>(own.factor * slope);
+    along += (static_cast<double>(logits[i]) - own.mean) * own.factor * slope;
+  }
+  if (!settings.standardize || gradient.empty()) return loss;
+  along /= static_cast<double>(logits.size());
+  for (std::size_t i = 0; i < logits.size(); ++i) {
+    const double z = (static_cast<double>(logits[i]) - own.mean) * own.factor;
+    gradient[i] -= static_cast<float>(own.factor * z * along);
+  }
+  return loss;
+}
+
 }  // namespace
 
 double SoftmaxCrossEntropy(std::span<const float> logits, std::span<const std::int32_t> labels,
@@ -76,23 +129,11 @@ double DistillationLoss(std::span<const float> logits, std::span<const float> te
   } else {
     std::ranges::fill(gradient, 0.0F);
   }
-  const double temperature = static_cast<double>(settings.temperature);
-  const double scale = 1 / temperature;
   const double share = static_cast<double>(classes) / static_cast<double>(logits.size());
   for (std::size_t row = 0; row < logits.size(); row += classes) {
-    const double student_sum = LogSum(logits.subspan(row, classes), scale);
-    const double teacher_sum = LogSum(teacher_logits.subspan(row, classes), scale);
-    for (std::size_t i = row; i < row + classes; ++i) {
-      const double log_teacher = static_cast<double>(teacher_logits[i]) * scale - teacher_sum;
-      const double log_student = static_cast<double>(logits[i]) * scale - student_sum;
-      const double teacher = std::exp(log_teacher);
-      loss += soft * share * temperature * temperature * teacher * (log_teacher - log_student);
-      // d KL / d logit = (student - teacher) / T, so T of T^2 stays.
-      if (!gradient.empty()) {
-        gradient[i] +=
-            static_cast<float>(soft * share * temperature * (std::exp(log_student) - teacher));
-      }
-    }
+    const auto teacher = teacher_logits.subspan(row, classes);
+    const auto into = gradient.empty() ? gradient : gradient.subspan(row, classes);
+    loss += SoftRow(logits.subspan(row, classes), teacher, settings, soft * share, into);
   }
   return loss;
 }

@@ -24,6 +24,10 @@ double MeanSquaredError(std::span<const float> outputs, std::span<const float> t
 struct Distillation {
   float temperature = 4;     // > 0.
   float hard_weight = 0.1F;  // In [0, 1].
+  // The soft part takes each sample's logits, of both, less their mean and over their standard
+  // deviation (Sun et al. 2024, arXiv:2403.01427): a small student need not reach a confident
+  // teacher's range. A row that is constant counts as zeros.
+  bool standardize = false;
 };
 // An empty `labels` leaves out the hard part, its weight included (unlabelled data).
 double DistillationLoss(std::span<const float> logits, std::span<const float> teacher_logits,

@@ -73,6 +73,18 @@ void Fields::Text(std::string_view key, std::string& out) {
   out = *text;
 }
 
+void Fields::TextOrCount(std::string_view key, std::string& out) {
+  const PassConfig::Field* field = Take(key);
+  if (field == nullptr) return;
+  if (const auto* count = std::get_if<std::int64_t>(&field->value)) {
+    out = std::to_string(*count);
+  } else if (const auto* text = std::get_if<std::string>(&field->value)) {
+    out = *text;
+  } else {
+    Remember(key, "expected a text or a whole number");
+  }
+}
+
 void Fields::Texts(std::string_view key, std::string_view like, std::vector<std::string>& out) {
   const PassConfig::Field* field = Take(key);
   if (field == nullptr) return;

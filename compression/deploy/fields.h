@@ -39,6 +39,8 @@ class Fields {
   }
   void Flag(std::string_view key, bool& out);
   void Text(std::string_view key, std::string& out);
+  // A text, or a whole number as its digits.
+  void TextOrCount(std::string_view key, std::string& out);
   // A list of texts that is not empty. `like` is an example for the error: "[\"dense 10\"]".
   void Texts(std::string_view key, std::string_view like, std::vector<std::string>& out);
   // One of the words, by its index; `otherwise` where the key is not there.

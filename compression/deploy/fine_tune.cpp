@@ -177,7 +177,8 @@ class Attempt {
     for (const std::size_t position : masked_) outcome.parameters[position] = 0;
     if (inputs_.hook != nullptr) inputs_.hook->Begin();
     const nn::Distillation settings{.temperature = static_cast<float>(config_.temperature),
-                                    .hard_weight = static_cast<float>(config_.alpha)};
+                                    .hard_weight = static_cast<float>(config_.alpha),
+                                    .standardize = config_.standardize};
     Course course(outcome.steps);
     for (std::size_t i = 0; i < outcome.steps; ++i) {
       if (inputs_.stop.load(std::memory_order_relaxed))
@@ -268,6 +269,7 @@ void ReadFineTuneConfig(Fields& fields, FineTuneConfig& config) {
   fields.Number("weight_decay", config.weight_decay, 0, 1);
   fields.Number("alpha", config.alpha, 0, 1);
   fields.Number("temperature", config.temperature, 1, 20);
+  fields.Flag("standardize", config.standardize);
   fields.Number("warmup", config.warmup, 0, 1e6);
   fields.Number("clip", config.clip, 1e-6, 1e6);
 }

@@ -32,12 +32,13 @@ struct FineTuneConfig {
   double weight_decay = 0;      // L2, in [0, 1].
   double alpha = 0.3;           // Weight of the labels beside a teacher, in [0, 1].
   double temperature = 4;       // T, in [1, 20].
+  bool standardize = false;     // Logits are standardized before T divides them (nn::Distillation).
   std::uint32_t warmup = 50;    // Steps in which the learning rate rises to its value.
   double clip = 1.0;            // Largest L2 norm of a step's gradient, > 0.
 };
 
 // Reads `epochs`, `steps`, `batch`, `learning_rate`, `momentum`, `weight_decay`, `alpha`,
-// `temperature`, `warmup`, `clip`; Fields::Finish tells of errors.
+// `temperature`, `standardize`, `warmup`, `clip`; Fields::Finish tells of errors.
 void ReadFineTuneConfig(Fields& fields, FineTuneConfig& config);
 
 // One step, as a hook sees it.

@@ -2,6 +2,7 @@
 
 #include "fl/compression/deploy/passes/distil.h"
 #include "fl/compression/deploy/passes/fine_tune.h"
+#include "fl/compression/deploy/passes/low_rank.h"
 #include "fl/compression/deploy/passes/prune_channels.h"
 #include "fl/compression/deploy/passes/prune_layers.h"
 #include "fl/compression/deploy/passes/prune_weights.h"
@@ -15,6 +16,7 @@ std::span<const PassRow> PassTable() {
       {"prune_layers", ReadPruneLayers},
       {"prune_channels", ReadPruneChannels},
       {"prune_weights", ReadPruneWeights},
+      {"low_rank", ReadLowRank},
       {"fine_tune", ReadFineTune},
       {"distil", ReadDistil},
       {"ptq_static", ReadPtqStatic},
