@@ -6,6 +6,7 @@
 #include <utility>
 #include <variant>
 
+#include "fl/client/deploy/deployment_notes.h"
 #include "fl/client/train/report_streams.h"
 #include "fl/common/nn/materialize.h"
 #include "fl/common/nn/model_file.h"
@@ -76,7 +77,11 @@ void Judge(deploy::DeployReport report, const DeploymentJob& job, const LocalDat
     return;
   }
   result.installed = true;
-  result.model_file = std::move(report.model);
+  const DeploymentFacts facts{report.measured.local_accuracy, report.measured.teacher_accuracy,
+                              data.verification.count()};
+  result.model_file = WithDeploymentNotes(std::move(report.model), facts, data,
+                                          job.plan->plan.deployment.bytes_max);
+  result.model_bytes = result.model_file.size();
 }
 
 Bytes EncodeReport(const DeploymentJob& job, const LocalData& data,
