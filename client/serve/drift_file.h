@@ -3,7 +3,6 @@
 #include <filesystem>
 #include <optional>
 #include <string>
-#include <utility>
 
 #include "fl/common/base/log.h"
 
@@ -19,8 +18,8 @@ inline std::filesystem::path DriftFolder(const std::filesystem::path& state) {
 class DriftFile {
  public:
   // `log` outlives it.
-  DriftFile(std::filesystem::path folder, const Logger& log)
-      : path_(std::move(folder) / "drift.json"), log_(log) {}
+  DriftFile(const std::filesystem::path& folder, const Logger& log)
+      : path_(folder / "drift.json"), log_(log) {}
 
   // Replaces the file where the text has changed; an empty text removes it. Where that fails (a
   // full disk, say) serving goes on, and a warning says so once.

@@ -95,7 +95,8 @@ std::optional<DriftReference> FindReference(const nn::ModelFile& file) {
 
 }  // namespace
 
-Result<std::shared_ptr<ServedModel>> ServedModel::Load(ByteSpan model_file, std::string installed) {
+Result<std::shared_ptr<ServedModel>> ServedModel::Load(ByteSpan model_file,
+                                                       const std::string& installed) {
   FL_TRY(nn::ModelFile file, nn::ParseModelFile(model_file));
   const Digest digest = crypto::Sha256(model_file);
   std::string card = MakeCard(file, digest, model_file.size(), installed);

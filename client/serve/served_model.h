@@ -18,7 +18,8 @@ namespace fl::client {
 class ServedModel {
  public:
   // `installed`: since when it is installed, UTC, for the card. LocalModel::Load's errors.
-  static Result<std::shared_ptr<ServedModel>> Load(ByteSpan model_file, std::string installed);
+  static Result<std::shared_ptr<ServedModel>> Load(ByteSpan model_file,
+                                                   const std::string& installed);
 
   const Digest& digest() const { return digest_; }
   const Shape& input_shape() const { return input_shape_; }

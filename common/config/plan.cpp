@@ -178,6 +178,7 @@ Result<> ReadDeployment(Table table, DeploymentConfig& deployment) {
   table.Read("version", deployment.version, {0, 1e6});
   table.Read("drop_points_max", deployment.drop_points_max, {0, 100});
   table.Read("bytes_max", deployment.bytes_max, {0, 1e12});
+  table.Read("drift_max", deployment.drift_max, {0, 100});
   for (Table& pass : table.Children("pass")) {
     PassConfig& entry = deployment.passes.emplace_back();
     pass.Read("pass", entry.name);

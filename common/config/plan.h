@@ -152,9 +152,9 @@ struct PassConfig {
 // [deployment]: the local model. No passes: nothing is deployed.
 struct DeploymentConfig {
   std::uint32_t version = 1;
-  double drop_points_max =
-      2.0;  // How far the local model may lie below the teacher, percentage points, >= 0.
-  std::uint64_t bytes_max = 0;  // Largest model file; 0: no bound.
+  double drop_points_max = 2.0;  // Points of accuracy that it may lie below the teacher, >= 0.
+  std::uint64_t bytes_max = 0;   // Largest model file; 0: no bound.
+  double drift_max = 0;  // Drift of what is served above which a device deploys anew; 0: never.
   std::vector<PassConfig> passes;
 };
 

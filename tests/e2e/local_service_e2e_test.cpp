@@ -174,7 +174,9 @@ TEST_CASE("Serve: installs and rollbacks of other processes are served under loa
 }
 
 TEST_CASE("Serve: the model that a federation deploys is served with its card and its drift") {
-  Fleet fleet(DigitsPlan(4));
+  std::string plan = DigitsPlan(4);
+  plan.insert(plan.find("drop_points_max"), "drift_max = 0.25\n");
+  Fleet fleet(plan);
   fleet.StartServer();
   fleet.StartDevices();
   fleet.AwaitDone();
@@ -203,6 +205,17 @@ TEST_CASE("Serve: the model that a federation deploys is served with its card an
   CHECK(drift.at("samples") == 250);
   CHECK(drift.at("model_sha256") == card.at("model_sha256"));
   CHECK(drift.at("drift").get<double>() > 0.25);
+
+  // The device answers by itself, and goes on.
+  std::vector<std::string> call = fleet.DeviceCall(0);
+  std::erase(call, "--until-done");
+  Process device(call, fleet.path("again"));
+  CHECK(Eventually(kPatience, [&] {
+    return ReadText(state + "/activity.jsonl").find("\"detail\":\"drift ") != std::string::npos;
+  }));
+  device.Signal(SIGTERM);
+  CHECK(device.Wait(kStopSeconds) == 0);
+  CHECK(fleet.Report().at("totals").at("accepted") == 16);
 }
 
 }  // namespace
