@@ -21,7 +21,7 @@ namespace fs = std::filesystem;
 
 constexpr Duration kLookEvery = std::chrono::milliseconds(200);
 constexpr Duration kWriteEvery = std::chrono::seconds(2);
-constexpr Duration kGrace = std::chrono::seconds(2);
+constexpr Duration kGrace = std::chrono::seconds(1);  // For each of two servers at most.
 constexpr std::size_t kConnectionsMax = 256;
 
 // "127.0.0.1:8080", "[::1]:0".
@@ -95,10 +95,11 @@ Result<> Serve(const ServeCall& call) {
   DriftFile drift(folder, log);
   while (!stop.requested()) {
     stop.SleepFor(kWriteEvery);
-    drift.Write(service.DescribeDrift());
+    if (!stop.requested()) drift.Write(service.DescribeDrift());
   }
   log.Info({}, "stopping");
   for (const auto& server : servers) server->Stop(kGrace);
+  service.Stop();
   drift.Write(service.DescribeDrift());
   return {};
 }

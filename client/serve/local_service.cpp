@@ -113,6 +113,7 @@ void LocalService::OnRequest(net::Peer, net::Request request,
 }
 
 net::Response LocalService::Predict(const net::Request& request) const {
+  if (is_stopping_) return Refusal(503, "the service is stopping");
   const std::shared_ptr<ServedModel> model = slot_.current();
   if (model == nullptr) return NoModel();
   auto samples = ParsePredictRequest(AsText(request.body), model->input_shape(), limits_);

@@ -1,6 +1,6 @@
 #pragma once
 
-#include <filesystem>
+#include <atomic>
 #include <memory>
 #include <string>
 
@@ -13,7 +13,7 @@
 namespace fl::client {
 
 // The installed local model as a service for the programs of its machine:
-//   POST /predict   see PredictRequest and ServedModel::Answer; the body is JSON
+//   POST /predict   see ParsePredictRequest and ServedModel::Answer; the body is JSON
 //   GET /health     200 {"status": "ok", "model_sha256": HEX}; 503 while there is no model
 //   GET /model      the model card; 503 while there is no model
 // A refusal is {"error": "what was expected and what was found"}: 400 (not such JSON), 422 (wrong
@@ -30,6 +30,9 @@ class LocalService final : public net::RequestHandler {
   void OnRequest(net::Peer peer, net::Request request,
                  std::unique_ptr<net::Responder> responder) override;
 
+  // From now on requests that wait for their turn are answered 503.
+  void Stop() { is_stopping_ = true; }
+
   // Drift of the model that is served, as JSON, for `fl-client info`; empty while it has no
   // reference. Blocks until predictions under way are done.
   std::string DescribeDrift();
@@ -39,7 +42,8 @@ class LocalService final : public net::RequestHandler {
 
   const ModelSlot& slot_;
   const PredictLimits limits_;
-  ThreadPool pool_{1};
+  std::atomic<bool> is_stopping_ = false;
+  ThreadPool pool_{1};  // Last: its jobs use the others.
 };
 
 }  // namespace fl::client

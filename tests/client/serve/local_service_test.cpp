@@ -174,6 +174,12 @@ TEST_CASE("LocalService: until something is installed it answers 503, then it se
   CHECK(bench.Ask("GET", "/health").status == 200);
 }
 
+TEST_CASE("LocalService: once it is stopped it predicts no more") {
+  Bench bench(SmallModelFile(0));
+  bench.service().Stop();
+  CHECK(bench.Ask("POST", "/predict", kZeros).status == 503);
+}
+
 TEST_CASE("LocalService: a damaged file changes nothing until a good one is installed") {
   const Bytes first = SmallModelFile(0);
   Bench bench(first);
