@@ -33,6 +33,16 @@ struct PredictCall {
 };
 Result<> Predict(const PredictCall& call);
 
+struct ServeCall {
+  std::string state;
+  std::string socket;  // Path; with `listen` empty too: serve.sock in the state folder.
+  std::string listen;  // HOST:PORT, a loopback address; port 0: any free one.
+  LogLevel log_level = LogLevel::kInfo;
+  LogFormat log_format = LogFormat::kText;
+};
+// Until SIGTERM or SIGINT. The bound address is written to STATE/serve-address.
+Result<> Serve(const ServeCall& call);
+
 Result<> Rollback(const std::string& state);
 
 Result<> ShowInfo(const std::string& state, bool json);

@@ -1,5 +1,6 @@
 #include "fl/client/app/device_shell.h"
 
+#include <cstdio>
 #include <utility>
 
 #include "fl/client/app/activity_line.h"
@@ -55,9 +56,43 @@ Result<> DeviceShell::Do(const InstallModel& command) {
 }
 
 Result<> DeviceShell::Do(WaitUntil command) {
+  FL_TRY_OK(AnswerDrift());
   tools_.stop.SleepFor(command.time - tools_.clock.Now());
   next_ = TimerFired{};
   return {};
+}
+
+Result<> DeviceShell::AnswerDrift() {
+  const auto drift = ReadDrift(tools_.folder.path());
+  if (!drift) return {};
+  const auto installed = InstalledStore(DeviceFolder::LocalPath(tools_.folder.path())).Current();
+  if (!installed) return {};
+  const auto job =
+      drift_response_.Next(*drift, *installed, core_.state(), tools_.cache, tools_.clock.Now());
+  if (!job) return {};
+  Result<> outcome = DeployLocally(*job, drift->score);
+  if (outcome || outcome.error().code == ErrorCode::kIo) return outcome;
+  // Stopped, or the data are away just now: the device goes on as it is.
+  return Do(WriteLog{LogLevel::kWarning, std::nullopt,
+                     "cannot answer the drift: " + outcome.error().message});
+}
+
+// On the samples as they are now, not as they were when the last task read them.
+Result<> DeviceShell::DeployLocally(const DeploymentJob& job, double drift) {
+  FL_TRY(std::shared_ptr<const data::Dataset> dataset, OpenSamples(data_source_, *job.plan));
+  const LocalData data =
+      SplitLocalData(data::Subset(std::move(dataset)), job.plan->plan, job.client);
+  FL_TRY(DeploymentResult result, RunDeployment(job, data, tools_.stop.requested()));
+  for (std::string& line : result.report) {
+    FL_TRY_OK(Do(WriteLog{LogLevel::kInfo, std::nullopt, std::move(line)}));
+  }
+  if (result.installed) FL_TRY_OK(Do(InstallModel{std::move(result.model_file)}));
+  char why[48];
+  std::snprintf(why, sizeof(why), "drift %.2f: ", drift);
+  RecordActivity record;
+  record.what = result.installed ? "installed" : "not installed";
+  record.detail = why + DescribeDeployment(result);
+  return Do(std::move(record));
 }
 
 Result<> DeviceShell::Do(const WriteLog& command) {

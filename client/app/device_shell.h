@@ -7,6 +7,7 @@
 
 #include "fl/client/app/stop_signal.h"
 #include "fl/client/core/client_core.h"
+#include "fl/client/serve/drift_response.h"
 #include "fl/client/state/device_folder.h"
 #include "fl/common/base/clock.h"
 #include "fl/common/base/log.h"
@@ -18,6 +19,7 @@ namespace fl::client {
 struct DeviceTools {
   const DeviceFolder& folder;
   net::HttpClient& http;
+  ContentCache& cache;
   Clock& clock;
   const Logger& log;
   StopSignal& stop;
@@ -44,6 +46,10 @@ class DeviceShell {
   Result<> Do(RecordActivity command);
   Result<> Do(Finished command);
 
+  // Runs the pass list anew where what is served has drifted.
+  Result<> AnswerDrift();
+  Result<> DeployLocally(const DeploymentJob& job, double drift);
+
   Result<std::shared_ptr<const LocalData>> DataFor(const std::shared_ptr<const CheckedPlan>& plan);
 
   ClientCore core_;
@@ -52,6 +58,7 @@ class DeviceShell {
   std::shared_ptr<const CheckedPlan> data_plan_;  // Whose data_ is; shared with the core.
   std::shared_ptr<const LocalData> data_;
   std::optional<ClientEvent> next_;
+  DriftResponse drift_response_;
 };
 
 }  // namespace fl::client

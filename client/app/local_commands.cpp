@@ -9,6 +9,7 @@
 #include "fl/client/app/draw.h"
 #include "fl/client/deploy/installed_store.h"
 #include "fl/client/deploy/local_model.h"
+#include "fl/client/serve/drift_file.h"
 #include "fl/client/state/device_folder.h"
 #include "fl/client/state/file_content_cache.h"
 #include "fl/compression/samples/plan_samples.h"
@@ -148,6 +149,9 @@ nlohmann::ordered_json DescribeDevice(const DeviceState& device, const std::stri
   if (device.velocity != nullptr) info["velocity_norm"] = NormL2(device.velocity->values);
   info["residual_tensors_dropped"] = device.counters.residual_tensors_dropped;
   info["local_model_bytes"] = local ? local->size() : 0;
+  // What who serves it has seen; left out where nobody has.
+  if (const auto drift = ReadDrift(state))
+    info["served"] = nlohmann::ordered_json::parse(drift->json, nullptr, false);
   return info;
 }
 

@@ -35,11 +35,21 @@ int StatusOf(const Error& error) {
 struct Calls {
   fl::client::RunCall run;
   fl::client::PredictCall predict;
+  fl::client::ServeCall serve;
   std::string state;
   std::string log_level = "info";
   std::string log_format = "text";
   bool json = false;
 };
+
+void AddLogOptions(CLI::App& command, Calls& calls) {
+  command.add_option("--log-level", calls.log_level, "debug, info, warning, error or off")
+      ->check(CLI::IsMember({"debug", "info", "warning", "error", "off"}))
+      ->capture_default_str();
+  command.add_option("--log-format", calls.log_format, "text or json")
+      ->check(CLI::IsMember({"text", "json"}))
+      ->capture_default_str();
+}
 
 CLI::App* AddRun(CLI::App& app, Calls& calls) {
   CLI::App* run = app.add_subcommand("run", "Takes part in a federation until it is told to stop");
@@ -52,12 +62,7 @@ CLI::App* AddRun(CLI::App& app, Calls& calls) {
   run->add_option("--federation", calls.run.federation,
                   "Name of the federation; the server's only one when absent");
   run->add_flag("--until-done", calls.run.until_done, "End when the federation is done");
-  run->add_option("--log-level", calls.log_level, "debug, info, warning, error or off")
-      ->check(CLI::IsMember({"debug", "info", "warning", "error", "off"}))
-      ->capture_default_str();
-  run->add_option("--log-format", calls.log_format, "text or json")
-      ->check(CLI::IsMember({"text", "json"}))
-      ->capture_default_str();
+  AddLogOptions(*run, calls);
   // --config belongs to the whole program; its keys stand under [run].
   run->fallthrough();
   run->footer(
@@ -85,10 +90,32 @@ CLI::App* AddPredict(CLI::App& app, Calls& calls) {
   return predict;
 }
 
+CLI::App* AddServe(CLI::App& app, Calls& calls) {
+  CLI::App* serve =
+      app.add_subcommand("serve", "Serves the installed local model to programs of this machine");
+  serve->add_option("--state", calls.serve.state, "The device's state folder")->required();
+  serve->add_option("--socket", calls.serve.socket,
+                    "Path of a Unix socket; DIR/serve.sock without --socket and --listen");
+  serve->add_option("--listen", calls.serve.listen,
+                    "HOST:PORT, a loopback address; port 0: any free one");
+  AddLogOptions(*serve, calls);
+  serve->footer(
+      "Example:\n  fl-client serve --state state/device-1 --listen 127.0.0.1:8080\n  curl -d "
+      "'{\"sample\": [0.1, 0.2]}' http://127.0.0.1:8080/predict\n\nThe bound address is written to "
+      "DIR/serve-address. POST /predict, GET /health, GET /model.\n");
+  return serve;
+}
+
 Result<> RunWith(Calls& calls) {
   calls.run.log_level = *fl::ParseLogLevel(calls.log_level);
   calls.run.log_format = *fl::ParseLogFormat(calls.log_format);
   return fl::client::RunDevice(calls.run);
+}
+
+Result<> ServeWith(Calls& calls) {
+  calls.serve.log_level = *fl::ParseLogLevel(calls.log_level);
+  calls.serve.log_format = *fl::ParseLogFormat(calls.log_format);
+  return fl::client::Serve(calls.serve);
 }
 
 // CLI11 reports a wrong call by exceptions, which end here.
@@ -108,6 +135,7 @@ int RunProgram(int argc, char** argv) {
   Result<> outcome;
   AddRun(app, calls)->final_callback([&] { outcome = RunWith(calls); });
   AddPredict(app, calls)->final_callback([&] { outcome = fl::client::Predict(calls.predict); });
+  AddServe(app, calls)->final_callback([&] { outcome = ServeWith(calls); });
 
   CLI::App* rollback = app.add_subcommand("rollback", "Goes back to the previous local model");
   rollback->add_option("--state", calls.state, "The device's state folder")->required();

@@ -76,7 +76,7 @@ Result<> RunDevice(const RunCall& call) {
 
   SystemClock clock;
   const Logger log(call.log_level, call.log_format);
-  DeviceShell shell(*std::move(core), {folder, *http, clock, log, stop}, call.data);
+  DeviceShell shell(*std::move(core), {folder, *http, cache, clock, log, stop}, call.data);
   Result<> outcome = shell.Run();
   cancelled.With([](net::HttpClient*& target) { target = nullptr; });
   if (!outcome && stop.requested()) return {};

@@ -6,6 +6,8 @@
 #include <utility>
 #include <variant>
 
+#include "fl/client/deploy/deployment_notes.h"
+#include "fl/client/deploy/personalize.h"
 #include "fl/client/train/report_streams.h"
 #include "fl/common/nn/materialize.h"
 #include "fl/common/nn/model_file.h"
@@ -41,7 +43,15 @@ Result<deploy::DeployReport> RunPassList(const DeploymentJob& job, const LocalDa
   const Plan& plan = job.plan->plan;
   const RngStream rng =
       RngStream(plan.seed).Child("client", job.client).Child("round", job.task.round);
-  FL_TRY(const nn::FloatModel teacher, nn::Materialize(job.plan->graph, job.model->values));
+  FL_TRY(nn::FloatModel teacher, nn::Materialize(job.plan->graph, job.model->values));
+  std::optional<Personalized> personal;
+  double global_accuracy = 0;
+  if (plan.deployment.personalize.steps > 0) {
+    FL_TRY(global_accuracy, deploy::Accuracy(teacher.graph, teacher.parameters, data.verification));
+    FL_TRY(personal, Personalize(plan.deployment.personalize, std::move(teacher), data,
+                                 rng.Child("personalize"), stop));
+    teacher = std::move(personal->model);
+  }
   const deploy::PassInputs inputs{{teacher.graph, teacher.parameters},
                                   data.training,
                                   data.calibration,
@@ -54,7 +64,12 @@ Result<deploy::DeployReport> RunPassList(const DeploymentJob& job, const LocalDa
                                   {{"federation", plan.name},
                                    {"model_version", std::to_string(job.task.model.version)},
                                    {"model_sha256", job.task.model.digest.ToHex()}}};
-  return deploy::RunPasses(job.plan->passes, inputs);
+  FL_TRY(deploy::DeployReport report, deploy::RunPasses(job.plan->passes, inputs));
+  if (personal) {
+    report.lines.insert(report.lines.begin(), std::move(personal->line));
+    report.measured.teacher_accuracy = global_accuracy;
+  }
+  return report;
 }
 
 // The gate's word, and that of the model that is installed.
@@ -76,7 +91,11 @@ void Judge(deploy::DeployReport report, const DeploymentJob& job, const LocalDat
     return;
   }
   result.installed = true;
-  result.model_file = std::move(report.model);
+  const DeploymentFacts facts{report.measured.local_accuracy, report.measured.teacher_accuracy,
+                              data.verification.count()};
+  result.model_file = WithDeploymentNotes(std::move(report.model), facts, data,
+                                          job.plan->plan.deployment.bytes_max);
+  result.model_bytes = result.model_file.size();
 }
 
 Bytes EncodeReport(const DeploymentJob& job, const LocalData& data,

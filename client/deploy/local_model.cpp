@@ -4,7 +4,6 @@
 #include <utility>
 
 #include "fl/common/nn/evaluate.h"
-#include "fl/common/nn/model_file.h"
 
 namespace fl::client {
 namespace {
@@ -22,6 +21,10 @@ float Confidence(std::span<const float> outputs, std::size_t index) {
 
 Result<LocalModel> LocalModel::Load(ByteSpan model_file) {
   FL_TRY(nn::ModelFile file, nn::ParseModelFile(model_file));
+  return FromFile(std::move(file));
+}
+
+Result<LocalModel> LocalModel::FromFile(nn::ModelFile file) {
   data::Normalization normalization;
   if (!file.normalization.empty()) {
     FL_TRY(normalization, data::Normalization::Parse(file.normalization));

@@ -9,6 +9,7 @@
 #include "fl/common/base/result.h"
 #include "fl/common/data/normalization.h"
 #include "fl/common/nn/integer_session.h"
+#include "fl/common/nn/model_file.h"
 #include "fl/common/nn/session.h"
 
 namespace fl::client {
@@ -27,6 +28,7 @@ class LocalModel {
  public:
   // nn::ParseModelFile's and data::Normalization::Parse's errors.
   static Result<LocalModel> Load(ByteSpan model_file);
+  static Result<LocalModel> FromFile(nn::ModelFile file);
 
   const nn::Graph& graph() const;
   bool is_integer() const { return std::holds_alternative<nn::IntegerSession>(session_); }

@@ -178,6 +178,13 @@ Result<> ReadDeployment(Table table, DeploymentConfig& deployment) {
   table.Read("version", deployment.version, {0, 1e6});
   table.Read("drop_points_max", deployment.drop_points_max, {0, 100});
   table.Read("bytes_max", deployment.bytes_max, {0, 1e12});
+  table.Read("drift_max", deployment.drift_max, {0, 100});
+  Table personalize = table.Child("personalize");
+  personalize.Read("steps", deployment.personalize.steps, {0, 1e6});
+  personalize.Read("batch", deployment.personalize.batch, {1, 1e6});
+  personalize.Read("learning_rate", deployment.personalize.learning_rate, {0, 100, true, false});
+  personalize.Read("proximal", deployment.personalize.proximal, {0, 1e6});
+  FL_TRY_OK(personalize.Finish());
   for (Table& pass : table.Children("pass")) {
     PassConfig& entry = deployment.passes.emplace_back();
     pass.Read("pass", entry.name);

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "fl/common/base/result.h"
+#include "fl/common/config/personalize_config.h"
 #include "fl/common/config/simulation_config.h"
 
 namespace fl {
@@ -29,9 +30,8 @@ struct LocatedText {
 
 // [model]: the network as readable lines; nn::BuildGraph reads them.
 struct ModelConfig {
-  std::vector<std::size_t> input;  // Extents of one sample, channels last, e.g. [28, 28, 1].
-  std::vector<LocatedText>
-      layers;  // "conv 32 5x5 same", "relu", "maxpool 2", "flatten", "dense 10", ...
+  std::vector<std::size_t> input;   // Extents of one sample, channels last, e.g. [28, 28, 1].
+  std::vector<LocatedText> layers;  // "conv 32 5x5 same", "relu", "flatten", "dense 10", ...
   std::string loss = "softmax_cross_entropy";  // Or "mean_squared_error".
 };
 
@@ -152,9 +152,10 @@ struct PassConfig {
 // [deployment]: the local model. No passes: nothing is deployed.
 struct DeploymentConfig {
   std::uint32_t version = 1;
-  double drop_points_max =
-      2.0;  // How far the local model may lie below the teacher, percentage points, >= 0.
-  std::uint64_t bytes_max = 0;  // Largest model file; 0: no bound.
+  double drop_points_max = 2.0;  // Points of accuracy that it may lie below the teacher, >= 0.
+  std::uint64_t bytes_max = 0;   // Largest model file; 0: no bound.
+  double drift_max = 0;  // Drift of what is served above which a device deploys anew; 0: never.
+  PersonalizeConfig personalize;
   std::vector<PassConfig> passes;
 };
 
@@ -183,8 +184,7 @@ struct Plan {
   DeploymentConfig deployment;
   SimulationConfig simulation;
 
-  std::string
-      source;  // The text itself: what clients download and what the plan's digest is taken of.
+  std::string source;  // The text itself: what clients download and the plan's digest is of.
 };
 
 // Reads a plan. Errors are kInvalidArgument or kMalformed and begin "NAME:LINE:COLUMN: ", NAME as

@@ -9,8 +9,8 @@
 #include "fl/common/net/message.h"
 #include "fl/common/net/tls_files.h"
 
-// TLS 1.3 with certificates on both sides, HTTP/1.1 keep-alive over it. No Asio or Beast type shows
-// here.
+// TLS 1.3 with certificates on both sides, HTTP/1.1 keep-alive over it; without TLS only for
+// programs of the same machine. No Asio or Beast type shows here.
 namespace fl::net {
 
 struct HttpLimits {
@@ -36,8 +36,17 @@ class Responder {
 class RequestHandler {
  public:
   virtual ~RequestHandler() = default;
-  // On an I/O thread: must not block. `peer` comes from a verified certificate.
+  // On an I/O thread: must not block. `peer` comes from a verified certificate; from StartLocal's
+  // servers it has no name.
   virtual void OnRequest(Peer peer, Request request, std::unique_ptr<Responder> responder) = 0;
+};
+
+// Where programs of this machine, and no others, reach a server: a Unix socket, or where `path` is
+// empty a port of a loopback address.
+struct LocalEndpoint {
+  std::string path;  // A socket of mode 0600; one that a dead server left is replaced.
+  std::string host = "127.0.0.1";
+  std::uint16_t port = 0;  // 0: any free one.
 };
 
 // HTTP/1.1 over TLS 1.3. A connection without a valid certificate (signed by the CA, not expired,
@@ -53,6 +62,13 @@ class HttpServer {
   static Result<std::unique_ptr<HttpServer>> Start(const std::string& host, std::uint16_t port,
                                                    const TlsFiles& tls, const HttpLimits& limits,
                                                    std::size_t threads, RequestHandler& handler);
+  // The same without TLS and certificates. kInvalidArgument for an address that is not a loopback
+  // one and for a path that is too long or names something else than a socket; kIo.
+  static Result<std::unique_ptr<HttpServer>> StartLocal(const LocalEndpoint& where,
+                                                        const HttpLimits& limits,
+                                                        std::size_t threads,
+                                                        RequestHandler& handler);
+  // Of the bound address; 0 for a Unix socket.
   virtual std::uint16_t port() const = 0;
   // Takes a newer revocation list (PEM, signed by the CA) and closes the connections whose
   // certificates it names. On an error the old list stays.

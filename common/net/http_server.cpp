@@ -1,6 +1,8 @@
 #include <algorithm>
 #include <atomic>
+#include <cstring>
 #include <exception>
+#include <filesystem>
 #include <mutex>
 #include <optional>
 #include <thread>
@@ -8,16 +10,20 @@
 #include <vector>
 
 #include <boost/asio/as_tuple.hpp>
+#include <boost/asio/basic_socket_acceptor.hpp>
 #include <boost/asio/deferred.hpp>
 #include <boost/asio/executor_work_guard.hpp>
+#include <boost/asio/generic/stream_protocol.hpp>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/ip/tcp.hpp>
+#include <boost/asio/local/stream_protocol.hpp>
 #include <boost/asio/post.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <boost/asio/strand.hpp>
 
 #include "fl/common/net/http.h"
 #include "fl/common/net/internal/http_session.h"
+#include "fl/common/net/internal/local_socket.h"
 #include "fl/common/net/internal/task_group.h"
 #include "fl/common/net/internal/tls_setup.h"
 
@@ -25,6 +31,7 @@ namespace fl::net {
 namespace {
 
 namespace asio = boost::asio;
+using asio::generic::stream_protocol;
 using asio::ip::tcp;
 using boost::system::error_code;
 using internal::HttpSession;
@@ -54,7 +61,8 @@ class Server final : public HttpServer {
   ~Server() override { Stop(Duration(0)); }
 
   Result<> UseTls(const TlsFiles& files);
-  Result<> Listen(const std::string& host, std::uint16_t port);
+  Result<> Listen(const std::string& host, std::uint16_t port, bool loopback_only);
+  Result<> ListenLocally(const LocalEndpoint& where);
   void Run(std::size_t threads);
 
   std::uint16_t port() const override { return port_; }
@@ -64,7 +72,7 @@ class Server final : public HttpServer {
 
  private:
   asio::awaitable<void> Accept();
-  void Serve(tcp::socket socket);
+  void Serve(HttpSession::Socket socket);
 
   const HttpLimits limits_;
   RequestHandler& handler_;
@@ -74,9 +82,10 @@ class Server final : public HttpServer {
   asio::io_context io_;
   asio::executor_work_guard<asio::io_context::executor_type> work_;
   asio::strand<asio::io_context::executor_type> strand_;  // Of the acceptor.
-  tcp::acceptor acceptor_;
+  asio::basic_socket_acceptor<stream_protocol> acceptor_;
   asio::steady_timer rest_;
   std::uint16_t port_ = 0;
+  std::optional<internal::LocalSocketFile> socket_file_;
   std::atomic<bool> is_stopping_ = false;
   internal::TaskGroup accepting_;
   internal::TaskGroup sessions_;
@@ -91,7 +100,7 @@ Result<> Server::UseTls(const TlsFiles& files) {
   return Ok{};
 }
 
-Result<> Server::Listen(const std::string& host, std::uint16_t port) {
+Result<> Server::Listen(const std::string& host, std::uint16_t port, bool loopback_only) {
   const std::string where = host + ":" + std::to_string(port);
   error_code failed;
   const auto found = tcp::resolver(io_).resolve(host, std::to_string(port), failed);
@@ -99,14 +108,42 @@ Result<> Server::Listen(const std::string& host, std::uint16_t port) {
     return Error{ErrorCode::kIo,
                  where + ": expected an address of this machine, found: " + failed.message()};
   }
-  const tcp::endpoint endpoint = found.begin()->endpoint();
+  tcp::endpoint endpoint = found.begin()->endpoint();
+  if (loopback_only && !endpoint.address().is_loopback()) {
+    return Error{ErrorCode::kInvalidArgument,
+                 where +
+                     ": without TLS expected a loopback address, such as 127.0.0.1, which "
+                     "other machines cannot reach; found " +
+                     endpoint.address().to_string()};
+  }
   acceptor_.open(endpoint.protocol(), failed);
-  if (!failed) acceptor_.set_option(tcp::acceptor::reuse_address(true), failed);
+  if (!failed) acceptor_.set_option(asio::socket_base::reuse_address(true), failed);
   if (!failed) acceptor_.bind(endpoint, failed);
   if (!failed) acceptor_.listen(asio::socket_base::max_listen_connections, failed);
-  if (!failed) port_ = acceptor_.local_endpoint(failed).port();
+  stream_protocol::endpoint bound;
+  if (!failed) bound = acceptor_.local_endpoint(failed);
+  if (failed) {
+    return Error{ErrorCode::kIo, where + ": expected a free address, found: " + failed.message()};
+  }
+  std::memcpy(endpoint.data(), bound.data(), std::min(bound.size(), endpoint.capacity()));
+  port_ = endpoint.port();
+  return Ok{};
+}
+
+Result<> Server::ListenLocally(const LocalEndpoint& where) {
+  if (where.path.empty()) return Listen(where.host, where.port, true);
+  FL_TRY_OK(internal::RemoveDeadSocket(where.path));
+  const asio::local::stream_protocol::endpoint endpoint(where.path);
+  error_code failed;
+  acceptor_.open(endpoint.protocol(), failed);
+  if (!failed) acceptor_.bind(endpoint, failed);
+  if (!failed) socket_file_.emplace(where.path);
+  // Nobody connects before it listens.
+  if (!failed) std::filesystem::permissions(where.path, internal::kSocketMode, failed);
+  if (!failed) acceptor_.listen(asio::socket_base::max_listen_connections, failed);
   if (!failed) return Ok{};
-  return Error{ErrorCode::kIo, where + ": expected a free address, found: " + failed.message()};
+  return Error{ErrorCode::kIo,
+               where.path + ": expected a path for a socket, found: " + failed.message()};
 }
 
 void Server::Run(std::size_t threads) {
@@ -137,13 +174,14 @@ asio::awaitable<void> Server::Accept() {
   }
 }
 
-void Server::Serve(tcp::socket socket) {
+void Server::Serve(HttpSession::Socket socket) {
   // Closed at once: the peer sees it sooner than a connection that nobody accepts.
   if (sessions_.size() >= limits_.connections_max) return;
   try {
     const auto executor = socket.get_executor();
+    asio::ssl::context* const tls = tls_ ? &*tls_ : nullptr;
     auto session =
-        std::make_shared<HttpSession>(std::move(socket), *tls_, limits_, handler_, revocations_);
+        std::make_shared<HttpSession>(std::move(socket), tls, limits_, handler_, revocations_);
     sessions_.Spawn(executor, RunSession(session),
                     [session](TaskSignal signal) { session->Signal(signal); });
   } catch (const std::exception&) {
@@ -185,7 +223,18 @@ Result<std::unique_ptr<HttpServer>> HttpServer::Start(const std::string& host, s
   FL_CHECK(threads >= 1, "a server needs a thread");
   auto server = std::make_unique<Server>(limits, handler, tls.authority);
   FL_TRY_OK(server->UseTls(tls));
-  FL_TRY_OK(server->Listen(host, port));
+  FL_TRY_OK(server->Listen(host, port, false));
+  server->Run(threads);
+  return std::unique_ptr<HttpServer>(std::move(server));
+}
+
+Result<std::unique_ptr<HttpServer>> HttpServer::StartLocal(const LocalEndpoint& where,
+                                                           const HttpLimits& limits,
+                                                           std::size_t threads,
+                                                           RequestHandler& handler) {
+  FL_CHECK(threads >= 1, "a server needs a thread");
+  auto server = std::make_unique<Server>(limits, handler, std::string());
+  FL_TRY_OK(server->ListenLocally(where));
   server->Run(threads);
   return std::unique_ptr<HttpServer>(std::move(server));
 }

@@ -8,20 +8,17 @@
 #include <boost/asio/as_tuple.hpp>
 #include <boost/asio/buffer.hpp>
 #include <boost/asio/deferred.hpp>
+#include <boost/asio/ip/tcp.hpp>
 #include <boost/asio/post.hpp>
-#include <boost/asio/read.hpp>
 #include <boost/asio/use_awaitable.hpp>
-#include <boost/asio/write.hpp>
 #include <boost/beast/http/empty_body.hpp>
 #include <boost/beast/http/parser.hpp>
-#include <boost/beast/http/read.hpp>
 
 namespace fl::net::internal {
 
 namespace asio = boost::asio;
 namespace beast = boost::beast;
 namespace http = beast::http;
-using asio::ip::tcp;
 using Parser = http::request_parser<http::empty_body>;
 
 namespace {
@@ -65,7 +62,6 @@ Request ToRequest(const http::request_header<>& header) {
 unsigned StatusOf(const beast::error_code& error) {
   if (error == http::error::header_limit || error == http::error::buffer_overflow) return 431;
   if (error == http::error::body_limit) return 413;
-  if (error == http::error::end_of_stream || error == http::error::partial_message) return 0;
   return error.category() == http::make_error_code(http::error::bad_method).category() ? 400 : 0;
 }
 
@@ -74,7 +70,7 @@ unsigned StatusOf(const beast::error_code& error) {
 void HttpSession::AnswerSlot::Put(Response answer) {
   const std::lock_guard lock(mutex_);
   if (session_ == nullptr) return;
-  asio::post(session_->stream_.get_executor(),
+  asio::post(session_->socket_.get_executor(),
              [session = session_->shared_from_this(), kept = std::move(answer)]() mutable {
                session->answer_ = std::move(kept);
                session->answered_.cancel();
@@ -103,16 +99,17 @@ class HttpSession::SessionResponder final : public Responder {
   std::shared_ptr<AnswerSlot> slot_;
 };
 
-HttpSession::HttpSession(tcp::socket socket, asio::ssl::context& tls, const HttpLimits& limits,
+HttpSession::HttpSession(Socket socket, asio::ssl::context* tls, const HttpLimits& limits,
                          RequestHandler& handler, SharedRevocations& revocations)
-    : stream_(std::move(socket), tls),
+    : socket_(std::move(socket)),
       limits_(limits),
       handler_(handler),
       revocations_(revocations),
       buffer_(limits.head_bytes_max + kBufferBytes),
-      deadline_(stream_.get_executor()),
-      answered_(stream_.get_executor(), Instant::max()),
+      deadline_(socket_.get_executor()),
+      answered_(socket_.get_executor(), Instant::max()),
       slot_(std::make_shared<AnswerSlot>(*this)) {
+  if (tls != nullptr) tls_.emplace(socket_, *tls);
   buffer_.reserve(std::min(kBufferBytes, buffer_.max_size()));
 }
 
@@ -129,7 +126,7 @@ asio::awaitable<void> HttpSession::Run() {
 }
 
 void HttpSession::Signal(TaskSignal signal) {
-  asio::post(stream_.get_executor(),
+  asio::post(socket_.get_executor(),
              [session = shared_from_this(), signal] { session->OnSignal(signal); });
 }
 
@@ -150,14 +147,15 @@ bool HttpSession::IsRevoked() {
 
 asio::awaitable<bool> HttpSession::Handshake() {
   beast::error_code ignored;
-  stream_.next_layer().set_option(tcp::no_delay(true), ignored);
+  socket_.set_option(asio::ip::tcp::no_delay(true), ignored);  // A Unix socket has no such thing.
+  if (!tls_) co_return true;
   SetDeadline(Now() + limits_.handshake, AtDeadline::kClose);
-  const auto [error] = co_await stream_.async_handshake(Stream::server, kTuple);
+  const auto [error] = co_await tls_->async_handshake(TlsStream::server, kTuple);
   if (error) {
     co_await Linger();  // The alert that says why is under way.
     co_return false;
   }
-  const auto info = PeerCertificate(stream_.native_handle());
+  const auto info = PeerCertificate(tls_->native_handle());
   if (!info) co_return false;
   const bool is_admin = info->role == crypto::CertificateRole::kAdmin;
   peer_ = Peer{info->uri(), is_admin ? Role::kAdmin : Role::kClient};
@@ -194,18 +192,46 @@ asio::awaitable<bool> HttpSession::ServeOne() {
 asio::awaitable<bool> HttpSession::AwaitRequest(Duration patience) {
   if (buffer_.size() > 0) co_return true;
   SetDeadline(Now() + patience, AtDeadline::kClose);
-  const auto space = buffer_.prepare(std::min(kBufferBytes, buffer_.max_size()));
-  const auto [error, count] = co_await stream_.async_read_some(space, kTuple);
-  buffer_.commit(count);
-  co_return !error;
+  co_return co_await ReadMore();
+}
+
+asio::awaitable<HttpSession::Moved> HttpSession::ReadSome(asio::mutable_buffer space) {
+  if (tls_) {
+    const auto [error, count] = co_await tls_->async_read_some(space, kTuple);
+    co_return Moved{error.failed(), count};
+  }
+  const auto [error, count] = co_await socket_.async_read_some(space, kTuple);
+  co_return Moved{error.failed(), count};
+}
+
+asio::awaitable<HttpSession::Moved> HttpSession::WriteSome(asio::const_buffer bytes) {
+  if (tls_) {
+    const auto [error, count] = co_await tls_->async_write_some(bytes, kTuple);
+    co_return Moved{error.failed(), count};
+  }
+  const auto [error, count] = co_await socket_.async_write_some(bytes, kTuple);
+  co_return Moved{error.failed(), count};
+}
+
+asio::awaitable<bool> HttpSession::ReadMore() {
+  const std::size_t room = buffer_.max_size() - buffer_.size();
+  const Moved moved = co_await ReadSome(buffer_.prepare(std::min(kBufferBytes, room)));
+  buffer_.commit(moved.bytes);
+  co_return !moved.failed;
 }
 
 asio::awaitable<unsigned> HttpSession::ReadHead(Head& head) {
   Parser parser;
   parser.header_limit(static_cast<std::uint32_t>(limits_.head_bytes_max));
   parser.body_limit(limits_.body_bytes_max);
-  const auto [error, count] = co_await http::async_read_header(stream_, buffer_, parser, kTuple);
-  if (error) co_return StatusOf(error);
+  while (!parser.is_header_done()) {
+    beast::error_code error;
+    buffer_.consume(parser.put(buffer_.data(), error));
+    if (!error) continue;
+    if (error != http::error::need_more) co_return StatusOf(error);
+    if (buffer_.size() == buffer_.max_size()) co_return 431;
+    if (!co_await ReadMore()) co_return 0;
+  }
   if (parser.chunked()) co_return 411;
   const auto& header = parser.get();
   head.request = ToRequest(header);
@@ -231,9 +257,9 @@ asio::awaitable<unsigned> HttpSession::ReadBody(Head& head, Instant deadline) {
   while (body.size() < head.body_bytes) {
     const std::size_t at = body.size();
     body.resize(std::min(head.body_bytes, at + kStepBytes));
-    const auto space = asio::buffer(body.data() + at, body.size() - at);
-    const auto [error, count] = co_await asio::async_read(stream_, space, kTuple);
-    if (error) co_return 0;
+    const Moved moved = co_await ReadSome(asio::buffer(body.data() + at, body.size() - at));
+    if (moved.failed) co_return 0;
+    body.resize(at + moved.bytes);
   }
   co_return 200;
 }
@@ -262,12 +288,14 @@ asio::awaitable<bool> HttpSession::Write(Response response, bool with_body, bool
 
 asio::awaitable<bool> HttpSession::WriteAll(ByteSpan bytes) {
   while (!bytes.empty()) {
-    const ByteSpan step = bytes.first(std::min(bytes.size(), kStepBytes));
-    SetDeadline(Now() + limits_.write, AtDeadline::kClose);
-    const auto [error, count] =
-        co_await asio::async_write(stream_, asio::buffer(step.data(), step.size()), kTuple);
-    if (error) co_return false;
+    ByteSpan step = bytes.first(std::min(bytes.size(), kStepBytes));
     bytes = bytes.subspan(step.size());
+    SetDeadline(Now() + limits_.write, AtDeadline::kClose);
+    while (!step.empty()) {
+      const Moved moved = co_await WriteSome(asio::buffer(step.data(), step.size()));
+      if (moved.failed) co_return false;
+      step = step.subspan(moved.bytes);
+    }
   }
   co_return true;
 }
@@ -281,14 +309,13 @@ asio::awaitable<void> HttpSession::Refuse(unsigned status) {
 
 asio::awaitable<void> HttpSession::Linger() {
   beast::error_code failed;
-  tcp::socket& socket = stream_.next_layer();
-  socket.shutdown(tcp::socket::shutdown_send, failed);
+  socket_.shutdown(Socket::shutdown_send, failed);
   if (failed) co_return;
   SetDeadline(Now() + kLinger, AtDeadline::kClose);
   buffer_.clear();
   const auto space = buffer_.prepare(std::min(kBufferBytes, buffer_.max_size()));
   while (true) {
-    const auto [error, count] = co_await socket.async_read_some(space, kTuple);
+    const auto [error, count] = co_await socket_.async_read_some(space, kTuple);
     if (error) co_return;
   }
 }
@@ -306,12 +333,12 @@ void HttpSession::OnDeadline(AtDeadline effect) {
   is_late_ = true;
   if (effect == AtDeadline::kClose) return Close();
   beast::error_code ignored;
-  stream_.next_layer().shutdown(tcp::socket::shutdown_receive, ignored);
+  socket_.shutdown(Socket::shutdown_receive, ignored);
 }
 
 void HttpSession::Close() {
   beast::error_code ignored;
-  stream_.next_layer().close(ignored);
+  socket_.close(ignored);
   deadline_.cancel();
   answered_.cancel();
 }

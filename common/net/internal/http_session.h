@@ -7,7 +7,8 @@
 #include <string>
 
 #include <boost/asio/awaitable.hpp>
-#include <boost/asio/ip/tcp.hpp>
+#include <boost/asio/buffer.hpp>
+#include <boost/asio/generic/stream_protocol.hpp>
 #include <boost/asio/ssl/context.hpp>
 #include <boost/asio/ssl/stream.hpp>
 #include <boost/asio/steady_timer.hpp>
@@ -23,9 +24,12 @@ namespace fl::net::internal {
 // All of it runs on the strand that is the socket's executor; Signal may be called from any thread.
 class HttpSession final : public std::enable_shared_from_this<HttpSession> {
  public:
-  // Limits, handler and revocations must outlive the session.
-  HttpSession(boost::asio::ip::tcp::socket socket, boost::asio::ssl::context& tls,
-              const HttpLimits& limits, RequestHandler& handler, SharedRevocations& revocations);
+  using Socket = boost::asio::generic::stream_protocol::socket;  // TCP or Unix.
+
+  // Limits, handler and revocations must outlive the session. Without `tls` bytes travel as they
+  // are and the peer has no name.
+  HttpSession(Socket socket, boost::asio::ssl::context* tls, const HttpLimits& limits,
+              RequestHandler& handler, SharedRevocations& revocations);
 
   // The whole life of the connection.
   boost::asio::awaitable<void> Run();
@@ -33,7 +37,7 @@ class HttpSession final : public std::enable_shared_from_this<HttpSession> {
   void Signal(TaskSignal signal);
 
  private:
-  using Stream = boost::asio::ssl::stream<boost::asio::ip::tcp::socket>;
+  using TlsStream = boost::asio::ssl::stream<Socket&>;
   using Instant = std::chrono::steady_clock::time_point;
   enum class Phase : std::uint8_t { kHandshake, kIdle, kReading, kAnswering };
   // What happens at a deadline: the connection closes, or reading ends and an answer can still be
@@ -53,6 +57,12 @@ class HttpSession final : public std::enable_shared_from_this<HttpSession> {
   };
   class SessionResponder;
 
+  // What one read or write came to.
+  struct Moved {
+    bool failed = false;
+    std::size_t bytes = 0;
+  };
+
   // What the head said about the request.
   struct Head {
     Request request;
@@ -64,6 +74,10 @@ class HttpSession final : public std::enable_shared_from_this<HttpSession> {
   boost::asio::awaitable<bool> Handshake();
   // False when the connection is to end.
   boost::asio::awaitable<bool> ServeOne();
+  boost::asio::awaitable<Moved> ReadSome(boost::asio::mutable_buffer space);
+  boost::asio::awaitable<Moved> WriteSome(boost::asio::const_buffer bytes);
+  // Some more bytes at the end of buffer_, which has room; false when the connection is over.
+  boost::asio::awaitable<bool> ReadMore();
   // The first bytes of a request; false when the peer left, or sent nothing for so long.
   boost::asio::awaitable<bool> AwaitRequest(Duration patience);
   // A number is the status to refuse the request with, 0 to close without an answer.
@@ -81,9 +95,10 @@ class HttpSession final : public std::enable_shared_from_this<HttpSession> {
   void ClearDeadline() { deadline_.cancel(); }
   void OnDeadline(AtDeadline effect);
   void Close();
-  bool is_open() const { return stream_.next_layer().is_open(); }
+  bool is_open() const { return socket_.is_open(); }
 
-  Stream stream_;
+  Socket socket_;
+  std::optional<TlsStream> tls_;  // Over socket_.
   const HttpLimits& limits_;
   RequestHandler& handler_;
   SharedRevocations& revocations_;

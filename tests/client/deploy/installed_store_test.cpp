@@ -2,48 +2,65 @@
 
 #include <doctest/doctest.h>
 
+#include "fl/common/base/file.h"
+#include "fl/tests/client/serve/small_models.h"
 #include "fl/tests/support/result.h"
 #include "fl/tests/support/temporary_folder.h"
 
 namespace fl::client {
 namespace {
 
-using testing::CodeOf;
-using testing::Get;
+using fl::testing::CodeOf;
+using fl::testing::Get;
+using fl::testing::TemporaryFolder;
+using testing::SmallModelFile;
 
 TEST_CASE("InstalledStore: has nothing at first") {
-  const testing::TemporaryFolder folder;
+  const TemporaryFolder folder;
   const InstalledStore store(folder.path());
   CHECK(CodeOf(store.Current()) == ErrorCode::kNotFound);
   CHECK(CodeOf(store.Rollback()) == ErrorCode::kNotFound);
 }
 
 TEST_CASE("InstalledStore: keeps the model before the current one") {
-  const testing::TemporaryFolder folder;
+  const TemporaryFolder folder;
   const InstalledStore store(folder.path());
-  REQUIRE(store.Install(ToBytes("one")));
+  REQUIRE(store.Install(SmallModelFile(1)));
   CHECK(CodeOf(store.Previous()) == ErrorCode::kNotFound);
-  REQUIRE(store.Install(ToBytes("two")));
-  CHECK(Get(store.Current()) == ToBytes("two"));
-  CHECK(Get(store.Previous()) == ToBytes("one"));
+  REQUIRE(store.Install(SmallModelFile(2)));
+  CHECK(Get(store.Current()) == SmallModelFile(2));
+  CHECK(Get(store.Previous()) == SmallModelFile(1));
 }
 
 TEST_CASE("InstalledStore: installing the current model again keeps the previous one") {
-  const testing::TemporaryFolder folder;
+  const TemporaryFolder folder;
   const InstalledStore store(folder.path());
-  for (const char* model : {"one", "two", "two"}) REQUIRE(store.Install(ToBytes(model)));
-  CHECK(Get(store.Previous()) == ToBytes("one"));
+  for (const std::size_t model : {1, 2, 2}) REQUIRE(store.Install(SmallModelFile(model)));
+  CHECK(Get(store.Previous()) == SmallModelFile(1));
 }
 
 TEST_CASE("InstalledStore: a rollback goes back and forth") {
-  const testing::TemporaryFolder folder;
+  const TemporaryFolder folder;
   const InstalledStore store(folder.path());
-  for (const char* model : {"one", "two"}) REQUIRE(store.Install(ToBytes(model)));
+  for (const std::size_t model : {1, 2}) REQUIRE(store.Install(SmallModelFile(model)));
   REQUIRE(store.Rollback());
-  CHECK(Get(store.Current()) == ToBytes("one"));
-  CHECK(Get(store.Previous()) == ToBytes("two"));
+  CHECK(Get(store.Current()) == SmallModelFile(1));
+  CHECK(Get(store.Previous()) == SmallModelFile(2));
   REQUIRE(store.Rollback());
-  CHECK(Get(store.Current()) == ToBytes("two"));
+  CHECK(Get(store.Current()) == SmallModelFile(2));
+}
+
+TEST_CASE("InstalledStore: what does not run here is neither installed nor gone back to") {
+  const TemporaryFolder folder;
+  const InstalledStore store(folder.path());
+  for (const std::size_t model : {1, 2}) REQUIRE(store.Install(SmallModelFile(model)));
+  CHECK(CodeOf(store.Install(ToBytes("garbage"))) == ErrorCode::kMalformed);
+  Bytes cut = SmallModelFile(0);
+  cut.pop_back();
+  CHECK_FALSE(store.Install(cut));
+  REQUIRE(WriteFileAtomically(store.previous_path(), cut));
+  CHECK_FALSE(store.Rollback());
+  CHECK(Get(store.Current()) == SmallModelFile(2));
 }
 
 }  // namespace

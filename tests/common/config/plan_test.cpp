@@ -113,6 +113,11 @@ TEST_CASE("Plan: values that contradict each other are refused") {
       std::string::npos);
   CHECK(MessageOf(Replaced("name = \"labels\"", "name = \"delta\"")).find("the name is taken") !=
         std::string::npos);
+  CHECK(MessageOf(Replaced("version = 1", "version = 1\ndrift_max = -1"))
+            .find("deployment.drift_max") != std::string::npos);
+  CHECK(
+      MessageOf(Replaced("version = 1", "version = 1\n[deployment.personalize]\nlearning_rate = 0"))
+          .find("deployment.personalize.learning_rate") != std::string::npos);
   CHECK(MessageOf(Replaced("version = 1", "version = 2")).find("deployment.version") !=
         std::string::npos);
   CHECK(MessageOf(Replaced("name = \"digits\"", "name = \"Digits!\"")).find("a-z") !=
