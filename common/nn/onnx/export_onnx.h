@@ -17,7 +17,8 @@ namespace fl::onnx {
 //   fp32. Gemm, Conv, MaxPool, AveragePool, ... by the rules of nn::RulesOf. `same` padding is
 //   written as explicit pads. Weights made of factors are put together.
 //   int8. QDQ: QuantizeLinear and DequantizeLinear after the input and after every activation, on
-//   both sides of MaxPool, Flatten and the like; weights as int8 constants with a scale for each
+//   both sides of MaxPool, Flatten and the like, as uint8 (128 more than ours, zero point too:
+//   that is what ONNX Runtime fuses everywhere); weights as int8 constants with a scale for each
 //   output channel (axis 0), biases as int32 constants of scale input scale * weight scale. A ReLU
 //   or ReLU6 right after a product shares its pair when its zero point is -128, which ONNX Runtime
 //   then drops. A product that is the last node yields fp32, as in our engine. Weights whose codes
@@ -25,8 +26,8 @@ namespace fl::onnx {
 //   Labels, normalization, loss and notes travel as metadata "fl.labels", "fl.normalization",
 //   "fl.loss", "fl.note.KEY". Nodes that the output does not depend on are left out.
 //
-// kUnsupported: a batch norm or layer norm in int8, more than two factors of a multiply in int8;
-// kLimitExceeded: more than protobuf's 2 GiB.
+// kUnsupported: more than two factors of a multiply in int8, scales whose product is no normal
+// number; kLimitExceeded: more than protobuf's 2 GiB; what QuantizedModel::Validate refuses.
 Result<OnnxModel> ExportOnnx(const nn::ModelFile& file);
 
 }  // namespace fl::onnx

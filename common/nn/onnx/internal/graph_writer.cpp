@@ -129,10 +129,11 @@ void GraphWriter::FindReaders() {
 // A product leaves its pair to the ReLU after it; the last product yields fp32.
 bool GraphWriter::HasPair(std::size_t i) const {
   if (quantized_ == nullptr) return false;
-  if (IsOutput(i)) return !IsProduct(graph_.nodes[i].kind);
+  const OpKind kind = graph_.nodes[i].kind;
+  if (IsOutput(i)) return kind != OpKind::kDense && kind != OpKind::kConv2d;
   const std::vector<std::size_t>& readers = readers_[i];
   const bool fused = readers.size() == 1 && IsClamp(graph_.nodes[readers[0]].kind) && i > 0 &&
-                     nn::RulesOf(graph_.nodes[i].kind).quantize != nn::QuantizeRule::kCommutes &&
+                     nn::RulesOf(kind).quantize != nn::QuantizeRule::kCommutes &&
                      quantized_->activations[i].zero_point == -128;
   return !fused;
 }
@@ -140,13 +141,16 @@ bool GraphWriter::HasPair(std::size_t i) const {
 Result<> GraphWriter::WriteNode(std::size_t i) {
   const Node& node = graph_.nodes[i];
   if (quantized_ != nullptr) {
-    const nn::QuantizeRule rule = *nn::RulesOf(node.kind).quantize;
-    const bool multiplies = node.kind == OpKind::kMultiply && node.inputs.size() > 2;
-    if (rule == nn::QuantizeRule::kFold || rule == nn::QuantizeRule::kFloat || multiplies) {
-      return Error{ErrorCode::kUnsupported, "ONNX: node " + node.name + ": expected no " +
-                                                std::string(nn::RulesOf(node.kind).name) +
-                                                (multiplies ? " of more than two operands" : "") +
-                                                " in an int8 model"};
+    if (node.kind == OpKind::kMultiply && node.inputs.size() > 2) {
+      return Error{
+          ErrorCode::kUnsupported,
+          "ONNX: node " + node.name + ": expected two operands in an int8 model, found more"};
+    }
+    for (const float scale : quantized_->nodes[i].weight_scale) {
+      if (std::isnormal(quantized_->activations[node.inputs[0]].scale * scale)) continue;
+      return Error{ErrorCode::kUnsupported,
+                   "ONNX: node " + node.name +
+                       ": expected scales of input and weight whose product is a normal number"};
     }
   }
   std::string value = "input";
@@ -244,12 +248,12 @@ std::string GraphWriter::WriteNorm(std::size_t i) {
   }
   to_.opset = std::max(to_.opset, kOpsetLayerNorm);
   const bool image = node.shape.rank() == 3;
-  if (image) inputs[0] = AddTranspose(node.name + ".last", i, input, true);
+  if (image) inputs[0] = AddTranspose(node.name + ".last", node.inputs[0], input);
   for (std::size_t which = 0; which < 2; ++which) inputs.push_back(AddParameter(i, which));
-  const std::string normalized =
-      Add("LayerNormalization", node.name, std::move(inputs),
-          {Integer("axis", -1), Number("epsilon", nn::internal::kNormEpsilon)});
-  return image ? AddTranspose(node.name + ".first", i, normalized, false) : normalized;
+  std::string value = Add("LayerNormalization", node.name, std::move(inputs),
+                          {Integer("axis", -1), Number("epsilon", nn::internal::kNormEpsilon)});
+  if (!image) return value;
+  return Add("Transpose", node.name + ".first", {value}, {Integers("perm", {0, 3, 1, 2})});
 }
 
 std::string GraphWriter::WriteActivation(std::size_t i) {
@@ -300,10 +304,10 @@ std::string GraphWriter::WriteView(std::size_t i) {
   if (node.shape.rank() == 1) {
     const bool moves = shape.rank() == 3 && shape[2] > 1 && shape[0] * shape[1] > 1;
     if (moves && any_order_[i]) values_[i].flattened = shape;
-    if (moves && !any_order_[i]) input = AddTranspose(node.name + ".last", from, input, true);
+    if (moves && !any_order_[i]) input = AddTranspose(node.name + ".last", from, input);
     return Add("Flatten", node.name, {input}, {Integer("axis", 1)});
   }
-  if (shape.rank() == 3) input = AddTranspose(node.name + ".last", from, input, true);
+  if (shape.rank() == 3) input = AddTranspose(node.name + ".last", from, input);
   input = AddMove(
       "Reshape", node.name, from,
       {input, AddExtents(node.name + ".shape", {0, Signed(node.shape[0]), Signed(node.shape[1]),
@@ -334,20 +338,20 @@ std::string GraphWriter::AddMove(std::string_view type, const std::string& name,
 std::string GraphWriter::AddPair(std::size_t scale_of, const std::string& name,
                                  const std::string& value) {
   const nn::ActivationScale& scale = quantized_->activations[scale_of];
-  const auto zero_point = static_cast<std::int8_t>(scale.zero_point);
+  // As uint8: of int8, ONNX Runtime converts a pair only where one operator reads it, and fuses no
+  // operator whose input and output then differ.
+  const auto zero_point = static_cast<std::uint8_t>(scale.zero_point + 128);
   const std::string scale_name = AddScalar(name + ".scale", scale.scale);
-  const std::string zero_name = AddConstant<std::int8_t>(name + ".zero_point", DataType::kInt8, {},
-                                                         std::span(&zero_point, 1));
+  const std::string zero_name = AddConstant<std::uint8_t>(name + ".zero_point", DataType::kUint8,
+                                                          {}, std::span(&zero_point, 1));
   const std::string quantized =
       Add("QuantizeLinear", name + ".quantize", {value, scale_name, zero_name});
   return Add("DequantizeLinear", name + ".dequantize", {quantized, scale_name, zero_name});
 }
 
 std::string GraphWriter::AddTranspose(const std::string& name, std::size_t scale_of,
-                                      const std::string& value, bool to_channels_last) {
-  const std::vector<std::int64_t> order = to_channels_last ? std::vector<std::int64_t>{0, 2, 3, 1}
-                                                           : std::vector<std::int64_t>{0, 3, 1, 2};
-  return AddMove("Transpose", name, scale_of, {value}, {Integers("perm", order)});
+                                      const std::string& value) {
+  return AddMove("Transpose", name, scale_of, {value}, {Integers("perm", {0, 2, 3, 1})});
 }
 
 template <typename T>
@@ -363,9 +367,15 @@ std::string GraphWriter::AddConstant(const std::string& name, DataType type,
 
 std::string GraphWriter::AddParameter(std::size_t i, std::size_t which) {
   const std::size_t tensor = graph_.nodes[i].parameters[which];
+  const std::string& name = graph_.parameters[tensor].name;
   const std::size_t count = graph_.parameters[tensor].shape.count();
-  return AddConstant<float>(graph_.parameters[tensor].name, DataType::kFloat, {Signed(count)},
-                            parameters_.subspan(graph_.parameters.offset(tensor), count));
+  std::span<const float> values;
+  if (quantized_ == nullptr) {
+    values = parameters_.subspan(graph_.parameters.offset(tensor), count);
+  } else {  // Of a layer norm.
+    values = which == 0 ? quantized_->nodes[i].gamma : quantized_->nodes[i].beta;
+  }
+  return AddConstant<float>(name, DataType::kFloat, {Signed(count)}, values);
 }
 
 std::string GraphWriter::AddScalar(const std::string& name, float value) {

@@ -48,8 +48,8 @@ class GraphWriter {
   std::string AddMove(std::string_view type, const std::string& name, std::size_t scale_of,
                       std::vector<std::string> inputs, std::vector<Attribute> attributes = {});
   std::string AddPair(std::size_t scale_of, const std::string& name, const std::string& value);
-  std::string AddTranspose(const std::string& name, std::size_t scale_of, const std::string& value,
-                           bool to_channels_last);
+  // To channels last.
+  std::string AddTranspose(const std::string& name, std::size_t scale_of, const std::string& value);
   template <typename T>
   std::string AddConstant(const std::string& name, DataType type, std::vector<std::int64_t> extents,
                           std::span<const T> values);

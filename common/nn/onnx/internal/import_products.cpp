@@ -267,10 +267,10 @@ Result<> GraphReader::ReadLayerNorm(const Operator& node) {
   const bool last = axis == -1 || axis == static_cast<std::int64_t>(shape.rank());
   const bool order = input.order == Order::kChannelsLast || input.order == Order::kFlat;
   const float epsilon = NumberOr(node, "epsilon", 1e-5F);
-  if (integer_ || !last || !order || input.flattened.rank() != 0 ||
+  if (!last || !order || input.flattened.rank() != 0 ||
       std::abs(epsilon - nn::internal::kNormEpsilon) > 1e-9F) {
     return OperatorError(ErrorCode::kUnsupported, node,
-                         "expected an fp32 model, epsilon 1e-5 and the last axis of an input N x "
+                         "expected epsilon 1e-5 and the last axis of an input N x "
                          "features or N x height x width x channels");
   }
   ImportedLayer layer = LayerOf(node, OpKind::kLayerNorm, input.layer);
@@ -278,6 +278,10 @@ Result<> GraphReader::ReadLayerNorm(const Operator& node) {
   layer.parameters[".beta"].assign(channels, 0);
   if (Has(node, 2)) {
     FL_TRY(layer.parameters[".beta"], FloatsAt(node, 2, channels));
+  }
+  if (integer_) {
+    layer.quantized.gamma = layer.parameters[".gamma"];
+    layer.quantized.beta = layer.parameters[".beta"];
   }
   return Define(node, std::move(layer), input.order);
 }

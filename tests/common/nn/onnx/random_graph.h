@@ -11,7 +11,7 @@
 namespace fl::onnx::testing {
 
 struct RandomGraphOptions {
-  bool norms = true;  // Batch and layer norms, which int8 does not have.
+  bool batch_norms = true;  // Which int8 does not have.
   std::size_t layers = 7;
 };
 
@@ -28,7 +28,7 @@ class RandomGraph {
     if (Pick(2) == 0) Add("relu");
     if (Pick(3) == 0) Join();
     Add("dense " + std::to_string(3 + Pick(6)));
-    if (options_.norms && Pick(2) == 0) Add(Pick(2) == 0 ? "batchnorm" : "layernorm");
+    if (Pick(2) == 0) Add(options_.batch_norms && Pick(2) == 0 ? "batchnorm" : "layernorm");
     AddActivation();
     Add("dense 3");
     return graph();
@@ -72,7 +72,7 @@ class RandomGraph {
   }
 
   void AddImageLayer() {
-    switch (Pick(options_.norms ? 10 : 8)) {
+    switch (Pick(options_.batch_norms ? 10 : 9)) {
       case 0:
       case 1:
         return AddWindow("conv " + std::to_string(2 * (1 + Pick(3))), Pick(2) == 0);
@@ -87,9 +87,9 @@ class RandomGraph {
       case 5:
         return Join();
       case 8:
-        return Add("batchnorm");
-      case 9:
         return Add("layernorm");
+      case 9:
+        return Add("batchnorm");
       default:
         return AddActivation();
     }

@@ -74,7 +74,7 @@ TEST_CASE("ONNX: random networks in fp32 come back with the same outputs") {
 
 TEST_CASE("ONNX: random networks in int8 come back with the same integers and scales") {
   ForAll(150, [](RngStream& rng) {
-    const nn::Graph graph = RandomGraph(rng, {.norms = false}).Draw();
+    const nn::Graph graph = RandomGraph(rng, {.batch_norms = false}).Draw();
     const std::string lines = TextOf(graph);
     CAPTURE(lines);
     nn::ModelFile file;
@@ -91,6 +91,7 @@ TEST_CASE("ONNX: random networks in int8 come back with the same integers and sc
       // The last product's scale is not used: its output is fp32.
       if (i + 1 < found.nodes.size()) CHECK(found.activations[i] == before.activations[i]);
     }
+    CheckSameOutputs(file, after, 0);
   });
 }
 
@@ -102,9 +103,9 @@ TEST_CASE("ONNX: networks of benchmarks come back with the same outputs, int8 bi
     const nn::ModelFile file = FloatFile(graph, 4);
     CheckSameOutputs(file, Again(file), 2e-5F);
   }
-  for (const char* name : {"mlp", "cifar_cnn"}) {
+  for (const char* name : {"mlp", "cifar_cnn", "ds_cnn", "resnet8"}) {
     nn::ModelFile file;
-    file.model = RandomQuantized(Get(nn::BuildZooModel(name)), 4);
+    file.model = RandomQuantized(Get(nn::BuildZooModel(name, {.folded = true})), 4);
     CheckSameOutputs(file, Again(file), 0);
   }
 }
@@ -168,14 +169,20 @@ TEST_CASE(
   CHECK(types == "Qua Con Rel Qua Max Qua Fla Qua Gem ");
 }
 
-TEST_CASE("ONNX: norms are refused in int8") {
-  const nn::Graph graph = nn::testing::Build({4}, {"dense 3", "layernorm", "dense 2"});
+TEST_CASE("ONNX: weights of 4 bits are written as the 8 bits that they stand for") {
+  const nn::Graph graph = nn::testing::Build({8}, {"dense 4", "relu", "dense 2"});
+  const std::vector<float> parameters = RandomParameters(graph, 1);
+  const auto ranges = Get(nn::ObserveRanges(graph, parameters, nn::testing::Normals(8 * 16, 1), 16,
+                                            nn::RangeMethod::kMinMax));
+  std::vector<nn::WeightSpec> specs(graph.nodes.size());
+  for (nn::WeightSpec& spec : specs) spec.bits = 4;
   nn::ModelFile file;
-  nn::QuantizedModel model =
-      RandomQuantized(nn::testing::Build({4}, {"dense 3", "relu", "dense 2"}), 1);
-  model.graph = graph;
-  file.model = model;
-  CHECK(fl::testing::CodeOf(ExportOnnx(file)) != ErrorCode::kOk);
+  file.model = Get(nn::Quantize(graph, parameters, ranges, specs));
+  const nn::ModelFile after = Again(file);
+  const auto& before = std::get<nn::QuantizedModel>(file.model);
+  const auto& found = std::get<nn::QuantizedModel>(after.model);
+  CHECK(found.nodes[1].weight == before.nodes[1].weight);
+  CheckSameOutputs(file, after, 0);
 }
 
 }  // namespace

@@ -88,7 +88,7 @@ Result<> WriteNetwork(const std::filesystem::path& folder, const std::string& na
 }
 
 // Every operator that the networks of the zoo do not have.
-Result<fl::nn::Graph> OtherOperators() {
+Result<fl::nn::Graph> OtherOperators(bool batch_norm) {
   const std::vector<std::string> lines = {"conv 8 3x3 stride=2 same groups=2",
                                           "norm: layernorm",
                                           "swish: hard_swish",
@@ -106,7 +106,7 @@ Result<fl::nn::Graph> OtherOperators() {
                                           "flat_norm: layernorm",
                                           "relu6",
                                           "dense 12",
-                                          "b: batchnorm",
+                                          batch_norm ? "b: batchnorm" : "b: relu",
                                           "add b",
                                           "dense 7"};
   return fl::nn::BuildGraph(Shape{8, 8, 4}, lines, "softmax_cross_entropy");
@@ -120,8 +120,9 @@ Result<> WriteAll(const std::filesystem::path& folder, std::size_t count) {
     FL_TRY_OK(WriteNetwork(folder, std::string(zoo.name), graph, &folded,
                            large ? (count + 9) / 10 : count));
   }
-  FL_TRY(const fl::nn::Graph others, OtherOperators());
-  return WriteNetwork(folder, "others", others, nullptr, count);
+  FL_TRY(const fl::nn::Graph others, OtherOperators(true));
+  FL_TRY(const fl::nn::Graph folded, OtherOperators(false));
+  return WriteNetwork(folder, "others", others, &folded, count);
 }
 
 }  // namespace
