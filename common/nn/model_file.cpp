@@ -355,6 +355,26 @@ void AppendFloats(const FloatModel& model, SafetensorsFile& file) {
   }
 }
 
+SafetensorsLimits TensorLimits(const ModelFileLimits& limits) {
+  SafetensorsLimits outer;
+  outer.data_bytes_max = limits.bytes_max;
+  return outer;
+}
+
+Result<ModelFile> ReadModel(const SafetensorsFile& file, const ModelFileLimits& limits) {
+  FL_TRY(const Graph graph, ReadGraph(file, limits.graph));
+  FL_TRY(const std::string precision, Require(file, "fl.precision"));
+  ModelFile result;
+  if (precision == "int8") {
+    FL_TRY(result.model, ReadQuantized(file, graph));
+  } else {
+    FL_TRY(const FloatStorage storage, ParsePrecision(precision));
+    FL_TRY(result.model, ReadFloat(file, graph, storage));
+  }
+  FL_TRY_OK(ReadDescription(file, result));
+  return result;
+}
+
 }  // namespace
 
 float StoredValue(float value, FloatStorage storage) {
@@ -368,20 +388,15 @@ const Graph& ModelFile::graph() const {
 }
 
 Result<ModelFile> ParseModelFile(ByteSpan bytes, const ModelFileLimits& limits) {
-  SafetensorsLimits outer;
-  outer.data_bytes_max = limits.bytes_max;
-  FL_TRY(const SafetensorsFile file, ParseSafetensors(bytes, outer));
-  FL_TRY(const Graph graph, ReadGraph(file, limits.graph));
-  FL_TRY(const std::string precision, Require(file, "fl.precision"));
-  ModelFile result;
-  if (precision == "int8") {
-    FL_TRY(result.model, ReadQuantized(file, graph));
-  } else {
-    FL_TRY(const FloatStorage storage, ParsePrecision(precision));
-    FL_TRY(result.model, ReadFloat(file, graph, storage));
-  }
-  FL_TRY_OK(ReadDescription(file, result));
-  return result;
+  FL_TRY(const SafetensorsFile file, ParseSafetensors(bytes, TensorLimits(limits)));
+  return ReadModel(file, limits);
+}
+
+Result<ModelFile> ParseModelFile(Bytes&& bytes, const ModelFileLimits& limits) {
+  Bytes owned = std::move(bytes);
+  FL_TRY(const SafetensorsFile file, ParseSafetensors(owned, TensorLimits(limits)));
+  owned = Bytes();
+  return ReadModel(file, limits);
 }
 
 Bytes SerializeModelFile(const ModelFile& file) {

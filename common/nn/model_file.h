@@ -57,6 +57,8 @@ struct ModelFileLimits {
 // precision, a batch norm in int8), kShapeMismatch, kNotFinite; what BuildGraph refuses keeps its
 // code.
 Result<ModelFile> ParseModelFile(ByteSpan bytes, const ModelFileLimits& limits = {});
+// The same, for where memory is scarce: frees the bytes as soon as they are read.
+Result<ModelFile> ParseModelFile(Bytes&& bytes, const ModelFileLimits& limits = {});
 
 // The file's bytes: deterministic. The model must be valid.
 Bytes SerializeModelFile(const ModelFile& file);

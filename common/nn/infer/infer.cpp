@@ -46,10 +46,11 @@ Result<Model> Model::Load(ByteSpan bytes) {
 }
 
 Result<Model> Model::LoadFile(const std::string& path) {
-  FL_TRY(const Bytes bytes, ReadFile(path, kFileBytesMax));
-  Result<Model> model = Load(bytes);
-  if (!model) return model.error().At(path);
-  return model;
+  FL_TRY(Bytes bytes, ReadFile(path, kFileBytesMax));
+  Result<nn::ModelFile> file = nn::ParseModelFile(std::move(bytes));
+  if (!file) return file.error().At(path);
+  return Model(
+      std::make_shared<const internal::LoadedModel>(internal::LoadedModel{*std::move(file)}));
 }
 
 const Shape& Model::input_shape() const {
