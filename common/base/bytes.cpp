@@ -1,7 +1,5 @@
 #include "fl/common/base/bytes.h"
 
-#include <zlib.h>
-
 #include <algorithm>
 #include <array>
 
@@ -53,11 +51,6 @@ void ByteWriter::WriteVarint(std::uint64_t value) {
 
 std::size_t VarintSize(std::uint64_t value) {
   return static_cast<std::size_t>((std::bit_width(value | 1) + 6) / 7);
-}
-
-std::uint32_t Crc32(ByteSpan bytes) {
-  return static_cast<std::uint32_t>(
-      crc32_z(0, reinterpret_cast<const unsigned char*>(bytes.data()), bytes.size()));
 }
 
 std::string ToHex(ByteSpan bytes) {
