@@ -10,9 +10,11 @@
 namespace fl::nn {
 namespace {
 
-// A sum of kDepthMax products of 8 bits (127 * 255 each) and a bias of kBiasMax stays below 2^31.
+// A sum of kDepthMax products of 8 bits (127 * 255 each) and a bias of kBiasMax stays below 2^31,
+// and so does the sum of kPixelsMax values.
 constexpr std::size_t kDepthMax = 33000;
 constexpr std::int32_t kBiasMax = 1 << 30;
+constexpr std::size_t kPixelsMax = 8000000;
 
 Error Malformed(const Node& node, std::string_view what) {
   return {ErrorCode::kMalformed, "node " + node.name + ": " + std::string(what)};
@@ -22,11 +24,19 @@ bool IsPositive(float value) {
   return std::isfinite(value) && value > 0;
 }
 
-bool KeepsScale(OpKind kind) {
-  const QuantizeRule rule = *RulesOf(kind).quantize;
-  return rule == QuantizeRule::kCommutes || rule == QuantizeRule::kClamp;
+bool IsFinite(float value) {
+  return std::isfinite(value);
 }
 
+QuantizeRule RuleOf(const Node& node) {
+  return *RulesOf(node.kind).quantize;
+}
+
+bool KeepsScale(const Node& node) {
+  return RuleOf(node) == QuantizeRule::kCommutes || RuleOf(node) == QuantizeRule::kClamp;
+}
+
+// Channels and inputs of each channel of a product's weight, whose last extent are the channels.
 struct ProductSize {
   std::size_t depth;
   std::size_t channels;
@@ -38,11 +48,35 @@ ProductSize SizeOf(const Graph& graph, const Node& node) {
   return {weight.count() / channels, channels};
 }
 
+// Why 32 bits do not suffice for a node's sums; empty when they do.
+std::string WhyTooLong(const Graph& graph, const Node& node) {
+  if (RuleOf(node) == QuantizeRule::kMultiply && SizeOf(graph, node).depth > kDepthMax) {
+    return "expected at most " + std::to_string(kDepthMax) + " inputs for an output";
+  }
+  const Shape& input = graph.nodes[node.inputs[0]].shape;
+  const std::size_t pixels = node.kind == OpKind::kGlobalAvgPool
+                                 ? input[0] * input[1]
+                                 : node.kernel_height * node.kernel_width;
+  const bool averages = node.kind == OpKind::kGlobalAvgPool || node.kind == OpKind::kAvgPool;
+  if (averages && pixels > kPixelsMax) return "too many pixels for sums of 32 bits";
+  return {};
+}
+
+Result<> ExpectInteger(const Graph& graph) {
+  for (const Node& node : graph.nodes) {
+    if (RuleOf(node) != QuantizeRule::kFold) continue;
+    return Error{ErrorCode::kUnsupported, "node " + node.name +
+                                              ": batch norm has no integer form; fold it first "
+                                              "(pass fold_batchnorm)"};
+  }
+  return {};
+}
+
 Result<> ValidateProduct(const Graph& graph, const Node& node, const QuantizedNode& quantized) {
   const ProductSize size = SizeOf(graph, node);
-  if (size.depth > kDepthMax) return Malformed(node, "too many inputs for sums of 32 bits");
   if (quantized.weight.size() != size.depth * size.channels ||
-      quantized.weight_scale.size() != size.channels || quantized.bias.size() != size.channels) {
+      quantized.weight_scale.size() != size.channels || quantized.bias.size() != size.channels ||
+      !quantized.gamma.empty() || !quantized.beta.empty()) {
     return Malformed(node, "expected a weight, scales and biases of the graph's sizes");
   }
   if (!std::ranges::all_of(quantized.weight_scale, IsPositive)) {
@@ -55,7 +89,21 @@ Result<> ValidateProduct(const Graph& graph, const Node& node, const QuantizedNo
     if (bias > kBiasMax || bias < -kBiasMax)
       return Malformed(node, "expected biases in [-2^30, 2^30]");
   }
+  const std::string why = WhyNotCoded(quantized, size.depth);
+  if (!why.empty()) return Malformed(node, why);
   return {};
+}
+
+Result<> ValidateLayerNorm(const Node& node, const QuantizedNode& quantized) {
+  const std::size_t channels = node.shape[node.shape.rank() - 1];
+  const bool fits = quantized.gamma.size() == channels && quantized.beta.size() == channels;
+  if (!fits || !quantized.weight.empty() || !quantized.bias.empty())
+    return Malformed(node, "expected a gamma and a beta for each channel");
+  if (std::ranges::all_of(quantized.gamma, IsFinite) &&
+      std::ranges::all_of(quantized.beta, IsFinite)) {
+    return {};
+  }
+  return Malformed(node, "expected gamma and beta to be finite");
 }
 
 Result<> ValidateNode(const QuantizedModel& model, std::size_t i) {
@@ -67,38 +115,51 @@ Result<> ValidateNode(const QuantizedModel& model, std::size_t i) {
     return Malformed(
         node, "expected a zero point in [-128, 127], found " + std::to_string(scale.zero_point));
   }
-  if (KeepsScale(node.kind) && !(scale == model.activations[node.inputs[0]])) {
+  if (node.inputs.empty()) return {};
+  if (KeepsScale(node) && !(scale == model.activations[node.inputs[0]])) {
     return Malformed(node, "expected the scale and zero point of its input");
   }
+  const std::string why = WhyTooLong(model.graph, node);
+  if (!why.empty()) return Malformed(node, why);
+  if (node.kind == OpKind::kLayerNorm) return ValidateLayerNorm(node, model.nodes[i]);
   if (!node.parameters.empty()) return ValidateProduct(model.graph, node, model.nodes[i]);
   if (model.nodes[i] == QuantizedNode{}) return {};
   return Malformed(node, "expected no integers in a node without parameters");
 }
 
+struct QuantizeCall {
+  float input_scale;
+  WeightSpec spec;
+};
+
 // Output channel first; the fp32 weight has it last.
 void QuantizeProduct(const Graph& graph, const Node& node, std::span<const float> parameters,
-                     float input_scale, QuantizedNode& to) {
+                     const QuantizeCall& call, QuantizedNode& to) {
   const ProductSize size = SizeOf(graph, node);
-  const float* weight = parameters.data() + graph.parameters.offset(node.parameters[0]);
+  const float* from = parameters.data() + graph.parameters.offset(node.parameters[0]);
   const float* bias = parameters.data() + graph.parameters.offset(node.parameters[1]);
-  to.weight.resize(size.depth * size.channels);
+  std::vector<float> weight(size.depth * size.channels);
+  std::vector<float> scale_min(size.channels);
   for (std::size_t c = 0; c < size.channels; ++c) {
-    float largest = 0;
     for (std::size_t k = 0; k < size.depth; ++k)
-      largest = std::max(largest, std::abs(weight[k * size.channels + c]));
-    // A bias that dwarfs its channel's weights must still fit; a channel of zeros takes any scale.
-    const float for_bias = std::abs(bias[c]) / input_scale / (static_cast<float>(kBiasMax) / 2);
-    const float scale = std::max({largest / 127.0F, for_bias, 1e-20F});
-    for (std::size_t k = 0; k < size.depth; ++k) {
-      const float value = std::nearbyint(weight[k * size.channels + c] / scale);
-      to.weight[c * size.depth + k] = static_cast<std::int8_t>(std::clamp(value, -127.0F, 127.0F));
-    }
-    const double unit = static_cast<double>(input_scale) * static_cast<double>(scale);
+      weight[c * size.depth + k] = from[k * size.channels + c];
+    // A bias that dwarfs its channel's weights must still fit.
+    scale_min[c] = std::abs(bias[c]) / call.input_scale / (static_cast<float>(kBiasMax) / 2);
+  }
+  static_cast<CodedWeight&>(to) = CodeWeight(weight, scale_min, call.spec);
+  for (std::size_t c = 0; c < size.channels; ++c) {
+    const double unit =
+        static_cast<double>(call.input_scale) * static_cast<double>(to.weight_scale[c]);
     const double integer = std::nearbyint(static_cast<double>(bias[c]) / unit);
-    to.weight_scale.push_back(scale);
     to.bias.push_back(static_cast<std::int32_t>(
         std::clamp(integer, static_cast<double>(-kBiasMax), static_cast<double>(kBiasMax))));
   }
+}
+
+std::vector<float> Tensor(const Graph& graph, std::span<const float> parameters, std::size_t i) {
+  const auto values =
+      parameters.subspan(graph.parameters.offset(i), graph.parameters[i].shape.count());
+  return {values.begin(), values.end()};
 }
 
 }  // namespace
@@ -108,6 +169,7 @@ Result<> QuantizedModel::Validate() const {
       nodes.size() != graph.nodes.size()) {
     return Error{ErrorCode::kMalformed, "expected one scale for each node of the graph"};
   }
+  FL_TRY_OK(ExpectInteger(graph));
   for (std::size_t i = 0; i < graph.nodes.size(); ++i) FL_TRY_OK(ValidateNode(*this, i));
   return {};
 }
@@ -122,34 +184,72 @@ ActivationScale ScaleOf(const ActivationRange& range) {
   return {scale, static_cast<std::int32_t>(std::clamp(zero, -128.0, 127.0))};
 }
 
-Result<QuantizedModel> Quantize(const Graph& graph, std::span<const float> parameters,
-                                std::span<const ActivationRange> ranges) {
-  FL_TRY_OK(ExpectPlain(graph, "quantize"));
-  if (parameters.size() != graph.parameters.total() || ranges.size() != graph.nodes.size()) {
-    return Error{ErrorCode::kInvalidArgument,
-                 "quantize: expected the graph's parameters and a range for each node"};
+Result<std::vector<ActivationScale>> ScalesOf(const Graph& graph,
+                                              std::span<const ActivationRange> ranges) {
+  if (ranges.size() != graph.nodes.size()) {
+    return Error{ErrorCode::kInvalidArgument, "quantize: expected a range for each node"};
   }
-  for (const ActivationRange& range : ranges) {
-    if (!std::isfinite(range.high - range.low))
+  std::vector<std::size_t> readers(graph.nodes.size());
+  for (const Node& node : graph.nodes) {
+    for (const std::size_t input : node.inputs) ++readers[input];
+  }
+  std::vector<ActivationRange> used(ranges.begin(), ranges.end());
+  for (std::size_t i = graph.nodes.size(); i-- > 1;) {
+    const Node& node = graph.nodes[i];
+    if (KeepsScale(node) && readers[node.inputs[0]] == 1) used[node.inputs[0]] = used[i];
+  }
+  std::vector<ActivationScale> scales;
+  for (std::size_t i = 0; i < graph.nodes.size(); ++i) {
+    const Node& node = graph.nodes[i];
+    if (!std::isfinite(used[i].high - used[i].low))
       return Error{ErrorCode::kNotFinite, "quantize: a range is not finite"};
+    scales.push_back(KeepsScale(node) ? scales[node.inputs[0]] : ScaleOf(used[i]));
+  }
+  return scales;
+}
+
+Result<QuantizedModel> Quantize(const Graph& graph, std::span<const float> parameters,
+                                std::span<const ActivationScale> scales,
+                                std::span<const WeightSpec> weights) {
+  FL_TRY_OK(ExpectPlain(graph, "quantize"));
+  FL_TRY_OK(ExpectInteger(graph));
+  const std::size_t count = graph.nodes.size();
+  if (parameters.size() != graph.parameters.total() || scales.size() != count ||
+      (!weights.empty() && weights.size() != count)) {
+    return Error{ErrorCode::kInvalidArgument,
+                 "quantize: expected the graph's parameters, and for each node a scale and none or "
+                 "one spec of its weights"};
   }
   if (!AllFinite(parameters))
     return Error{ErrorCode::kNotFinite, "quantize: a parameter is not finite"};
-  QuantizedModel model{graph, {}, std::vector<QuantizedNode>(graph.nodes.size())};
-  for (std::size_t i = 0; i < graph.nodes.size(); ++i) {
+  QuantizedModel model{graph, {scales.begin(), scales.end()}, std::vector<QuantizedNode>(count)};
+  for (std::size_t i = 1; i < count; ++i) {
     const Node& node = graph.nodes[i];
-    model.activations.push_back(KeepsScale(node.kind) ? model.activations[node.inputs[0]]
-                                                      : ScaleOf(ranges[i]));
-    if (node.parameters.empty()) continue;
-    if (SizeOf(graph, node).depth > kDepthMax) {
-      return Error{ErrorCode::kInvalidArgument, "quantize: node " + node.name + " has more than " +
-                                                    std::to_string(kDepthMax) +
-                                                    " inputs for an output"};
+    const std::string why = WhyTooLong(graph, node);
+    if (!why.empty())
+      return Error{ErrorCode::kInvalidArgument, "quantize: node " + node.name + ": " + why};
+    if (node.kind == OpKind::kLayerNorm) {
+      model.nodes[i].gamma = Tensor(graph, parameters, node.parameters[0]);
+      model.nodes[i].beta = Tensor(graph, parameters, node.parameters[1]);
+    } else if (!node.parameters.empty()) {
+      const WeightSpec spec = weights.empty() ? WeightSpec{} : weights[i];
+      if (const auto valid = spec.Validate(); !valid) return valid.error().At("node " + node.name);
+      if (!IsPositive(scales[node.inputs[0]].scale)) continue;  // Validate says so.
+      QuantizeProduct(graph, node, parameters, {scales[node.inputs[0]].scale, spec},
+                      model.nodes[i]);
     }
-    QuantizeProduct(graph, node, parameters, model.activations[node.inputs[0]].scale,
-                    model.nodes[i]);
+  }
+  if (const auto valid = model.Validate(); !valid) {
+    return Error{ErrorCode::kInvalidArgument, "quantize: " + valid.error().message};
   }
   return model;
+}
+
+Result<QuantizedModel> Quantize(const Graph& graph, std::span<const float> parameters,
+                                std::span<const ActivationRange> ranges,
+                                std::span<const WeightSpec> weights) {
+  FL_TRY(const std::vector<ActivationScale> scales, ScalesOf(graph, ranges));
+  return Quantize(graph, parameters, scales, weights);
 }
 
 NamedTensors Dequantize(const QuantizedModel& model) {
@@ -157,8 +257,13 @@ NamedTensors Dequantize(const QuantizedModel& model) {
   for (std::size_t i = 0; i < model.graph.nodes.size(); ++i) {
     const Node& node = model.graph.nodes[i];
     if (node.parameters.empty()) continue;
-    const ProductSize size = SizeOf(model.graph, node);
     const QuantizedNode& from = model.nodes[i];
+    if (node.kind == OpKind::kLayerNorm) {
+      std::ranges::copy(from.gamma, parameters.tensor(node.parameters[0]).begin());
+      std::ranges::copy(from.beta, parameters.tensor(node.parameters[1]).begin());
+      continue;
+    }
+    const ProductSize size = SizeOf(model.graph, node);
     const float input_scale = model.activations[node.inputs[0]].scale;
     for (std::size_t c = 0; c < size.channels; ++c) {
       for (std::size_t k = 0; k < size.depth; ++k) {

@@ -5,13 +5,14 @@
 
 #include "fl/common/nn/instruction_set.h"
 #include "fl/common/nn/internal/aligned_buffer.h"
-#include "fl/common/nn/internal/image.h"
-#include "fl/common/nn/kernels/integer_kernels.h"
-#include "fl/common/nn/quantized_model.h"
+#include "fl/common/nn/internal/integer_step.h"
+#include "fl/common/nn/internal/memory_plan.h"
 
 namespace fl::nn::internal {
 
-// A quantized model compiled into steps over two buffers of s8, its weights packed.
+// A quantized model compiled into steps: nodes that the output does not need are left out, views
+// (flatten, reshape) cost nothing, a clamp works inside the step before it, and a pool by maximum
+// of 2x2 inside its convolution. Values lie in one arena (memory_plan.h).
 // Thread safety: distinct objects safe, shared objects unsafe.
 class IntegerPass {
  public:
@@ -21,42 +22,38 @@ class IntegerPass {
 
   const Graph& graph() const { return graph_; }
   std::size_t batch_max() const { return batch_max_; }
+  // Of the arena, without the weights.
+  std::size_t arena_bytes() const { return arena_bytes_; }
+  std::size_t steps() const { return steps_.size(); }
   void Run(const float* input, std::size_t batch, float* output);
 
  private:
-  // A dense layer is the convolution of an image of one pixel, as large as the input.
-  struct Product {
-    Window window;
-    std::size_t segment_groups = 0;
-    std::size_t panels = 0;
-    AlignedBuffer<std::int8_t> weight;
-    std::vector<std::int32_t> bias;  // With the zero point and the kernel's offset taken out.
-    std::vector<float> multiplier;
-    float low = 0;  // Clamp, before the output's zero point is added.
+  friend class IntegerCompiler;
+
+  // A step with its place in the arena.
+  struct PlacedStep {
+    std::unique_ptr<IntegerStep> step;
+    std::vector<std::size_t> values;  // That it reads; their offsets once memory is planned.
+    std::vector<const std::uint8_t*> inputs;
+    std::size_t value = 0;  // That it yields.
+    std::size_t output = 0;
+    std::size_t scratch = 0;
   };
 
-  IntegerPass(const QuantizedModel& model, std::size_t batch_max,
-              const kernels::IntegerKernels& kernels);
-  Result<> Prepare(const QuantizedModel& model);
-  Result<Product> PrepareProduct(const QuantizedModel& model, std::size_t i) const;
-  Result<> Allocate();
-
-  void RunNode(std::size_t i, std::size_t batch, float* output);
-  void RunProduct(std::size_t i, std::size_t batch, float* output);
-  void FinishRow(std::size_t i, std::size_t rows, std::int8_t* to, float* output) const;
-  void RunMaxPool(std::size_t i, std::size_t batch);
-  void RunAvgPool(std::size_t i, std::size_t batch);
+  explicit IntegerPass(const Graph& graph, std::size_t batch_max)
+      : graph_(graph), batch_max_(batch_max) {}
 
   Graph graph_;
-  std::vector<ActivationScale> scales_;
   std::size_t batch_max_;
-  const kernels::IntegerKernels* kernels_;
-  std::vector<Product> products_;  // One for each node.
-  AlignedBuffer<std::int8_t> buffers_[2];
-  std::int8_t* current_ = nullptr;  // Where the last node's output lies.
-  std::int8_t* next_ = nullptr;
-  AlignedBuffer<std::int8_t> padded_;
-  AlignedBuffer<std::int32_t> sums_;
+  const kernels::IntegerKernels* kernels_ = nullptr;
+  ActivationScale input_;
+  ActivationScale output_;
+  bool yields_floats_ = false;  // The last step writes the result.
+  std::vector<PlacedStep> steps_;
+  std::size_t input_offset_ = 0;
+  std::size_t output_offset_ = 0;
+  std::size_t arena_bytes_ = 0;
+  AlignedBuffer<std::uint8_t> arena_;
 };
 
 }  // namespace fl::nn::internal

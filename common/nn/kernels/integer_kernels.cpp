@@ -2,219 +2,117 @@
 // inline functions that the linker could merge may be included here.
 #include "fl/common/nn/kernels/integer_kernels.h"
 
-#if defined(FL_ISA_avx2) || defined(FL_ISA_avxvnni) || defined(FL_ISA_avx512vnni)
-#include <immintrin.h>
-#endif
+#include "fl/common/nn/kernels/integer_depthwise.h"
+#include "fl/common/nn/kernels/integer_lanes.h"
+#include "fl/common/nn/kernels/integer_tiles.h"
 
 namespace fl::nn::kernels {
 namespace {
 
-constexpr std::size_t kGroupBytes = kIntegerPanel * kIntegerGroup;
-
-inline std::int32_t FourOf(const std::int8_t* a) {
-  std::int32_t four = 0;
-  __builtin_memcpy(&four, a, 4);
-  return four;
+inline Stored Larger(Stored a, Stored b) {
+  return a > b ? a : b;
 }
 
-// Sums of one row over the 16 channels of a panel: Clear, MultiplyAdd, Write.
-#if defined(FL_ISA_avx512vnni)
-constexpr std::int32_t kOffset = 128;
-constexpr int kRowsMax = 14;
-struct Sums {
-  __m512i all;
-  void Clear() { all = _mm512_setzero_si512(); }
-  void MultiplyAdd(std::int32_t four, const std::int8_t* b) {
-    const __m512i a = _mm512_set1_epi32(four ^ static_cast<std::int32_t>(0x80808080U));
-    all = _mm512_dpbusd_epi32(all, a, _mm512_loadu_si512(b));
-  }
-  void Write(std::int32_t* c) const { _mm512_storeu_si512(c, all); }
-};
-#elif defined(FL_ISA_avxvnni) || defined(FL_ISA_avx2)
-constexpr int kRowsMax = 4;
-struct Sums {
-  __m256i low;
-  __m256i high;
-  void Clear() { low = high = _mm256_setzero_si256(); }
-  void MultiplyAdd(std::int32_t four, const std::int8_t* b) {
-    const __m256i* panel = reinterpret_cast<const __m256i*>(b);
-    low = Dot(low, four, _mm256_loadu_si256(panel));
-    high = Dot(high, four, _mm256_loadu_si256(panel + 1));
-  }
-  void Write(std::int32_t* c) const {
-    _mm256_storeu_si256(reinterpret_cast<__m256i*>(c), low);
-    _mm256_storeu_si256(reinterpret_cast<__m256i*>(c) + 1, high);
-  }
-
- private:
-#if defined(FL_ISA_avxvnni)
-  static __m256i Dot(__m256i sum, std::int32_t four, __m256i b) {
-    return _mm256_dpbusd_avx_epi32(
-        sum, _mm256_set1_epi32(four ^ static_cast<std::int32_t>(0x80808080U)), b);
-  }
-#else
-  // |a| times b with a's sign: |a| <= 128 and |b| <= 127, so a pair's sum is at most 32512 and
-  // never saturates.
-  static __m256i Dot(__m256i sum, std::int32_t four, __m256i b) {
-    const __m256i a = _mm256_set1_epi32(four);
-    const __m256i pairs = _mm256_maddubs_epi16(_mm256_abs_epi8(a), _mm256_sign_epi8(b, a));
-    return _mm256_add_epi32(sum, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
-  }
-#endif
-};
-#if defined(FL_ISA_avxvnni)
-constexpr std::int32_t kOffset = 128;
-#else
-constexpr std::int32_t kOffset = 0;
-#endif
-#else
-constexpr std::int32_t kOffset = 0;
-constexpr int kRowsMax = 2;
-typedef std::int32_t Words __attribute__((vector_size(16)));
-typedef std::int16_t Halves __attribute__((vector_size(16)));
-typedef std::int32_t UnalignedWords __attribute__((vector_size(16), aligned(1), may_alias));
-struct Sums {
-  Words parts[4];
-  void Clear() {
-    for (Words& part : parts) part = Words{};
-  }
-  // A word holds a channel's four weights. The products of bytes 0 and 2, and of 1 and 3, are taken
-  // in 16 bits, where a pair's sum is at most 32512.
-  void MultiplyAdd(std::int32_t four, const std::int8_t* b) {
-    const Halves a = reinterpret_cast<Halves>(Words{four, four, four, four});
-    const Halves even = (a << 8) >> 8;
-    const Halves odd = a >> 8;
-#pragma GCC unroll 4
-    for (std::size_t i = 0; i < 4; ++i) {
-      const Words words = *reinterpret_cast<const UnalignedWords*>(b + i * sizeof(Words));
-      const Halves w = reinterpret_cast<Halves>(words);
-      const Words pairs = reinterpret_cast<Words>(((w << 8) >> 8) * even + (w >> 8) * odd);
-      parts[i] += ((pairs << 16) >> 16) + (pairs >> 16);
-    }
-  }
-  void Write(std::int32_t* c) const {
-    for (std::size_t i = 0; i < 4; ++i) {
-      *reinterpret_cast<UnalignedWords*>(c + i * 4) = parts[i];
-    }
-  }
-};
-#endif
-
-template <int MR, int NP>
-void Tile(const IntegerProduct& product, std::size_t row, std::size_t panel) {
-  const std::size_t panel_bytes = product.segments * product.segment_groups * kGroupBytes;
-  const std::int8_t* b = product.b + panel * panel_bytes;
-  Sums sums[MR][NP];
-#pragma GCC unroll 16
-  for (int i = 0; i < MR; ++i) {
-#pragma GCC unroll 8
-    for (int p = 0; p < NP; ++p) sums[i][p].Clear();
-  }
-  for (std::size_t segment = 0; segment < product.segments; ++segment) {
-    const std::int8_t* a = product.a + row * product.row_stride + segment * product.segment_stride;
-    for (std::size_t group = 0; group < product.segment_groups; ++group) {
-#pragma GCC unroll 16
-      for (int i = 0; i < MR; ++i) {
-        const std::int32_t four = FourOf(a + static_cast<std::size_t>(i) * product.row_stride);
-#pragma GCC unroll 8
-        for (int p = 0; p < NP; ++p)
-          sums[i][p].MultiplyAdd(four, b + static_cast<std::size_t>(p) * panel_bytes);
+// Channels in parts, so that a part's maxima stay in registers.
+template <std::size_t PART>
+void MaximumPart(const IntegerPool& pool, const std::uint8_t* from, std::uint8_t* to) {
+  Stored largest[PART];
+  for (std::size_t c = 0; c < PART; ++c) largest[c] = static_cast<Stored>(from[c]);
+  for (std::size_t y = 0; y < pool.kernel_height; ++y) {
+    for (std::size_t x = 0; x < pool.kernel_width; ++x) {
+      const std::uint8_t* pixel = from + y * pool.row_stride + x * pool.channels;
+      for (std::size_t c = 0; c < PART; ++c) {
+        largest[c] = Larger(largest[c], static_cast<Stored>(pixel[c]));
       }
-      a += kIntegerGroup;
-      b += kGroupBytes;
     }
   }
-  const std::size_t columns = product.panels * kIntegerPanel;
-#pragma GCC unroll 16
-  for (int i = 0; i < MR; ++i) {
-    std::int32_t* c =
-        product.c + (row + static_cast<std::size_t>(i)) * columns + panel * kIntegerPanel;
-#pragma GCC unroll 8
-    for (int p = 0; p < NP; ++p) sums[i][p].Write(c + static_cast<std::size_t>(p) * kIntegerPanel);
+  for (std::size_t c = 0; c < PART; ++c) to[c] = static_cast<std::uint8_t>(largest[c]);
+}
+
+void Maximum(const IntegerPool& pool) {
+  for (std::size_t i = 0; i < pool.outputs; ++i) {
+    const std::uint8_t* from = pool.in + i * pool.pixel_stride;
+    std::uint8_t* to = pool.out + i * pool.channels;
+    std::size_t c = 0;
+    for (; c + 64 <= pool.channels; c += 64) MaximumPart<64>(pool, from + c, to + c);
+    for (; c + 16 <= pool.channels; c += 16) MaximumPart<16>(pool, from + c, to + c);
+    for (; c < pool.channels; ++c) MaximumPart<1>(pool, from + c, to + c);
   }
 }
 
-using TileFunction = void (*)(const IntegerProduct&, std::size_t, std::size_t);
-
-template <int NP>
-TileFunction TileOf(std::size_t rows) {
-  switch (rows) {
-    case 1:
-      return Tile<1, NP>;
-    case 2:
-      return Tile<2, NP>;
-#if !defined(FL_ISA_generic)
-    case 3:
-      return Tile<3, NP>;
-#endif
-#if defined(FL_ISA_avx512vnni)
-    case 4:
-      return Tile<4, NP>;
-    case 5:
-      return Tile<5, NP>;
-    case 6:
-      return Tile<6, NP>;
-    case 7:
-      return Tile<7, NP>;
-    case 8:
-      return Tile<8, NP>;
-    case 9:
-      return Tile<9, NP>;
-    case 10:
-      return Tile<10, NP>;
-    case 11:
-      return Tile<11, NP>;
-    case 12:
-      return Tile<12, NP>;
-    case 13:
-      return Tile<13, NP>;
-#endif
-    default:
-      return Tile<kRowsMax, NP>;
-  }
-}
-
-#if defined(FL_ISA_avx512vnni)
-constexpr std::size_t kPanelsAtOnce = 2;
-#else
-constexpr std::size_t kPanelsAtOnce = 1;
-#endif
-
-// Rows in tiles of nearly equal height; a row alone takes four panels, so that its sums do not wait
-// for each other.
-void Multiply(const IntegerProduct& product) {
-  const std::size_t blocks = (product.rows + kRowsMax - 1) / kRowsMax;
-  std::size_t row = 0;
-  for (std::size_t block = 0; block < blocks; ++block) {
-    const std::size_t rows = (product.rows - row) / (blocks - block);
-    std::size_t panel = 0;
-    for (; rows == 1 && panel + 4 <= product.panels; panel += 4) Tile<1, 4>(product, row, panel);
-    for (; panel + kPanelsAtOnce <= product.panels; panel += kPanelsAtOnce) {
-      TileOf<kPanelsAtOnce>(rows)(product, row, panel);
+void Average(const IntegerPool& pool, const IntegerMean& mean) {
+  const Floats multiplier = Splat(mean.multiplier);
+  for (std::size_t i = 0; i < pool.outputs; ++i) {
+    for (std::size_t c = 0; c < pool.channels; c += kLanes) {
+      const std::uint8_t* from = pool.in + i * pool.pixel_stride + c;
+      Ints sums = SplatInts(mean.bias);
+      for (std::size_t y = 0; y < pool.kernel_height; ++y) {
+        for (std::size_t x = 0; x < pool.kernel_width; ++x) {
+          sums = sums + IntsOf(from + y * pool.row_stride + x * pool.channels);
+        }
+      }
+      const Floats value = Clamp(ToFloats(sums) * multiplier, Splat(mean.low), Splat(mean.high));
+      StoreSome(value, mean.zero_point, pool.channels - c, pool.out + i * pool.channels + c);
     }
-    for (; panel < product.panels; ++panel) TileOf<1>(rows)(product, row, panel);
-    row += rows;
   }
 }
 
-// Adding and taking away 1.5 * 2^23 rounds half to even, as long as the value is below 2^22, which
-// the clamp ensures.
-void Requantize(const std::int32_t* sums, const Requantization& to, std::int8_t* out) {
-  constexpr float kRound = 12582912.0F;
-  for (std::size_t j = 0; j < to.columns; ++j) {
-    float value = static_cast<float>(sums[j] + to.bias[j]) * to.multiplier[j];
-    value = value > to.low ? value : to.low;
-    value = value < to.high ? value : to.high;
-    const float rounded = (value + kRound) - kRound;
-    out[j] = static_cast<std::int8_t>(static_cast<std::int32_t>(rounded) + to.zero_point);
+inline Floats OperandAt(const IntegerOperand& operand, std::size_t at) {
+  return ToFloats(IntsOf(operand.values + at) - SplatInts(operand.zero_point));
+}
+
+void Combine(const IntegerCombination& to) {
+  for (std::size_t at = 0; at < to.count; at += kLanes) {
+    Floats value = OperandAt(to.operands[0], at);
+    if (!to.product) value = value * Splat(to.operands[0].multiplier);
+    for (std::size_t k = 1; k < to.operand_count; ++k) {
+      const IntegerOperand& operand = to.operands[k];
+      const Floats other = OperandAt(operand, at);
+      value = to.product ? value * other : value + other * Splat(operand.multiplier);
+    }
+    if (to.product) value = value * Splat(to.multiplier);
+    StoreSome(Clamp(value, Splat(to.low), Splat(to.high)), to.zero_point, to.count - at,
+              to.out + at);
   }
 }
 
-void Maximum(const std::int8_t* in, std::size_t count, std::int8_t* out) {
-  for (std::size_t i = 0; i < count; ++i) out[i] = in[i] > out[i] ? in[i] : out[i];
+void ClampBytes(const std::uint8_t* in, std::size_t count, std::uint8_t low, std::uint8_t high,
+                std::uint8_t* out) {
+  const Stored least = static_cast<Stored>(low);
+  const Stored most = static_cast<Stored>(high);
+  for (std::size_t i = 0; i < count; ++i) {
+    const Stored value = Larger(static_cast<Stored>(in[i]), least);
+    out[i] = static_cast<std::uint8_t>(value < most ? value : most);
+  }
 }
 
-constexpr IntegerKernels kTable = {kOffset, Multiply, Requantize, Maximum};
+void Quantize(const float* in, std::size_t count, float scale, std::int32_t zero_point,
+              std::uint8_t* out) {
+  const float zero = static_cast<float>(zero_point - kOffset);
+  const Floats low = Splat(-128.0F - zero);
+  const Floats high = Splat(127.0F - zero);
+  const Floats divisor = Splat(scale);
+  std::size_t i = 0;
+  for (; i + kLanes <= count; i += kLanes) {
+    StoreBytes(Clamp(LoadFloats(in + i) / divisor, low, high), zero_point, out + i);
+  }
+  if (i == count) return;
+  float rest[kLanes] = {};
+  for (std::size_t k = i; k < count; ++k) rest[k - i] = in[k];
+  StoreSome(Clamp(LoadFloats(rest) / divisor, low, high), zero_point, count - i, out + i);
+}
+
+constexpr IntegerKernels kTable = {
+    .offset = kOffset,
+    .taps_together = kTapsTogether,
+    .multiply = Multiply,
+    .depthwise = Depthwise,
+    .maximum = Maximum,
+    .average = Average,
+    .combine = Combine,
+    .clamp = ClampBytes,
+    .quantize = Quantize,
+};
 
 }  // namespace
 

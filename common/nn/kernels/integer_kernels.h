@@ -5,45 +5,115 @@
 
 // The integer kernels, compiled once for each instruction set like the fp32 ones (float_kernels.h).
 // All give the same bits.
+//
+// A value q in [-128, 127] is stored as the byte q + offset: unsigned where the offset is 128 (what
+// VNNI multiplies), two's complement where it is 0. Every zero point that a kernel takes has the
+// offset in it. Memory that a kernel reads or writes goes on for kIntegerSlack bytes after its end.
 namespace fl::nn::kernels {
 
 inline constexpr std::size_t kIntegerPanel = 16;  // Output channels of a panel.
 inline constexpr std::size_t kIntegerGroup = 4;   // Inputs that are multiplied together.
+inline constexpr std::size_t kIntegerSlack = 64;
+inline constexpr std::size_t kIntegerPool = 4;  // Rows of which a fused pool takes the maximum.
 
-// C = A * B with s8 in and s32 out, A in place: segments of groups of 4 contiguous values. The last
-// group of a segment may reach up to 3 values beyond it; their weights are zero, the memory must be
-// there.
+// out = clamp(round_half_even(float(sum + bias[j]) * multiplier[j]), low, high) + zero_point.
+struct Requantization {
+  const std::int32_t* bias = nullptr;
+  const float* multiplier = nullptr;
+  float low = 0;  // In units of the output, before the zero point is added.
+  float high = 0;
+  std::int32_t zero_point = 0;
+};
+
+// A matrix product with the rows of A in place: row r begins at a + row_offsets[r] and has segments
+// of groups of 4 contiguous bytes. The last group of a segment may reach up to 3 bytes beyond it;
+// their weights are zero.
 struct IntegerProduct {
-  const std::int8_t* a = nullptr;
+  const std::uint8_t* a = nullptr;
+  const std::size_t* row_offsets = nullptr;
   std::size_t rows = 0;
-  std::size_t row_stride = 0;
+  bool pooled = false;  // An output row is the maximum of 4 rows, one after the other.
   std::size_t segments = 1;
   std::size_t segment_stride = 0;
   std::size_t segment_groups = 0;
   // Panels of segments * segment_groups x 16 channels x 4 inputs, in [-127, 127].
   const std::int8_t* b = nullptr;
   std::size_t panels = 0;
-  std::int32_t* c = nullptr;  // rows x panels * 16.
+  std::size_t channels = 0;  // Of the output; bias and multiplier have panels * 16.
+  Requantization to;
+  std::uint8_t* out = nullptr;
+  std::size_t out_stride = 0;  // From row to row.
+  float* result = nullptr;     // Where set: float(sum + bias) * multiplier goes here, not to out.
 };
 
-// out[j] = clamp(round_half_even(float(sums[j] + bias[j]) * multiplier[j]), low, high) +
-// zero_point.
-struct Requantization {
-  const std::int32_t* bias = nullptr;
-  const float* multiplier = nullptr;
-  std::size_t columns = 0;
-  float low = 0;  // In units of the output, before the zero point is added.
+// One row of a depthwise convolution, seen as one vector over columns and channels: output i sums
+// weight * a[i + tap] over the taps. Weights repeat after `period` blocks of 64 outputs.
+struct IntegerDepthwise {
+  const std::uint8_t* a = nullptr;
+  const std::size_t* taps = nullptr;  // A multiple of 4; those too many have weights of zero.
+  std::size_t tap_groups = 0;
+  std::size_t count = 0;
+  std::size_t period = 1;
+  const std::int8_t* weight = nullptr;  // period x tap_groups x 64 x 4, in an order of its own.
+  Requantization to;                    // bias and multiplier: period x 64, ordered likewise.
+  std::uint8_t* out = nullptr;
+};
+
+// Windows that lie inside the image (or in its padding), one output row.
+struct IntegerPool {
+  const std::uint8_t* in = nullptr;
+  std::size_t row_stride = 0;    // From one input row to the next.
+  std::size_t pixel_stride = 0;  // From one window to the next.
+  std::size_t kernel_height = 0;
+  std::size_t kernel_width = 0;
+  std::size_t channels = 0;
+  std::size_t outputs = 0;
+  std::uint8_t* out = nullptr;
+};
+
+// A mean: (sum + bias) * multiplier, the same for all channels.
+struct IntegerMean {
+  std::int32_t bias = 0;
+  float multiplier = 0;
+  float low = 0;
   float high = 0;
   std::int32_t zero_point = 0;
 };
 
+struct IntegerOperand {
+  const std::uint8_t* values = nullptr;
+  std::int32_t zero_point = 0;
+  float multiplier = 0;  // Of a sum.
+};
+
+// Operands q_k - z_k, in floats: their sum ((q_0 - z_0) m_0 + (q_1 - z_1) m_1) + ..., or their
+// product ((q_0 - z_0) (q_1 - z_1) ...) * multiplier; rounded and clamped like a Requantization.
+struct IntegerCombination {
+  const IntegerOperand* operands = nullptr;
+  std::size_t operand_count = 0;
+  std::size_t count = 0;
+  bool product = false;
+  float multiplier = 0;  // Of a product.
+  float low = 0;
+  float high = 0;
+  std::int32_t zero_point = 0;
+  std::uint8_t* out = nullptr;
+};
+
 struct IntegerKernels {
-  std::int32_t
-      offset;  // The kernel multiplies with a + offset; the caller's bias takes it out again.
+  std::int32_t offset;
+  bool taps_together;  // Depthwise weights: a channel's four taps side by side, else apart.
   void (*multiply)(const IntegerProduct& product);
-  void (*requantize)(const std::int32_t* sums, const Requantization& to, std::int8_t* out);
-  // out = max(out, in).
-  void (*maximum)(const std::int8_t* in, std::size_t count, std::int8_t* out);
+  void (*depthwise)(const IntegerDepthwise& depthwise);
+  void (*maximum)(const IntegerPool& pool);
+  void (*average)(const IntegerPool& pool, const IntegerMean& mean);
+  void (*combine)(const IntegerCombination& combination);
+  // In [low, high], bytes as they are stored.
+  void (*clamp)(const std::uint8_t* in, std::size_t count, std::uint8_t low, std::uint8_t high,
+                std::uint8_t* out);
+  // round_half_even(in / scale) + zero_point, clamped to what a byte holds; NaN becomes the least.
+  void (*quantize)(const float* in, std::size_t count, float scale, std::int32_t zero_point,
+                   std::uint8_t* out);
 };
 
 namespace generic {

@@ -1,12 +1,17 @@
 #include "fl/common/nn/integer_session.h"
 
+#include <bit>
 #include <cmath>
+#include <set>
 
 #include <doctest/doctest.h>
 
 #include "fl/common/nn/evaluate.h"
 #include "fl/common/nn/initialize.h"
+#include "fl/common/nn/operator.h"
 #include "fl/common/nn/session.h"
+#include "fl/tests/common/nn/integer_reference.h"
+#include "fl/tests/common/nn/random_graph.h"
 #include "fl/tests/common/nn/small_models.h"
 
 namespace fl::nn {
@@ -54,6 +59,111 @@ TEST_CASE("IntegerSession: every instruction set gives the same bits") {
       CHECK(std::equal(alone.begin(), alone.end(), expected.end() - 10));
     }
   }
+}
+
+TEST_CASE("IntegerSession: random graphs give the reference's bits with every instruction set") {
+  std::set<OpKind> seen;
+  for (std::uint64_t seed = 0; seed < 60; ++seed) {
+    CAPTURE(seed);
+    const Graph graph = testing::RandomGraph(seed).Make(3 + seed % 8);
+    const std::size_t features = graph.input_shape().count();
+    const std::size_t outputs = graph.output_shape().count();
+    const std::vector<float> samples = Normals(3 * features, seed);
+    const QuantizedModel model = QuantizedOf(graph, samples, 3);
+    std::vector<float> expected;
+    for (std::size_t i = 0; i < 3; ++i) {
+      const std::vector<float> one =
+          testing::IntegerReference(model, std::span(samples).subspan(i * features, features))
+              .output();
+      expected.insert(expected.end(), one.begin(), one.end());
+    }
+    for (const Node& node : graph.nodes) seen.insert(node.kind);
+    for (const IntegerInstructionSet set : SupportedIntegerInstructionSets()) {
+      CAPTURE(InstructionSetName(set));
+      std::vector<float> output(3 * outputs);
+      Get(IntegerSession::Create(model, 3, set)).Run(samples, 3, output);
+      CHECK(output == expected);
+    }
+  }
+  // Every operator but batch norm, which an integer model cannot have.
+  for (const OpKind kind : kOpKinds) {
+    CAPTURE(RulesOf(kind).name);
+    CHECK(seen.contains(kind) == (kind != OpKind::kBatchNorm));
+  }
+}
+
+TEST_CASE(
+    "IntegerSession: a channel vector scales an image, and heads that nobody reads are left out") {
+  const Graph graph = Build({4, 5, 20}, {"image: conv 20 3x3 same", "squeeze: global_avgpool",
+                                         "dense 20", "gate: sigmoid", "multiply gate from=image",
+                                         "head: conv 4 1x1", "flatten from=multiply1", "dense 3"});
+  const std::vector<float> samples = Normals(2 * 400, 3);
+  const QuantizedModel model = QuantizedOf(graph, samples, 2);
+  for (const IntegerInstructionSet set : SupportedIntegerInstructionSets()) {
+    std::vector<float> output(6);
+    Get(IntegerSession::Create(model, 2, set)).Run(samples, 2, output);
+    const auto second = testing::IntegerReference(model, std::span(samples).last(400)).output();
+    CHECK(std::equal(second.begin(), second.end(), output.begin() + 3));
+  }
+}
+
+// FNV-1a over the bits of all outputs.
+std::uint64_t HashOfRuns(const QuantizedModel& model, IntegerInstructionSet set) {
+  constexpr std::size_t kBatch = 100;
+  IntegerSession session = Get(IntegerSession::Create(model, kBatch, set));
+  std::vector<float> output(kBatch * session.graph().output_shape().count());
+  std::uint64_t hash = 0xCBF29CE484222325U;
+  for (std::size_t run = 0; run < 100; ++run) {
+    session.Run(Normals(kBatch * session.graph().input_shape().count(), run), kBatch, output);
+    for (const float value : output) {
+      hash = (hash ^ std::bit_cast<std::uint32_t>(value)) * 0x100000001B3U;
+    }
+  }
+  return hash;
+}
+
+TEST_CASE("IntegerSession: 10,000 inputs have one hash on every instruction set") {
+  const Graph graph =
+      Build({8, 8, 2}, {"conv 16 3x3 same", "in: relu6", "depthwise 3x3 same", "hard_swish",
+                        "conv 16 1x1", "add in", "relu", "maxpool 2", "flatten", "dense 10"});
+  const QuantizedModel model = QuantizedOf(graph, Normals(50 * 128, 1), 50);
+  const std::uint64_t expected = HashOfRuns(model, IntegerInstructionSet::kGeneric);
+  for (const IntegerInstructionSet set : SupportedIntegerInstructionSets()) {
+    CAPTURE(InstructionSetName(set));
+    CHECK(HashOfRuns(model, set) == expected);
+  }
+}
+
+TEST_CASE("FunctionTable: own arithmetic agrees with the C library") {
+  CHECK(internal::Exponential(0) == 1);
+  CHECK(internal::Exponential(-1000) == 0);
+  for (double x = -700; x <= 700; x += 0.37) {
+    CHECK(internal::Exponential(x) == doctest::Approx(std::exp(x)).epsilon(1e-11));
+  }
+  const auto table = internal::FunctionTable(OpKind::kTanh, {0.05F, 0}, {1.0F / 127, 0});
+  for (int q = -128; q <= 127; ++q) {
+    const double exact = 127 * std::tanh(0.05 * q);
+    CHECK(std::abs(table[static_cast<std::size_t>(q + 128)] - exact) < 0.501);
+  }
+}
+
+TEST_CASE("Quantize: what only a ReLU reads spends no codes on what it cuts off") {
+  const Graph graph = Build({4}, {"dense 3", "relu", "dense 2"});
+  const std::vector<ActivationRange> ranges = {{-1, 1}, {-9, 2}, {0, 2}, {-1, 1}};
+  const auto scales = Get(ScalesOf(graph, ranges));
+  CHECK(scales[1] == ScaleOf({0, 2}));
+  const Graph both = Build({4}, {"dense 4", "relu", "add dense1", "dense 2"});
+  const std::vector<ActivationRange> wide = {{-1, 1}, {-9, 2}, {0, 2}, {-9, 4}, {-1, 1}};
+  CHECK(Get(ScalesOf(both, wide))[1] == ScaleOf({-9, 2}));
+}
+
+TEST_CASE("Quantize: a batch norm is refused with the pass that removes it") {
+  const Graph graph = Build({4}, {"dense 3", "batchnorm", "dense 2"});
+  const NamedTensors parameters(graph.parameters);
+  const std::vector<ActivationScale> scales(graph.nodes.size());
+  const auto refused = Quantize(graph, parameters.values, scales);
+  REQUIRE(CodeOf(refused) == ErrorCode::kUnsupported);
+  CHECK(refused.error().message.find("fold_batchnorm") != std::string::npos);
 }
 
 TEST_CASE("IntegerSession: extreme weights and activations do not saturate") {

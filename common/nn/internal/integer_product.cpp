@@ -1,0 +1,226 @@
+#include <algorithm>
+#include <vector>
+
+#include "fl/common/nn/internal/aligned_buffer.h"
+#include "fl/common/nn/internal/integer_step.h"
+
+namespace fl::nn::internal {
+namespace {
+
+using kernels::IntegerProduct;
+using kernels::kIntegerGroup;
+using kernels::kIntegerPanel;
+using kernels::kIntegerSlack;
+
+// A dense layer is the convolution of an image of one pixel, as large as the input.
+Window ProductWindow(const Graph& graph, const Node& node) {
+  if (node.kind == OpKind::kConv2d) return WindowOf(graph, node);
+  const std::size_t depth = graph.nodes[node.inputs[0]].shape.count();
+  return {.input = {1, 1, depth},
+          .output = {1, 1, node.shape[0]},
+          .kernel_height = 1,
+          .kernel_width = 1,
+          .stride = 1,
+          .pad_top = 0,
+          .pad_left = 0};
+}
+
+// The weights of one group of a convolution, packed.
+struct PackedGroup {
+  AlignedBuffer<std::int8_t> weight;
+  std::vector<std::int32_t> bias;  // With the zero point taken out; padded to whole panels.
+  std::vector<float> multiplier;
+};
+
+class ProductStep final : public IntegerStep {
+ public:
+  explicit ProductStep(const StepSource& source)
+      : kernels_(&source.kernels),
+        window_(ProductWindow(source.model.graph, source.at())),
+        groups_(source.at().groups),
+        dense_(source.at().kind == OpKind::kDense),
+        pooled_(source.pooled),
+        yields_floats_(source.yields_floats),
+        zero_(static_cast<std::uint8_t>(source.input_zero())),
+        low_(source.low),
+        high_(source.high),
+        output_zero_(source.output_zero()) {
+    slice_.channels = window_.input.channels / groups_;
+    group_channels_ = window_.output.channels / groups_;
+    panels_ = (group_channels_ + kIntegerPanel - 1) / kIntegerPanel;
+    const std::size_t length = window_.kernel_width * slice_.channels;
+    segment_groups_ = (length + kIntegerGroup - 1) / kIntegerGroup;
+    copies_ = !dense_ && (groups_ > 1 || window_.needs_padding());
+  }
+
+  Result<> Pack(const StepSource& source) {
+    for (std::size_t group = 0; group < groups_; ++group) {
+      FL_TRY(PackedGroup packed, PackGroup(source, group));
+      packed_.push_back(std::move(packed));
+    }
+    PlaceRows(source.batch_max);
+    return {};
+  }
+
+  std::size_t scratch_bytes() const override {
+    return copies_ ? padded_image().count() + kIntegerSlack : 0;
+  }
+
+  void Run(const StepRun& run) const override {
+    const std::size_t images = dense_ ? 1 : run.batch;
+    const std::size_t pixels = row_offsets_.size() / (pooled_ ? kernels::kIntegerPool : 1);
+    const std::size_t outputs = pixels * window_.output.channels;
+    for (std::size_t image = 0; image < images; ++image) {
+      const std::uint8_t* from = run.inputs[0] + image * window_.input.count();
+      for (std::size_t group = 0; group < groups_; ++group) {
+        IntegerProduct call = CallOf(group);
+        call.a = from;
+        if (copies_) {
+          PadBytes(window_, {group * slice_.channels, slice_.channels}, from, zero_, run.scratch);
+          call.a = run.scratch;
+        }
+        if (dense_) call.rows = run.batch;
+        const std::size_t at = image * outputs + group * group_channels_;
+        if (yields_floats_) {
+          call.result = run.result + at;
+        } else {
+          call.out = run.output + at;
+        }
+        kernels_->multiply(call);
+      }
+    }
+  }
+
+ private:
+  // The image that the kernel reads: padded, and of one group only.
+  ImageExtent padded_image() const {
+    if (!copies_) return window_.input;
+    const ImageExtent padded = window_.padded();
+    return {padded.height, padded.width, slice_.channels};
+  }
+
+  IntegerProduct CallOf(std::size_t group) const {
+    const PackedGroup& packed = packed_[group];
+    return {.row_offsets = row_offsets_.data(),
+            .rows = row_offsets_.size(),
+            .pooled = pooled_,
+            .segments = window_.kernel_height,
+            .segment_stride = padded_image().row(),
+            .segment_groups = segment_groups_,
+            .b = packed.weight.data(),
+            .panels = panels_,
+            .channels = group_channels_,
+            .to = {.bias = packed.bias.data(),
+                   .multiplier = packed.multiplier.data(),
+                   .low = low_,
+                   .high = high_,
+                   .zero_point = output_zero_},
+            .out_stride = window_.output.channels};
+  }
+
+  Result<PackedGroup> PackGroup(const StepSource& source, std::size_t group) const {
+    const QuantizedNode& from = source.model.nodes[source.node];
+    const std::size_t length = window_.kernel_width * slice_.channels;
+    const std::size_t depth = window_.kernel_height * length;
+    const std::size_t panel_groups = window_.kernel_height * segment_groups_;
+    PackedGroup packed;
+    FL_TRY(packed.weight, AlignedBuffer<std::int8_t>::Allocate(panels_ * kIntegerPanel *
+                                                               panel_groups * kIntegerGroup));
+    packed.bias.resize(panels_ * kIntegerPanel);
+    packed.multiplier.resize(panels_ * kIntegerPanel);
+    for (std::size_t c = 0; c < group_channels_; ++c) {
+      const std::size_t channel = group * group_channels_ + c;
+      std::int8_t* to =
+          packed.weight.data() +
+          (c / kIntegerPanel * panel_groups * kIntegerPanel + c % kIntegerPanel) * kIntegerGroup;
+      std::int32_t sum = 0;
+      for (std::size_t k = 0; k < depth; ++k) {
+        const std::int8_t value = from.weight[channel * depth + k];
+        const std::size_t at = k / length * segment_groups_ * kIntegerGroup + k % length;
+        to[at / kIntegerGroup * kIntegerPanel * kIntegerGroup + at % kIntegerGroup] = value;
+        sum += value;
+      }
+      packed.bias[c] = from.bias[channel] - source.input_zero() * sum;
+      packed.multiplier[c] = OutputMultiplier(source, channel);
+    }
+    return packed;
+  }
+
+  static float OutputMultiplier(const StepSource& source, std::size_t channel) {
+    const double unit = static_cast<double>(source.input().scale) *
+                        static_cast<double>(source.model.nodes[source.node].weight_scale[channel]);
+    if (source.yields_floats) return static_cast<float>(unit);
+    return static_cast<float>(unit / static_cast<double>(source.output().scale));
+  }
+
+  // Rows of the product are pixels; with a pool the four of a window come one after the other.
+  void PlaceRows(std::size_t batch_max) {
+    if (dense_) {
+      for (std::size_t i = 0; i < batch_max; ++i) row_offsets_.push_back(i * slice_.channels);
+      return;
+    }
+    const ImageExtent image = padded_image();
+    const std::size_t step = pooled_ ? 2 : 1;
+    for (std::size_t y = 0; y + step <= window_.output.height; y += step) {
+      for (std::size_t x = 0; x + step <= window_.output.width; x += step) {
+        for (std::size_t tap = 0; tap < step * step; ++tap) {
+          row_offsets_.push_back((y + tap / step) * window_.stride * image.row() +
+                                 (x + tap % step) * window_.stride * image.channels);
+        }
+      }
+    }
+  }
+
+  const kernels::IntegerKernels* kernels_;
+  Window window_;
+  std::size_t groups_;
+  bool dense_;
+  bool pooled_;
+  bool yields_floats_;
+  bool copies_ = false;  // The image is copied before it is read.
+  std::uint8_t zero_;
+  float low_;
+  float high_;
+  std::int32_t output_zero_;
+  ChannelSlice slice_;  // Input channels of a group.
+  std::size_t group_channels_ = 0;
+  std::size_t panels_ = 0;
+  std::size_t segment_groups_ = 0;
+  std::vector<PackedGroup> packed_;
+  std::vector<std::size_t> row_offsets_;
+};
+
+}  // namespace
+
+void PadBytes(const Window& window, const ChannelSlice& slice, const std::uint8_t* image,
+              std::uint8_t value, std::uint8_t* padded) {
+  const ImageExtent to = window.padded();
+  const std::size_t channels = slice.channels;
+  const std::size_t row = to.width * channels;
+  // With a stride the last rows and columns may lie beyond the last window.
+  const std::size_t height = std::min(window.input.height, to.height - window.pad_top);
+  const std::size_t width = std::min(window.input.width, to.width - window.pad_left);
+  std::fill_n(padded, window.pad_top * row, value);
+  std::uint8_t* line = padded + window.pad_top * row;
+  for (std::size_t y = 0; y < height; ++y, line += row) {
+    const std::uint8_t* from = image + y * window.input.row() + slice.first;
+    std::uint8_t* at = std::fill_n(line, window.pad_left * channels, value);
+    if (channels == to.channels) {
+      at = std::copy_n(from, width * channels, at);
+    } else {
+      for (std::size_t x = 0; x < width; ++x) {
+        at = std::copy_n(from + x * to.channels, channels, at);
+      }
+    }
+    std::fill(at, line + row, value);
+  }
+  std::fill_n(line, (to.height - window.pad_top - height) * row, value);
+}
+
+StepResult MakeProductStep(const StepSource& source) {
+  auto step = std::make_unique<ProductStep>(source);
+  FL_TRY_OK(step->Pack(source));
+  return std::unique_ptr<IntegerStep>(std::move(step));
+}
+
+}  // namespace fl::nn::internal

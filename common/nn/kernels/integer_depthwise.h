@@ -1,0 +1,114 @@
+#pragma once
+
+#include "fl/common/nn/kernels/integer_kernels.h"
+#include "fl/common/nn/kernels/integer_lanes.h"
+
+// Depthwise convolution: no value is shared between channels, so 64 neighbours of a row are one
+// vector.
+namespace fl::nn::kernels {
+namespace {
+
+constexpr std::size_t kBlock = 64;
+
+#if defined(FL_ISA_avx512vnni)
+
+constexpr bool kTapsTogether = true;
+
+// The bytes of four taps side by side for each of 64 channels: vector k has, in its 128 bits number
+// L, channels 16 L + 4 k to 16 L + 4 k + 3.
+inline void Interleave(const std::uint8_t* a, const std::size_t* taps, __m512i (&out)[4]) {
+  const __m512i t0 = _mm512_loadu_si512(a + taps[0]);
+  const __m512i t1 = _mm512_loadu_si512(a + taps[1]);
+  const __m512i t2 = _mm512_loadu_si512(a + taps[2]);
+  const __m512i t3 = _mm512_loadu_si512(a + taps[3]);
+  const __m512i low01 = _mm512_unpacklo_epi8(t0, t1);
+  const __m512i high01 = _mm512_unpackhi_epi8(t0, t1);
+  const __m512i low23 = _mm512_unpacklo_epi8(t2, t3);
+  const __m512i high23 = _mm512_unpackhi_epi8(t2, t3);
+  out[0] = _mm512_unpacklo_epi16(low01, low23);
+  out[1] = _mm512_unpackhi_epi16(low01, low23);
+  out[2] = _mm512_unpacklo_epi16(high01, high23);
+  out[3] = _mm512_unpackhi_epi16(high01, high23);
+}
+
+inline void Depthwise(const IntegerDepthwise& depthwise) {
+  const __m512i zero_point = _mm512_set1_epi16(static_cast<std::int16_t>(depthwise.to.zero_point));
+  const __m512 high = _mm512_set1_ps(depthwise.to.high);
+  const int least = static_cast<int>(depthwise.to.low) + depthwise.to.zero_point;
+  const __m512i low = _mm512_set1_epi8(static_cast<char>(least));
+  std::size_t phase = 0;
+  for (std::size_t at = 0; at < depthwise.count; at += kBlock) {
+    const std::int8_t* weight =
+        depthwise.weight + phase * depthwise.tap_groups * kBlock * kIntegerGroup;
+    const std::int32_t* bias = depthwise.to.bias + phase * kBlock;
+    __m512i sums[4];
+#pragma GCC unroll 4
+    for (int k = 0; k < 4; ++k) sums[k] = _mm512_loadu_si512(bias + k * 16);
+    for (std::size_t group = 0; group < depthwise.tap_groups; ++group) {
+      __m512i values[4];
+      Interleave(depthwise.a + at, depthwise.taps + group * kIntegerGroup, values);
+#pragma GCC unroll 4
+      for (int k = 0; k < 4; ++k) {
+        sums[k] = _mm512_dpbusd_epi32(sums[k], values[k], _mm512_loadu_si512(weight));
+        weight += kBlock;
+      }
+    }
+    const float* multiplier = depthwise.to.multiplier + phase * kBlock;
+    __m512i rounded[4];
+#pragma GCC unroll 4
+    for (int k = 0; k < 4; ++k) {
+      const __m512 value =
+          _mm512_mul_ps(_mm512_cvtepi32_ps(sums[k]), _mm512_loadu_ps(multiplier + k * 16));
+      rounded[k] = _mm512_cvtps_epi32(_mm512_min_ps(value, high));
+    }
+    // Packing undoes the interleaving.
+    const __m512i first = _mm512_adds_epi16(_mm512_packs_epi32(rounded[0], rounded[1]), zero_point);
+    const __m512i second =
+        _mm512_adds_epi16(_mm512_packs_epi32(rounded[2], rounded[3]), zero_point);
+    const __m512i bytes = _mm512_max_epu8(_mm512_packus_epi16(first, second), low);
+    const std::size_t left = depthwise.count - at;
+    const __mmask64 mask = left >= kBlock ? ~0ULL : (1ULL << left) - 1;
+    _mm512_mask_storeu_epi8(depthwise.out + at, mask, bytes);
+    phase = phase + 1 == depthwise.period ? 0 : phase + 1;
+  }
+}
+
+#else
+
+constexpr bool kTapsTogether = false;
+
+// A product of two bytes fits 16 bits, which the compiler turns into multiplications of 16 bits.
+inline void AddTap(const std::uint8_t* a, const std::int8_t* weight, std::int32_t (&sums)[kBlock]) {
+  for (std::size_t c = 0; c < kBlock; ++c) {
+    const std::int16_t value = static_cast<Stored>(a[c]);
+    const std::int16_t factor = weight[c];
+    sums[c] += value * factor;
+  }
+}
+
+inline void Depthwise(const IntegerDepthwise& depthwise) {
+  const Floats low = Splat(depthwise.to.low);
+  const Floats high = Splat(depthwise.to.high);
+  const std::size_t taps = depthwise.tap_groups * kIntegerGroup;
+  std::size_t phase = 0;
+  for (std::size_t at = 0; at < depthwise.count; at += kBlock) {
+    std::int32_t sums[kBlock];
+    for (std::size_t c = 0; c < kBlock; ++c) sums[c] = depthwise.to.bias[phase * kBlock + c];
+    for (std::size_t tap = 0; tap < taps; ++tap) {
+      AddTap(depthwise.a + at + depthwise.taps[tap],
+             depthwise.weight + (phase * taps + tap) * kBlock, sums);
+    }
+    for (std::size_t c = 0; c < kBlock && at + c < depthwise.count; c += kLanes) {
+      const Floats value =
+          ToFloats(LoadInts(sums + c)) * LoadFloats(depthwise.to.multiplier + phase * kBlock + c);
+      StoreSome(Clamp(value, low, high), depthwise.to.zero_point, depthwise.count - at - c,
+                depthwise.out + at + c);
+    }
+    phase = phase + 1 == depthwise.period ? 0 : phase + 1;
+  }
+}
+
+#endif
+
+}  // namespace
+}  // namespace fl::nn::kernels
