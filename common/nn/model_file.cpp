@@ -2,8 +2,10 @@
 
 #include <algorithm>
 #include <charconv>
+#include <optional>
 
 #include "fl/common/nn/plain_graph.h"
+#include "fl/common/tensor/half.h"
 #include "fl/common/tensor/safetensors.h"
 
 namespace fl::nn {
@@ -84,6 +86,11 @@ Result<std::vector<T>> ReadIntegers(const SafetensorsFile& file, const std::stri
   return values;
 }
 
+DType TypeOf(FloatStorage storage) {
+  if (storage == FloatStorage::kFp16) return DType::kF16;
+  return storage == FloatStorage::kBf16 ? DType::kBF16 : DType::kF32;
+}
+
 StoredTensor StoreValues(std::string name, DType dtype, Shape shape, ByteSpan values) {
   return {std::move(name), dtype, std::move(shape), Bytes(values.begin(), values.end())};
 }
@@ -95,6 +102,117 @@ Shape StoredWeightShape(const Shape& weight) {
   return Shape(std::move(extents));
 }
 
+std::string_view PrecisionName(FloatStorage storage) {
+  switch (storage) {
+    case FloatStorage::kFp32:
+      return "fp32";
+    case FloatStorage::kFp16:
+      return "fp16";
+    case FloatStorage::kBf16:
+      return "bf16";
+  }
+  return "unknown";
+}
+
+// NAME BITS [group=N] [asymmetric]
+std::string CodingLine(const std::string& name, const WeightCoding& coding) {
+  return name + " " + std::to_string(coding.bits) +
+         (coding.group > 0 ? " group=" + std::to_string(coding.group) : "") +
+         (coding.asymmetric ? " asymmetric" : "");
+}
+
+std::optional<std::size_t> ParseNumber(std::string_view text) {
+  std::size_t value = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (error != std::errc{} || end != text.data() + text.size()) return std::nullopt;
+  return value;
+}
+
+// Takes the next word of a line.
+std::string_view TakeWord(std::string_view& line) {
+  const std::size_t end = std::min(line.find(' '), line.size());
+  const std::string_view word = line.substr(0, end);
+  line.remove_prefix(std::min(end + 1, line.size()));
+  return word;
+}
+
+Result<std::pair<std::string, WeightCoding>> ParseCodingLine(std::string_view line) {
+  const Error malformed = Malformed(
+      "fl.coding: expected \"NAME BITS [group=N] [asymmetric]\" with 2 to 7 bits, found \"" +
+      std::string(line.substr(0, 64)) + "\"");
+  std::pair<std::string, WeightCoding> result;
+  result.first = TakeWord(line);
+  const std::optional<std::size_t> bits = ParseNumber(TakeWord(line));
+  if (!bits || *bits < 2 || *bits > 7) return malformed;
+  result.second.bits = static_cast<std::uint8_t>(*bits);
+  if (line.starts_with("group=")) {
+    const std::optional<std::size_t> group = ParseNumber(TakeWord(line).substr(6));
+    if (!group || *group == 0) return malformed;
+    result.second.group = *group;
+  }
+  if (line == "asymmetric") {
+    result.second.asymmetric = true;
+    line = {};
+  }
+  if (!line.empty()) return malformed;
+  return result;
+}
+
+using Codings = std::map<std::string, WeightCoding>;
+
+Result<Codings> ReadCodings(const SafetensorsFile& file) {
+  Codings codings;
+  const auto found = file.metadata.find("fl.coding");
+  if (found == file.metadata.end()) return codings;
+  for (const std::string& line : SplitLines(found->second)) {
+    FL_TRY(auto coding, ParseCodingLine(line));
+    if (!codings.insert(std::move(coding)).second)
+      return Malformed("fl.coding: a layer has two lines");
+  }
+  return codings;
+}
+
+// Fewer bits: multipliers, zeros and packed codes.
+Result<> ReadCodes(const SafetensorsFile& file, const std::string& name, std::size_t depth,
+                   QuantizedNode& to) {
+  const std::size_t channels = to.weight_scale.size();
+  const std::size_t groups = channels * to.coding.groups(depth);
+  FL_TRY(to.multiplier, ReadIntegers<std::uint8_t>(file, name + ".multiplier", DType::kU8, groups));
+  if (to.coding.asymmetric) {
+    FL_TRY(to.zero, ReadIntegers<std::uint8_t>(file, name + ".zero", DType::kU8, groups));
+  }
+  FL_TRY(const std::vector<std::uint8_t> codes,
+         ReadIntegers<std::uint8_t>(file, name + ".weight", DType::kU8,
+                                    channels * to.coding.row_bytes(depth)));
+  return UnpackCodes(std::as_bytes(std::span(codes)), depth, to);
+}
+
+// The tensors of a node; their number is added to `tensors`.
+Result<> ReadNode(const SafetensorsFile& file, const Graph& graph, const Node& node,
+                  Codings& codings, QuantizedNode& to, std::size_t& tensors) {
+  const Shape& weight = graph.parameters[node.parameters[0]].shape;
+  const std::size_t channels = weight[weight.rank() - 1];
+  if (node.kind == OpKind::kLayerNorm) {
+    FL_TRY(to.gamma, ReadIntegers<float>(file, node.name + ".gamma", DType::kF32, channels));
+    FL_TRY(to.beta, ReadIntegers<float>(file, node.name + ".beta", DType::kF32, channels));
+    tensors += 2;
+    return {};
+  }
+  FL_TRY(to.weight_scale, ReadIntegers<float>(file, node.name + ".scale", DType::kF32, channels));
+  FL_TRY(to.bias, ReadIntegers<std::int32_t>(file, node.name + ".bias", DType::kI32, channels));
+  const auto coding = codings.find(node.name);
+  if (coding == codings.end()) {
+    FL_TRY(to.weight,
+           ReadIntegers<std::int8_t>(file, node.name + ".weight", DType::kI8, weight.count()));
+    tensors += 3;
+    return {};
+  }
+  to.coding = coding->second;
+  codings.erase(coding);
+  tensors += to.coding.asymmetric ? 5 : 4;
+  return ReadCodes(file, node.name, weight.count() / channels, to);
+}
+
 Result<QuantizedModel> ReadQuantized(const SafetensorsFile& file, const Graph& graph) {
   FL_TRY_OK(ExpectPlain(graph, "model file: int8"));
   QuantizedModel model{graph, {}, std::vector<QuantizedNode>(graph.nodes.size())};
@@ -103,19 +221,17 @@ Result<QuantizedModel> ReadQuantized(const SafetensorsFile& file, const Graph& g
          ReadIntegers<float>(file, "activation.scale", DType::kF32, count));
   FL_TRY(const std::vector<std::int32_t> zeros,
          ReadIntegers<std::int32_t>(file, "activation.zero_point", DType::kI32, count));
+  FL_TRY(Codings codings, ReadCodings(file));
   std::size_t tensors = 2;
   for (std::size_t i = 0; i < count; ++i) {
     model.activations.push_back({scales[i], zeros[i]});
     const Node& node = graph.nodes[i];
     if (node.parameters.empty()) continue;
-    const Shape& weight = graph.parameters[node.parameters[0]].shape;
-    const std::size_t channels = weight[weight.rank() - 1];
-    QuantizedNode& to = model.nodes[i];
-    FL_TRY(to.weight,
-           ReadIntegers<std::int8_t>(file, node.name + ".weight", DType::kI8, weight.count()));
-    FL_TRY(to.weight_scale, ReadIntegers<float>(file, node.name + ".scale", DType::kF32, channels));
-    FL_TRY(to.bias, ReadIntegers<std::int32_t>(file, node.name + ".bias", DType::kI32, channels));
-    tensors += 3;
+    FL_TRY_OK(ReadNode(file, graph, node, codings, model.nodes[i], tensors));
+  }
+  if (!codings.empty()) {
+    return Malformed("fl.coding: expected layers with a weight, found \"" +
+                     codings.begin()->first.substr(0, 64) + "\"");
   }
   if (file.tensors.size() != tensors) {
     return Malformed("expected " + std::to_string(tensors) + " tensors, found " +
@@ -125,16 +241,32 @@ Result<QuantizedModel> ReadQuantized(const SafetensorsFile& file, const Graph& g
   return model;
 }
 
-Result<FloatModel> ReadFloat(const SafetensorsFile& file, const Graph& graph) {
+Result<FloatModel> ReadFloat(const SafetensorsFile& file, const Graph& graph,
+                             FloatStorage storage) {
   if (file.tensors.size() != graph.parameters.size()) {
     return Malformed("expected " + std::to_string(graph.parameters.size()) + " tensors, found " +
                      std::to_string(file.tensors.size()));
+  }
+  for (const StoredTensor& tensor : file.tensors) {
+    if (storage == FloatStorage::kFp32 || tensor.dtype == TypeOf(storage)) continue;
+    return Malformed("tensor " + tensor.name + ": expected values of " +
+                     std::string(DTypeName(TypeOf(storage))));
   }
   FL_TRY(NamedTensors tensors, ExtractTensors(file, graph.parameters));
   if (!AllFinite(tensors.values)) {
     return Error{ErrorCode::kNotFinite, "model file: a parameter is not finite"};
   }
-  return FloatModel{graph, std::move(tensors.values)};
+  return FloatModel{graph, std::move(tensors.values), storage};
+}
+
+Result<FloatStorage> ParsePrecision(std::string_view text) {
+  for (const FloatStorage storage :
+       {FloatStorage::kFp32, FloatStorage::kFp16, FloatStorage::kBf16}) {
+    if (text == PrecisionName(storage)) return storage;
+  }
+  return Error{ErrorCode::kUnsupported,
+               "model file: fl.precision: expected fp32, fp16, bf16 or int8, found \"" +
+                   std::string(text.substr(0, 64)) + "\""};
 }
 
 Result<> ReadDescription(const SafetensorsFile& file, ModelFile& to) {
@@ -149,25 +281,48 @@ Result<> ReadDescription(const SafetensorsFile& file, ModelFile& to) {
                    std::to_string(to.labels.size()));
 }
 
+// The tensors of a product or a layer norm.
+void AppendNode(const Graph& graph, const Node& node, const QuantizedNode& from,
+                SafetensorsFile& file) {
+  const auto append = [&](const char* suffix, DType dtype, Shape shape, ByteSpan values) {
+    file.tensors.push_back(StoreValues(node.name + suffix, dtype, std::move(shape), values));
+  };
+  const Shape& weight = graph.parameters[node.parameters[0]].shape;
+  const std::size_t channels = weight[weight.rank() - 1];
+  if (node.kind == OpKind::kLayerNorm) {
+    append(".gamma", DType::kF32, Shape{channels}, std::as_bytes(std::span(from.gamma)));
+    append(".beta", DType::kF32, Shape{channels}, std::as_bytes(std::span(from.beta)));
+    return;
+  }
+  if (from.coding.bits == 8) {
+    append(".weight", DType::kI8, StoredWeightShape(weight), std::as_bytes(std::span(from.weight)));
+  } else {
+    const std::size_t depth = weight.count() / channels;
+    const Shape groups{channels, from.coding.groups(depth)};
+    append(".weight", DType::kU8, Shape{channels, from.coding.row_bytes(depth)},
+           PackCodes(from, depth));
+    append(".multiplier", DType::kU8, groups, std::as_bytes(std::span(from.multiplier)));
+    if (from.coding.asymmetric)
+      append(".zero", DType::kU8, groups, std::as_bytes(std::span(from.zero)));
+  }
+  append(".scale", DType::kF32, Shape{channels}, std::as_bytes(std::span(from.weight_scale)));
+  append(".bias", DType::kI32, Shape{channels}, std::as_bytes(std::span(from.bias)));
+}
+
 void AppendQuantized(const QuantizedModel& model, SafetensorsFile& file) {
   std::vector<float> scales;
   std::vector<std::int32_t> zeros;
+  std::vector<std::string> codings;
   for (std::size_t i = 0; i < model.graph.nodes.size(); ++i) {
     scales.push_back(model.activations[i].scale);
     zeros.push_back(model.activations[i].zero_point);
     const Node& node = model.graph.nodes[i];
     if (node.parameters.empty()) continue;
-    const QuantizedNode& from = model.nodes[i];
-    const Shape channels{from.bias.size()};
-    file.tensors.push_back(
-        StoreValues(node.name + ".weight", DType::kI8,
-                    StoredWeightShape(model.graph.parameters[node.parameters[0]].shape),
-                    std::as_bytes(std::span(from.weight))));
-    file.tensors.push_back(StoreValues(node.name + ".scale", DType::kF32, channels,
-                                       std::as_bytes(std::span(from.weight_scale))));
-    file.tensors.push_back(StoreValues(node.name + ".bias", DType::kI32, channels,
-                                       std::as_bytes(std::span(from.bias))));
+    AppendNode(model.graph, node, model.nodes[i], file);
+    if (model.nodes[i].coding.bits < 8)
+      codings.push_back(CodingLine(node.name, model.nodes[i].coding));
   }
+  if (!codings.empty()) file.metadata["fl.coding"] = JoinLines(codings);
   const Shape nodes{scales.size()};
   file.tensors.push_back(
       StoreValues("activation.scale", DType::kF32, nodes, std::as_bytes(std::span(scales))));
@@ -175,7 +330,38 @@ void AppendQuantized(const QuantizedModel& model, SafetensorsFile& file) {
       StoreValues("activation.zero_point", DType::kI32, nodes, std::as_bytes(std::span(zeros))));
 }
 
+std::uint16_t StoredBits(float value, FloatStorage storage) {
+  if (storage == FloatStorage::kFp16) return FloatToHalf(std::clamp(value, -65504.0F, 65504.0F));
+  constexpr float kLargest = 3.38953139e38F;
+  return FloatToBfloat16(std::clamp(value, -kLargest, kLargest));
+}
+
+void AppendFloats(const FloatModel& model, SafetensorsFile& file) {
+  if (model.storage == FloatStorage::kFp32) {
+    NamedTensors tensors;
+    tensors.layout = model.graph.parameters;
+    tensors.values = model.parameters;
+    return AppendTensors(tensors, file);
+  }
+  const TensorLayout& layout = model.graph.parameters;
+  for (std::size_t i = 0; i < layout.size(); ++i) {
+    std::vector<std::uint16_t> bits;
+    for (const float value :
+         std::span(model.parameters).subspan(layout.offset(i), layout[i].shape.count())) {
+      bits.push_back(StoredBits(value, model.storage));
+    }
+    file.tensors.push_back(StoreValues(layout[i].name, TypeOf(model.storage), layout[i].shape,
+                                       std::as_bytes(std::span(bits))));
+  }
+}
+
 }  // namespace
+
+float StoredValue(float value, FloatStorage storage) {
+  if (storage == FloatStorage::kFp32) return value;
+  const std::uint16_t bits = StoredBits(value, storage);
+  return storage == FloatStorage::kFp16 ? HalfToFloat(bits) : Bfloat16ToFloat(bits);
+}
 
 const Graph& ModelFile::graph() const {
   return std::visit([](const auto& held) -> const Graph& { return held.graph; }, model);
@@ -188,13 +374,11 @@ Result<ModelFile> ParseModelFile(ByteSpan bytes, const ModelFileLimits& limits) 
   FL_TRY(const Graph graph, ReadGraph(file, limits.graph));
   FL_TRY(const std::string precision, Require(file, "fl.precision"));
   ModelFile result;
-  if (precision == "fp32") {
-    FL_TRY(result.model, ReadFloat(file, graph));
-  } else if (precision == "int8") {
+  if (precision == "int8") {
     FL_TRY(result.model, ReadQuantized(file, graph));
   } else {
-    return Error{ErrorCode::kUnsupported,
-                 "model file: fl.precision: expected fp32 or int8, found \"" + precision + "\""};
+    FL_TRY(const FloatStorage storage, ParsePrecision(precision));
+    FL_TRY(result.model, ReadFloat(file, graph, storage));
   }
   FL_TRY_OK(ReadDescription(file, result));
   return result;
@@ -215,11 +399,9 @@ Bytes SerializeModelFile(const ModelFile& file) {
     stored.metadata["fl.precision"] = "int8";
     AppendQuantized(*quantized, stored);
   } else {
-    stored.metadata["fl.precision"] = "fp32";
-    NamedTensors tensors;
-    tensors.layout = graph.parameters;
-    tensors.values = std::get<FloatModel>(file.model).parameters;
-    AppendTensors(tensors, stored);
+    const FloatModel& floats = std::get<FloatModel>(file.model);
+    stored.metadata["fl.precision"] = PrecisionName(floats.storage);
+    AppendFloats(floats, stored);
   }
   return SerializeSafetensors(stored);
 }

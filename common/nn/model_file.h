@@ -12,17 +12,32 @@
 
 namespace fl::nn {
 
+// How a file holds the values of an fp32 model.
+enum class FloatStorage : std::uint8_t { kFp32, kFp16, kBf16 };
+
 struct FloatModel {
   Graph graph;
   std::vector<float> parameters;  // graph.parameters.total(), in the layout's order.
+  FloatStorage storage = FloatStorage::kFp32;
 };
 
+// What a value is after it was stored: rounded half to even; what 16 bits cannot hold becomes the
+// largest finite value that they can.
+float StoredValue(float value, FloatStorage storage);
+
 // A model as it is kept: a safetensors file. The metadata holds "fl.format" = "1", "fl.input"
-// ("28x28x1"), "fl.layers" (lines, see BuildGraph), "fl.loss", "fl.precision" ("fp32" or "int8")
-// and, where given, "fl.labels" (lines), "fl.normalization" and "fl.note.KEY". Tensors, fp32: the
-// layout's. int8: NAME.weight (I8, output channel first), NAME.scale (F32), NAME.bias (I32) for
-// each layer with parameters, then activation.scale (F32) and activation.zero_point (I32), one
+// ("28x28x1"), "fl.layers" (lines, see BuildGraph), "fl.loss", "fl.precision" ("fp32", "fp16",
+// "bf16" or "int8") and, where given, "fl.labels" (lines), "fl.normalization", "fl.coding" and
+// "fl.note.KEY". Tensors, floats: the layout's, as F32, F16 or BF16. int8: for each product
+// NAME.weight (I8, output channel first), NAME.scale (F32), NAME.bias (I32), for each layer norm
+// NAME.gamma and NAME.beta (F32), then activation.scale (F32) and activation.zero_point (I32), one
 // value for each node.
+//
+// Weights of fewer bits (weight_coding.h) have a line in "fl.coding", in the order of the layers:
+//   NAME BITS [group=N] [asymmetric]
+// Their NAME.weight holds packed codes (U8, output channels x bytes of a channel), followed by
+// NAME.multiplier (U8, output channels x groups) and, of asymmetric codes, NAME.zero (U8,
+// likewise).
 struct ModelFile {
   std::variant<FloatModel, QuantizedModel> model;
   std::vector<std::string>
@@ -39,7 +54,8 @@ struct ModelFileLimits {
 };
 
 // Reads a model file that may be hostile. kMalformed, kLimitExceeded, kUnsupported (format,
-// precision), kShapeMismatch, kNotFinite; what BuildGraph refuses keeps its code.
+// precision, a batch norm in int8), kShapeMismatch, kNotFinite; what BuildGraph refuses keeps its
+// code.
 Result<ModelFile> ParseModelFile(ByteSpan bytes, const ModelFileLimits& limits = {});
 
 // The file's bytes: deterministic. The model must be valid.

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <optional>
 
 namespace fl::nn {
 namespace {
@@ -94,13 +95,29 @@ float Largest(std::span<const float> values) {
   return largest;
 }
 
-// The largest weight that codes reach on both sides, with the largest multiplier that they allow.
-float ReachOf(const WeightCoding& coding) {
+// The smallest scale with which a group's codes, times the largest multiplier that its zero allows,
+// reach all of its values.
+float ScaleOfGroup(std::span<const float> values, const WeightCoding& coding) {
   if (!coding.asymmetric) {
-    return static_cast<float>(kWeightMax / coding.code_max() * coding.code_max());
+    const std::int32_t most = kWeightMax / coding.code_max();
+    return Largest(values) / static_cast<float>(coding.code_max() * most);
   }
-  const std::int32_t multiplier = kWeightMax / (1 << (coding.bits - 1));
-  return static_cast<float>(multiplier * coding.code_max()) / 2;
+  const float low = std::min(*std::ranges::min_element(values), 0.0F);
+  const float high = std::max(*std::ranges::max_element(values), 0.0F);
+  const float step = std::max(high - low, kScaleMin) / static_cast<float>(coding.code_max());
+  const std::int32_t zero = RoundTo(-low / step, 0, coding.code_max());
+  const std::int32_t farthest = std::max(zero, coding.code_max() - zero);
+  return step / static_cast<float>(kWeightMax / farthest);
+}
+
+float ScaleOfGroups(std::span<const float> values, const WeightCoding& coding) {
+  const std::size_t group = coding.group == 0 ? values.size() : coding.group;
+  float scale = 0;
+  for (std::size_t at = 0; at < values.size(); at += group) {
+    const auto part = values.subspan(at, std::min(group, values.size() - at));
+    scale = std::max(scale, ScaleOfGroup(part, coding));
+  }
+  return scale;
 }
 
 // Where groups have no multiplier to choose: codes as they are.
@@ -110,14 +127,14 @@ void RoundPlain(std::span<const float> values, float scale, CodedWeight& to) {
   }
 }
 
-void RoundGroups(std::span<const float> values, float scale, bool largest_multiplier,
-                 CodedWeight& to) {
+// `of_tensor`: the multiplier of all groups, where they share one.
+void RoundGroups(std::span<const float> values, float scale,
+                 const std::optional<Candidate>& of_tensor, CodedWeight& to) {
   const std::size_t group = to.coding.group == 0 ? values.size() : to.coding.group;
   for (std::size_t at = 0; at < values.size(); at += group) {
     const auto part = values.subspan(at, std::min(group, values.size() - at));
     const GroupCoder coder(part, scale, to.coding);
-    const Candidate chosen =
-        largest_multiplier ? coder.With(kWeightMax / to.coding.code_max()) : coder.Best();
+    const Candidate chosen = of_tensor ? *of_tensor : coder.Best();
     to.multiplier.push_back(static_cast<std::uint8_t>(chosen.multiplier));
     if (to.coding.asymmetric) to.zero.push_back(static_cast<std::uint8_t>(chosen.zero));
     for (const float value : part) {
@@ -180,18 +197,19 @@ CodedWeight CodeWeight(std::span<const float> weight, std::span<const float> sca
   const std::size_t depth = weight.size() / channels;
   CodedWeight to;
   to.coding = {spec.bits, spec.scaling == WeightScaling::kGroup ? spec.group : 0, spec.asymmetric};
-  const float reach = ReachOf(to.coding);
   const bool whole = spec.scaling == WeightScaling::kTensor;
-  float of_tensor = std::max(Largest(weight) / reach, Largest(scale_min));
-  of_tensor = std::max(of_tensor, kScaleMin);
+  const float of_tensor =
+      std::max({ScaleOfGroups(weight, {to.coding.bits, 0, false}), Largest(scale_min), kScaleMin});
+  std::optional<Candidate> shared;
+  if (whole && spec.bits < 8) shared = GroupCoder(weight, of_tensor, to.coding).Best();
   for (std::size_t c = 0; c < channels; ++c) {
     const auto row = weight.subspan(c * depth, depth);
-    const float of_channel = std::max({Largest(row) / reach, scale_min[c], kScaleMin});
+    const float of_channel = std::max({ScaleOfGroups(row, to.coding), scale_min[c], kScaleMin});
     to.weight_scale.push_back(whole ? of_tensor : of_channel);
     if (spec.bits == 8) {
       RoundPlain(row, to.weight_scale.back(), to);
     } else {
-      RoundGroups(row, to.weight_scale.back(), whole, to);
+      RoundGroups(row, to.weight_scale.back(), shared, to);
     }
   }
   return to;

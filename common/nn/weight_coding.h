@@ -60,9 +60,9 @@ struct CodedWeight {
 };
 
 // Rounds a weight (output channel first, channels x depth) to the codes that a valid spec allows. A
-// channel's scale is such that its largest group has the largest multiplier; in each group that
-// multiplier is taken (with it the zero) whose squared error is least. `scale_min` has the smallest
-// scale that each channel may have.
+// channel's scale is such that its largest group has the largest multiplier; in each group (in all
+// of them together by tensor) that multiplier is taken, with it the zero, whose squared error is
+// least. `scale_min` has the smallest scale that each channel may have.
 CodedWeight CodeWeight(std::span<const float> weight, std::span<const float> scale_min,
                        const WeightSpec& spec);
 
