@@ -4,10 +4,12 @@
 #include <exception>
 #include <fstream>
 #include <iostream>
+#include <map>
 
 #include <CLI/CLI.hpp>
 
 #include "fl/benchmarks/codecs.h"
+#include "fl/benchmarks/models.h"
 #include "fl/benchmarks/training.h"
 
 namespace {
@@ -17,23 +19,35 @@ struct Call {
   std::string json;
   std::string recorded;
   fl::bench::CodecsConfig codecs;
-  std::vector<std::string> torch;  // NETWORK=MILLISECONDS.
+  std::vector<std::string> torch;        // NETWORK=MILLISECONDS.
+  std::vector<std::string> onnxruntime;  // NETWORK=MICROSECONDS.
 };
+
+using Times = std::map<std::string, double, std::less<>>;
+
+// NETWORK=TIME of a peer.
+fl::Result<Times> ReadTimes(const std::string& option, const std::vector<std::string>& figures) {
+  Times times;
+  for (const std::string& figure : figures) {
+    const std::size_t equals = std::min(figure.find('='), figure.size());
+    const double time = std::strtod(figure.c_str() + std::min(equals + 1, figure.size()), nullptr);
+    if (!(time > 0)) {
+      return fl::Error{fl::ErrorCode::kInvalidArgument,
+                       option + ": expected NETWORK=TIME, found \"" + figure + "\""};
+    }
+    times[figure.substr(0, equals)] = time;
+  }
+  return times;
+}
 
 fl::Result<> RunGroup(const std::string& group, const Call& call, fl::bench::Report& report) {
   if (group == "codecs") return fl::bench::RunCodecs(call.codecs, report);
-  fl::bench::TrainingConfig training{call.codecs.conditions, call.codecs.only, {}};
-  for (const std::string& figure : call.torch) {
-    const std::size_t equals = std::min(figure.find('='), figure.size());
-    const double milliseconds =
-        std::strtod(figure.c_str() + std::min(equals + 1, figure.size()), nullptr);
-    if (!(milliseconds > 0)) {
-      return fl::Error{fl::ErrorCode::kInvalidArgument,
-                       "--torch: expected NETWORK=MILLISECONDS, found \"" + figure + "\""};
-    }
-    training.torch[figure.substr(0, equals)] = milliseconds;
+  if (group == "models") {
+    FL_TRY(const Times times, ReadTimes("--onnxruntime", call.onnxruntime));
+    return fl::bench::RunModels({call.codecs.conditions, call.codecs.only, times}, report);
   }
-  return fl::bench::RunTraining(training, report);
+  FL_TRY(const Times times, ReadTimes("--torch", call.torch));
+  return fl::bench::RunTraining({call.codecs.conditions, call.codecs.only, times}, report);
 }
 
 int Run(const Call& call) {
@@ -59,8 +73,8 @@ int RunCommandLine(int argc, char** argv) {
       "Measures fl against bars: bytes, errors and speeds.\n\n  fl-bench codecs --json "
       "codecs.json");
   app.set_version_flag("--version", FL_VERSION);
-  app.add_option("group", call.groups, "What to measure: codecs (the default), training")
-      ->check(CLI::IsMember({"codecs", "training"}));
+  app.add_option("group", call.groups, "What to measure: codecs (the default), models, training")
+      ->check(CLI::IsMember({"codecs", "models", "training"}));
   app.add_option("--json", call.json, "Also write the rows to this file");
   app.add_option("--recorded", call.recorded, "A folder of fl-sim run --record-updates");
   app.add_option("--seed", call.codecs.conditions.seed, "Of all values and codecs");
@@ -69,8 +83,10 @@ int RunCommandLine(int argc, char** argv) {
   app.add_option("--only", call.codecs.only, "Time only recipes or networks whose name holds this");
   app.add_option("--side", call.codecs.side, "Timed matrices are this many values wide and high")
       ->check(CLI::Range(256, 4096));
-  app.add_option("--torch", call.torch,
-                 "NETWORK=MILLISECONDS of PyTorch, to compare training with")
+  app.add_option("--torch", call.torch, "NETWORK=MILLISECONDS of PyTorch, to compare training with")
+      ->allow_extra_args(false);
+  app.add_option("--onnxruntime", call.onnxruntime,
+                 "NETWORK=MICROSECONDS of ONNX Runtime in int8, to compare models with")
       ->allow_extra_args(false);
   try {
     app.parse(argc, argv);

@@ -107,7 +107,8 @@ float ScaleOfGroup(std::span<const float> values, const WeightCoding& coding) {
   const float step = std::max(high - low, kScaleMin) / static_cast<float>(coding.code_max());
   const std::int32_t zero = RoundTo(-low / step, 0, coding.code_max());
   const std::int32_t farthest = std::max(zero, coding.code_max() - zero);
-  return step / static_cast<float>(kWeightMax / farthest);
+  const std::int32_t most = kWeightMax / farthest;
+  return step / static_cast<float>(most);
 }
 
 float ScaleOfGroups(std::span<const float> values, const WeightCoding& coding) {
