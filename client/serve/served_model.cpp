@@ -56,6 +56,21 @@ ordered_json NumberNote(const std::map<std::string, std::string>& notes, const s
   return number.is_number() ? number : ordered_json(nullptr);
 }
 
+// In the words of the file's "fl.precision".
+std::string_view PrecisionOf(const nn::ModelFile& file) {
+  const auto* floats = std::get_if<nn::FloatModel>(&file.model);
+  if (floats == nullptr) return "int8";
+  switch (floats->storage) {
+    case nn::FloatStorage::kFp32:
+      return "fp32";
+    case nn::FloatStorage::kFp16:
+      return "fp16";
+    case nn::FloatStorage::kBf16:
+      return "bf16";
+  }
+  return "fp32";
+}
+
 std::string MakeCard(const nn::ModelFile& file, const Digest& digest, std::size_t bytes,
                      const std::string& installed) {
   const nn::Graph& graph = file.graph();
@@ -68,7 +83,7 @@ std::string MakeCard(const nn::ModelFile& file, const Digest& digest, std::size_
   card["accuracy"] = NumberNote(file.notes, "accuracy");
   card["global_accuracy"] = NumberNote(file.notes, "global_accuracy");
   card["bytes"] = bytes;
-  card["precision"] = std::holds_alternative<nn::QuantizedModel>(file.model) ? "int8" : "fp32";
+  card["precision"] = PrecisionOf(file);
   card["parameters"] = graph.parameters.total();
   card["input"] = ordered_json::array();
   for (std::size_t i = 0; i < graph.input_shape().rank(); ++i) {

@@ -131,6 +131,13 @@ TEST_CASE("LocalService: the card says what the model is") {
   CHECK(card.at("notes").at("federation") == "insects");
 }
 
+TEST_CASE("LocalService: the card says how a file holds its floats") {
+  nn::FloatModel model = testing::SmallModel(0);
+  model.storage = nn::FloatStorage::kBf16;
+  Bench bench(nn::SerializeModelFile({std::move(model), {}, {}, {}}));
+  CHECK(json::parse(Text(bench.Ask("GET", "/model"))).at("precision") == "bf16");
+}
+
 TEST_CASE("LocalService: what is wrong is refused with what was expected and found") {
   Bench bench(SmallModelFile(0));
   const auto refusal = [&](unsigned status, const net::Response& response) {
