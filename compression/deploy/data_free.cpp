@@ -325,7 +325,7 @@ class MomentMeter final : public nn::TrainingHook {
     Sums& sums = nodes_[node];
     sums.mean.resize(channels);
     sums.square.resize(channels);
-    const auto weight = static_cast<double>(output.size() / channels);
+    const double weight = static_cast<double>(output.size()) / static_cast<double>(channels);
     sums.weight += weight;
     for (std::size_t c = 0; c < channels; ++c) {
       sums.mean[c] += weight * moments.mean[c];

@@ -54,12 +54,12 @@ enum class DataFreeMethod : std::uint8_t {
 
 struct DataFreeConfig {
   DataFreeMethod method = DataFreeMethod::kStatistics;
-  std::uint32_t samples = 1000;  // To be made, >= 1.
-  std::uint32_t steps = 200;     // Of each batch of 50 (kStatistics), or of the generator, >= 1.
-  double learning_rate = 0.05;   // Adam's, > 0; of the generator a fiftieth.
-  double statistics_weight = 1;  // >= 0.
-  double tv_weight = 1e-3;       // Of the mean square of differences between neighbours, >= 0.
-  double l2_weight = 1e-3;       // >= 0.
+  std::uint32_t samples = 1000;   // To be made, >= 1.
+  std::uint32_t steps = 60;       // Of each batch of 50 (kStatistics), or of the generator, >= 1.
+  double learning_rate = 0.05;    // Adam's, > 0; of the generator a fiftieth.
+  double statistics_weight = 30;  // >= 0.
+  double tv_weight = 1e-3;        // Of the mean square of differences between neighbours, >= 0.
+  double l2_weight = 1e-3;        // >= 0.
 };
 
 // Samples for a distillation without data, labelled by the class that they were made for (by the

@@ -36,10 +36,11 @@ std::vector<float> ToRowMajor(const Matrix& matrix) {
 
 Factor MakeFactor(std::size_t height, std::size_t width, const Matrix& weight) {
   const auto rows = static_cast<std::size_t>(weight.rows());
+  const std::size_t places = std::max<std::size_t>(1, height * width);
   return {.depthwise = false,
           .height = height,
           .width = width,
-          .inputs = rows / (height * width),
+          .inputs = rows / places,
           .outputs = static_cast<std::size_t>(weight.cols()),
           .weight = ToRowMajor(weight)};
 }

@@ -77,8 +77,9 @@ struct Factorization {
 //
 // With inputs the last factor is then the least-squares fit to the layer's outputs on them (ridge
 // 1e-3 of the mean variance, so that the weight decides where the inputs say nothing). Inputs that
-// are constant count as none. Sums in double; same arguments, same bits on one machine and build.
-// Thread safety: immutable, shared objects safe.
+// are constant count as none. Time grows with the cube of the outputs (kSvd: 1 s for 512, 22 s for
+// 2,048 on one 2026 core beside other work). Sums in double; same arguments, same bits on one
+// machine and build. Thread safety: immutable, shared objects safe.
 class LayerFactorizer {
  public:
   // kInvalidArgument: sizes that do not fit; kSpatialSvd or kTucker for a kernel of 1x1, kCp

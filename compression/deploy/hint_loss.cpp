@@ -23,9 +23,11 @@ class Adaptor {
 
   void Begin() {
     weight_.assign((inputs_ + 1) * outputs_, 0.0);
-    const double start = 1 / static_cast<double>(inputs_);
-    for (std::size_t i = 0; i < inputs_ * outputs_; ++i)
-      weight_[i] = i / outputs_ == i % outputs_ % inputs_ ? 1.0 : 0.1 * start;
+    // Near the identity.
+    for (std::size_t i = 0; i < inputs_; ++i) {
+      for (std::size_t o = 0; o < outputs_; ++o)
+        weight_[i * outputs_ + o] = i == o % inputs_ ? 1.0 : 0.1 / static_cast<double>(inputs_);
+    }
   }
 
   // Mean square of A s + b - t over that of t; weight times its derivative is added to `gradient`.
