@@ -100,7 +100,9 @@ ChannelTarget StepTarget(const PruneChannelsConfig& config, const Course& course
   const double done = static_cast<double>(step) / config.steps;
   target.at_most.macs = course.before.macs - done * (course.before.macs - course.after.macs);
   target.at_most.parameters = std::numeric_limits<double>::infinity();
-  if (step == config.steps) target.at_most.parameters = course.after.parameters;
+  if (step == config.steps) {
+    target.at_most = config.budget.any() ? config.budget.AtMost(course.before) : course.after;
+  }
   for (const ChannelGroup& group : groups.groups) {
     const auto units = course.least_units.find(group.owners);
     target.least.push_back(units == course.least_units.end() ? 1 : units->second);

@@ -229,6 +229,11 @@ TEST_CASE("PruneChannels: budgets in MACs and parameters are met, with one ranki
     CHECK(model.after.macs <= 0.4 * model.before.macs);
     CHECK(model.after.macs > 0.3 * model.before.macs);
     CHECK(model.unreached.empty());
+    config.steps = 3;
+    model = Plain().Prune(config);
+    CHECK(model.after.macs <= 0.4 * model.before.macs);
+    CHECK(model.after.macs > 0.3 * model.before.macs);
+    config.steps = 1;
     config.budget.macs_share = 0;
     config.budget.parameters_max = 10000;
     model = Plain().Prune(config);
