@@ -51,6 +51,7 @@ fl::Error NullArgument() {
 
 }  // namespace
 
+// NOLINTBEGIN(readability-identifier-naming): names of C.
 int fl_infer_load_file(const char* path, fl_infer_model** model, fl_infer_error* error) {
   return Guarded(error, [&]() -> fl::Result<> {
     if (path == nullptr || model == nullptr) return NullArgument();
@@ -131,3 +132,4 @@ const char* fl_infer_code_name(int code) {
   // The names are string literals.
   return fl::ErrorCodeName(static_cast<fl::ErrorCode>(code)).data();
 }
+// NOLINTEND(readability-identifier-naming)

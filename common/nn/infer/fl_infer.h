@@ -13,6 +13,7 @@
    Thread safety: a model may be used by many threads at once, a session by one at a time; sessions
    of one model are independent. */
 
+/* NOLINTBEGIN(readability-identifier-naming): names of C. */
 #ifdef __cplusplus
 extern "C" {
 #endif
@@ -60,5 +61,6 @@ const char* fl_infer_code_name(int code);
 #ifdef __cplusplus
 }
 #endif
+/* NOLINTEND(readability-identifier-naming) */
 
 #endif

@@ -97,7 +97,7 @@ Result<std::vector<std::int32_t>> QuantizedOf(const Tensor& tensor) {
   for (std::size_t i = 0; i < values.size(); ++i) {
     switch (tensor.type) {
       case DataType::kInt8:
-        values[i] = ValueAt<std::int8_t>(tensor, i);
+        values[i] = (ValueAt<std::uint8_t>(tensor, i) ^ 0x80) - 128;
         break;
       case DataType::kUint8:
         values[i] = ValueAt<std::uint8_t>(tensor, i) - 128;

@@ -216,6 +216,7 @@ std::string GraphWriter::WriteBias(std::size_t i) {
   const std::string name = node.name + ".bias";
   const float input_scale = quantized_->activations[node.inputs[0]].scale;
   std::vector<float> scales;
+  scales.reserve(from.weight_scale.size());
   for (const float scale : from.weight_scale) scales.push_back(input_scale * scale);
   const std::vector<std::int64_t> channels = {Signed(from.bias.size())};
   return Add("DequantizeLinear", name + ".dequantize",
