@@ -71,6 +71,9 @@ struct Node {
   Factoring factoring;
 };
 
+// Added to a variance before its root is taken, in batch and layer norms.
+inline constexpr float kNormEpsilon = 1e-5F;
+
 enum class LossKind : std::uint8_t { kSoftmaxCrossEntropy, kMeanSquaredError };
 
 // A model as data: nodes in an order in which inputs come first, the last one the output;

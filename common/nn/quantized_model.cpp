@@ -130,7 +130,13 @@ Result<> ValidateNode(const QuantizedModel& model, std::size_t i) {
 struct QuantizeCall {
   float input_scale;
   WeightSpec spec;
+  const WeightGrid* grid;  // Decided already; null: fitted to the weight by the spec.
 };
+
+bool FitsGrid(const Graph& graph, const Node& node, const WeightGrid& grid) {
+  const ProductSize size = SizeOf(graph, node);
+  return grid.depth == size.depth && grid.channels() == size.channels;
+}
 
 // Output channel first; the fp32 weight has it last.
 void QuantizeProduct(const Graph& graph, const Node& node, std::span<const float> parameters,
@@ -146,7 +152,9 @@ void QuantizeProduct(const Graph& graph, const Node& node, std::span<const float
     // A bias that dwarfs its channel's weights must still fit.
     scale_min[c] = std::abs(bias[c]) / call.input_scale / (static_cast<float>(kBiasMax) / 2);
   }
-  static_cast<CodedWeight&>(to) = CodeWeight(weight, scale_min, call.spec);
+  static_cast<CodedWeight&>(to) = call.grid == nullptr
+                                      ? CodeWeight(weight, scale_min, call.spec)
+                                      : CodeOnGrid(*call.grid, {from, weight.size()}, scale_min);
   for (std::size_t c = 0; c < size.channels; ++c) {
     const double unit =
         static_cast<double>(call.input_scale) * static_cast<double>(to.weight_scale[c]);
@@ -210,7 +218,7 @@ Result<std::vector<ActivationScale>> ScalesOf(const Graph& graph,
 
 Result<QuantizedModel> Quantize(const Graph& graph, std::span<const float> parameters,
                                 std::span<const ActivationScale> scales,
-                                std::span<const WeightSpec> weights) {
+                                std::span<const WeightSpec> weights, const WeightGrids& grids) {
   FL_TRY_OK(ExpectPlain(graph, "quantize"));
   FL_TRY_OK(ExpectInteger(graph));
   const std::size_t count = graph.nodes.size();
@@ -235,8 +243,15 @@ Result<QuantizedModel> Quantize(const Graph& graph, std::span<const float> param
       const WeightSpec spec = weights.empty() ? WeightSpec{} : weights[i];
       if (const auto valid = spec.Validate(); !valid) return valid.error().At("node " + node.name);
       if (!IsPositive(scales[node.inputs[0]].scale)) continue;  // Validate says so.
-      QuantizeProduct(graph, node, parameters, {scales[node.inputs[0]].scale, spec},
-                      model.nodes[i]);
+      const auto grid = grids.find(node.name);
+      if (grid != grids.end() && !FitsGrid(graph, node, grid->second)) {
+        return Error{ErrorCode::kInvalidArgument,
+                     "quantize: node " + node.name + ": the weight's grid is of another size"};
+      }
+      QuantizeProduct(
+          graph, node, parameters,
+          {scales[node.inputs[0]].scale, spec, grid == grids.end() ? nullptr : &grid->second},
+          model.nodes[i]);
     }
   }
   if (const auto valid = model.Validate(); !valid) {
@@ -247,9 +262,9 @@ Result<QuantizedModel> Quantize(const Graph& graph, std::span<const float> param
 
 Result<QuantizedModel> Quantize(const Graph& graph, std::span<const float> parameters,
                                 std::span<const ActivationRange> ranges,
-                                std::span<const WeightSpec> weights) {
+                                std::span<const WeightSpec> weights, const WeightGrids& grids) {
   FL_TRY(const std::vector<ActivationScale> scales, ScalesOf(graph, ranges));
-  return Quantize(graph, parameters, scales, weights);
+  return Quantize(graph, parameters, scales, weights, grids);
 }
 
 NamedTensors Dequantize(const QuantizedModel& model) {

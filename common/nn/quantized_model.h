@@ -7,6 +7,7 @@
 #include "fl/common/nn/calibrate.h"
 #include "fl/common/nn/graph.h"
 #include "fl/common/nn/weight_coding.h"
+#include "fl/common/nn/weight_grid.h"
 
 namespace fl::nn {
 
@@ -62,16 +63,19 @@ Result<std::vector<ActivationScale>> ScalesOf(const Graph& graph,
                                               std::span<const ActivationRange> ranges);
 
 // Quantizes fp32 parameters with given scales, which must agree as Validate says. `weights` has a
-// spec for each node, or is empty: 8 bits by channel. kInvalidArgument when sizes or specs do not
-// fit or a reduction is so long that 32 bits could overflow; kNotFinite; kUnsupported for a batch
-// norm and for weights made of factors.
+// spec for each node, or is empty: 8 bits by channel. A node that has a grid in `grids` is rounded
+// to that one instead: weights that lie on it keep their codes. kInvalidArgument when sizes or
+// specs do not fit or a reduction is so long that 32 bits could overflow; kNotFinite; kUnsupported
+// for a batch norm and for weights made of factors.
 Result<QuantizedModel> Quantize(const Graph& graph, std::span<const float> parameters,
                                 std::span<const ActivationScale> scales,
-                                std::span<const WeightSpec> weights = {});
+                                std::span<const WeightSpec> weights = {},
+                                const WeightGrids& grids = {});
 // With the scales of ranges that were observed (ObserveRanges).
 Result<QuantizedModel> Quantize(const Graph& graph, std::span<const float> parameters,
                                 std::span<const ActivationRange> ranges,
-                                std::span<const WeightSpec> weights = {});
+                                std::span<const WeightSpec> weights = {},
+                                const WeightGrids& grids = {});
 
 // The fp32 parameters that the integers stand for, in the layout's order.
 NamedTensors Dequantize(const QuantizedModel& model);

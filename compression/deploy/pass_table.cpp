@@ -2,6 +2,7 @@
 
 #include "fl/compression/deploy/passes/distil.h"
 #include "fl/compression/deploy/passes/fine_tune.h"
+#include "fl/compression/deploy/passes/fold_batchnorm.h"
 #include "fl/compression/deploy/passes/low_rank.h"
 #include "fl/compression/deploy/passes/prune_channels.h"
 #include "fl/compression/deploy/passes/prune_layers.h"
@@ -13,6 +14,8 @@ namespace fl::deploy {
 
 std::span<const PassRow> PassTable() {
   static constexpr PassRow kRows[] = {
+      {"fold_batchnorm", ReadFoldBatchNorm},
+      {"equalize", ReadEqualize},
       {"prune_layers", ReadPruneLayers},
       {"prune_channels", ReadPruneChannels},
       {"prune_weights", ReadPruneWeights},

@@ -11,9 +11,6 @@
 
 namespace fl::nn::internal {
 
-// Added to a variance before its root is taken, in batch and layer norms.
-inline constexpr float kNormEpsilon = 1e-5F;
-
 // The kernels of one instruction set.
 struct KernelSet {
   const kernels::FloatKernels& floats;

@@ -89,6 +89,19 @@ TEST_CASE("ParsePassList: without layers the model itself goes on") {
   CHECK(passes[0].location == Location{10, 8});
 }
 
+TEST_CASE("ParsePassList: batch norms fold before ranges are shared out, both without keys") {
+  const Settings none;
+  const auto passes = testing::Get(ParsePassList(
+      Passes(
+          {{"fold_batchnorm", none}, {"equalize", none}, {"ptq_static", none}, {"verify", none}}),
+      TeacherGraph()));
+  CHECK(passes.size() == 4);
+  CHECK(passes[0].pass->stage() == PassStage::kFold);
+  CHECK(passes[1].pass->stage() == PassStage::kEqualize);
+  CHECK_FALSE(Refusal(Passes({{"equalize", none}, {"fold_batchnorm", none}})).empty());
+  CHECK_FALSE(Refusal(Passes({{"equalize", {{"sweeps", true}}}})).empty());
+}
+
 TEST_CASE("ParsePassList: fine_tune learns from labels unless told otherwise") {
   const auto passes = testing::Get(ParsePassList(Passes({{"fine_tune", {}},
                                                          {"fine_tune", {{"teacher", true}}},

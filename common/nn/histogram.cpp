@@ -1,0 +1,139 @@
+#include "fl/common/nn/histogram.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <numeric>
+#include <string>
+
+namespace fl::nn {
+namespace {
+
+constexpr double kCountMax = 9007199254740992.0;  // 2^53: whole numbers below are exact.
+constexpr std::size_t kHeader = 3;                // low, high, zeros.
+
+std::int64_t BinAt(float value, int exponent) {
+  return static_cast<std::int64_t>(std::floor(std::ldexp(static_cast<double>(value), -exponent)));
+}
+
+// Of the window that holds both extremes with the narrowest bins.
+int ExponentOf(float low, float high) {
+  const double reach = std::max(-static_cast<double>(low), static_cast<double>(high));
+  if (!(reach > 0)) return Histogram::kExponentLeast;
+  // 2048 bins of this width are too few by far for reach alone; a few steps up and they hold both.
+  int exponent = std::max(Histogram::kExponentLeast, std::ilogb(reach) - 11);
+  while (BinAt(high, exponent) - BinAt(low, exponent) >=
+         static_cast<std::int64_t>(Histogram::kBins))
+    ++exponent;
+  return exponent;
+}
+
+// Floor of i / 2^shift.
+std::int64_t Halved(std::int64_t i, int shift) {
+  return shift >= 63 ? (i < 0 ? -1 : 0) : i >> shift;
+}
+
+}  // namespace
+
+double Histogram::width() const {
+  return std::ldexp(1.0, exponent_);
+}
+
+double Histogram::Middle(std::size_t i) const {
+  return std::ldexp(static_cast<double>(first_ + static_cast<std::int64_t>(i)) + 0.5, exponent_);
+}
+
+std::uint64_t Histogram::count() const {
+  return std::accumulate(bins_.begin(), bins_.end(), zeros_);
+}
+
+void Histogram::WidenTo(float low, float high) {
+  low_ = std::min(low_, low);
+  high_ = std::max(high_, high);
+  const int exponent = std::max(exponent_, ExponentOf(low_, high_));
+  const std::int64_t first = BinAt(low_, exponent);
+  if (exponent == exponent_ && first == first_) return;
+  std::array<std::uint64_t, kBins> bins{};
+  for (std::size_t i = 0; i < kBins; ++i) {
+    if (bins_[i] == 0) continue;
+    const std::int64_t bin =
+        Halved(first_ + static_cast<std::int64_t>(i), exponent - exponent_) - first;
+    bins[static_cast<std::size_t>(bin)] += bins_[i];
+  }
+  bins_ = bins;
+  exponent_ = exponent;
+  first_ = first;
+}
+
+Result<> Histogram::Add(std::span<const float> values) {
+  float low = 0;
+  float high = 0;
+  for (const float value : values) {
+    if (!std::isfinite(value))
+      return Error{ErrorCode::kNotFinite, "histogram: a value is NaN or infinite"};
+    low = std::min(low, value);
+    high = std::max(high, value);
+  }
+  WidenTo(low, high);
+  const double scale = std::ldexp(1.0, -exponent_);
+  for (const float value : values) {
+    if (value == 0) {
+      ++zeros_;
+      continue;
+    }
+    const auto bin = static_cast<std::int64_t>(std::floor(static_cast<double>(value) * scale));
+    ++bins_[static_cast<std::size_t>(bin - first_)];
+  }
+  return {};
+}
+
+void Histogram::Merge(const Histogram& other) {
+  WidenTo(other.low_, other.high_);
+  Histogram widened = other;
+  widened.WidenTo(low_, high_);
+  zeros_ += widened.zeros_;
+  for (std::size_t i = 0; i < kBins; ++i) bins_[i] += widened.bins_[i];
+}
+
+std::vector<double> Histogram::ToNumbers() const {
+  std::vector<double> numbers = {static_cast<double>(low_), static_cast<double>(high_),
+                                 static_cast<double>(zeros_)};
+  for (const std::uint64_t bin : bins_) numbers.push_back(static_cast<double>(bin));
+  return numbers;
+}
+
+Result<Histogram> Histogram::FromNumbers(std::span<const double> numbers) {
+  if (numbers.size() != kHeader + kBins) {
+    return Error{ErrorCode::kMalformed, "histogram: expected " + std::to_string(kHeader + kBins) +
+                                            " numbers, found " + std::to_string(numbers.size())};
+  }
+  constexpr auto kFloatMax = static_cast<double>(std::numeric_limits<float>::max());
+  if (!(numbers[0] <= 0 && numbers[1] >= 0 && numbers[0] >= -kFloatMax &&
+        numbers[1] <= kFloatMax)) {
+    return Error{ErrorCode::kMalformed, "histogram: expected finite extremes around zero, found " +
+                                            std::to_string(numbers[0]) + " and " +
+                                            std::to_string(numbers[1])};
+  }
+  for (const double count : numbers.subspan(2)) {
+    if (!(count >= 0 && count <= kCountMax && std::floor(count) == count)) {
+      return Error{ErrorCode::kMalformed,
+                   "histogram: expected whole counts in [0, 2^53], found " + std::to_string(count)};
+    }
+  }
+  Histogram histogram;
+  histogram.WidenTo(static_cast<float>(numbers[0]), static_cast<float>(numbers[1]));
+  histogram.zeros_ = static_cast<std::uint64_t>(numbers[2]);
+  const auto last =
+      static_cast<std::size_t>(BinAt(histogram.high_, histogram.exponent_) - histogram.first_);
+  for (std::size_t i = 0; i < kBins; ++i) {
+    histogram.bins_[i] = static_cast<std::uint64_t>(numbers[kHeader + i]);
+    if (i > last && histogram.bins_[i] > 0) {
+      return Error{ErrorCode::kMalformed, "histogram: bin " + std::to_string(i) +
+                                              " counts values above the largest, " +
+                                              std::to_string(numbers[1])};
+    }
+  }
+  return histogram;
+}
+
+}  // namespace fl::nn
