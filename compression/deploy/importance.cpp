@@ -139,7 +139,6 @@ std::vector<double> Magnitudes(std::span<const float> weights, std::size_t chann
 // depend on how large the weight before a norm is.
 std::vector<float> FoldedWeight(const nn::Graph& graph, std::span<const float> parameters,
                                 std::size_t index) {
-  constexpr float kNormEpsilon = 1e-5F;  // What the engine adds to a variance.
   const auto weight = TensorOf(graph, parameters, graph.nodes[index], 0);
   std::vector<float> folded(weight.begin(), weight.end());
   const std::optional<std::size_t> reader = OnlyReader(graph, index);
@@ -148,7 +147,7 @@ std::vector<float> FoldedWeight(const nn::Graph& graph, std::span<const float> p
   const auto variance = TensorOf(graph, parameters, graph.nodes[*reader], 3);
   for (std::size_t i = 0; i < folded.size(); ++i) {
     const std::size_t c = i % gamma.size();
-    folded[i] *= gamma[c] / std::sqrt(std::max(variance[c], 0.0F) + kNormEpsilon);
+    folded[i] *= gamma[c] / std::sqrt(std::max(variance[c], 0.0F) + nn::kNormEpsilon);
   }
   return folded;
 }

@@ -13,9 +13,6 @@ namespace {
 
 using Removed = std::span<const std::uint8_t>;
 
-// What the engine adds to a variance.
-constexpr double kNormEpsilon = 1e-5;
-
 bool HasWeight(const nn::Node& node) {
   return node.kind == nn::OpKind::kDense || node.kind == nn::OpKind::kConv2d ||
          node.kind == nn::OpKind::kDepthwise;
@@ -88,9 +85,9 @@ class Constants {
         break;
       case nn::OpKind::kBatchNorm:
         for (std::size_t c = 0; c < values.size(); ++c) {
-          const double scale =
-              Tensor(node, 0)[c] /
-              std::sqrt(std::max(static_cast<double>(Tensor(node, 3)[c]), 0.0) + kNormEpsilon);
+          const double scale = Tensor(node, 0)[c] /
+                               std::sqrt(std::max(static_cast<double>(Tensor(node, 3)[c]), 0.0) +
+                                         static_cast<double>(nn::kNormEpsilon));
           values[c] = scale * (input[c] - Tensor(node, 2)[c]) + Tensor(node, 1)[c];
         }
         break;

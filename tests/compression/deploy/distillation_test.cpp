@@ -21,9 +21,9 @@ namespace fl::deploy {
 namespace {
 
 using testing::CodeOf;
-using testing::TrainedDigits;
 using testing::Get;
 using testing::Lines;
+using testing::TrainedDigits;
 
 // A student of the convolutional teacher, and its first so many training samples.
 struct Classroom {
@@ -170,8 +170,8 @@ TEST_CASE("SynthesizeSamples: inner values take the moments that are known") {
   const TrainedDigits& digits = testing::Convolutions();
   const std::atomic<bool> stop = false;
   const Teacher teacher{digits.graph, digits.parameters};
-  const DataStatistics known =
-      Get(MeasureStatistics(digits.graph, digits.parameters, digits.samples, TrainedDigits::kSamples));
+  const DataStatistics known = Get(
+      MeasureStatistics(digits.graph, digits.parameters, digits.samples, TrainedDigits::kSamples));
   const auto distance = [&](double weight) {
     const DataFreeConfig config{.samples = 50, .steps = 60, .statistics_weight = weight};
     const data::Subset made = Get(SynthesizeSamples(teacher, known, config, RngStream(4), stop));

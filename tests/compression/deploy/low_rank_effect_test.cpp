@@ -11,8 +11,8 @@
 namespace fl::deploy {
 namespace {
 
-using testing::TrainedDigits;
 using testing::Get;
+using testing::TrainedDigits;
 
 // Mean square of the difference of the logits from the whole network's, on 200 unseen images.
 double LogitError(const TrainedDigits& digits, const LowRankModel& model) {
@@ -32,8 +32,8 @@ double LogitError(const TrainedDigits& digits, const LowRankModel& model) {
 }
 
 LowRankModel Factorize(const TrainedDigits& digits, const LowRankConfig& config) {
-  return Get(FactorizeLayers(digits.graph, digits.parameters, digits.samples, TrainedDigits::kSamples,
-                             config, RngStream(2)));
+  return Get(FactorizeLayers(digits.graph, digits.parameters, digits.samples,
+                             TrainedDigits::kSamples, config, RngStream(2)));
 }
 
 // The accuracy when the layer keeps its outputs of largest weights, just so many that the whole

@@ -79,8 +79,9 @@ struct TrainedDigits {
 };
 
 inline const TrainedDigits& Convolutions() {
-  static const TrainedDigits digits({"maxpool 2", "conv 16 3x3", "relu", "maxpool 2", "conv 32 3x3 same",
-                              "relu", "maxpool 3", "flatten", "dense 10"});
+  static const TrainedDigits digits({"maxpool 2", "conv 16 3x3", "relu", "maxpool 2",
+                                     "conv 32 3x3 same", "relu", "maxpool 3", "flatten",
+                                     "dense 10"});
   return digits;
 }
 

@@ -245,14 +245,14 @@ std::string GraphWriter::WriteNorm(std::size_t i) {
   if (node.kind == OpKind::kBatchNorm) {
     for (std::size_t which = 0; which < 4; ++which) inputs.push_back(AddParameter(i, which));
     return Add("BatchNormalization", node.name, std::move(inputs),
-               {Number("epsilon", nn::internal::kNormEpsilon)});
+               {Number("epsilon", nn::kNormEpsilon)});
   }
   to_.opset = std::max(to_.opset, kOpsetLayerNorm);
   const bool image = node.shape.rank() == 3;
   if (image) inputs[0] = AddTranspose(node.name + ".last", node.inputs[0], input);
   for (std::size_t which = 0; which < 2; ++which) inputs.push_back(AddParameter(i, which));
   std::string value = Add("LayerNormalization", node.name, std::move(inputs),
-                          {Integer("axis", -1), Number("epsilon", nn::internal::kNormEpsilon)});
+                          {Integer("axis", -1), Number("epsilon", nn::kNormEpsilon)});
   if (!image) return value;
   return Add("Transpose", node.name + ".first", {value}, {Integers("perm", {0, 3, 1, 2})});
 }

@@ -249,7 +249,7 @@ Result<> GraphReader::ReadBatchNorm(const Operator& node) {
     FL_TRY(layer.parameters[suffixes[k]], FloatsAt(node, k + 1, channels));
   }
   // fl's epsilon is its own: the difference goes into the variance.
-  const float more = NumberOr(node, "epsilon", 1e-5F) - nn::internal::kNormEpsilon;
+  const float more = NumberOr(node, "epsilon", 1e-5F) - nn::kNormEpsilon;
   for (float& variance : layer.parameters[".variance"]) {
     if (more != 0) variance += more;
     if (variance >= 0) continue;
@@ -268,7 +268,7 @@ Result<> GraphReader::ReadLayerNorm(const Operator& node) {
   const bool order = input.order == Order::kChannelsLast || input.order == Order::kFlat;
   const float epsilon = NumberOr(node, "epsilon", 1e-5F);
   if (!last || !order || input.flattened.rank() != 0 ||
-      std::abs(epsilon - nn::internal::kNormEpsilon) > 1e-9F) {
+      std::abs(epsilon - nn::kNormEpsilon) > 1e-9F) {
     return OperatorError(ErrorCode::kUnsupported, node,
                          "expected epsilon 1e-5 and the last axis of an input N x "
                          "features or N x height x width x channels");
