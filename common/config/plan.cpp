@@ -5,6 +5,7 @@
 #include <sstream>
 
 #include "fl/common/base/file.h"
+#include "fl/common/config/pass_file.h"
 #include "fl/common/config/table.h"
 
 namespace fl {
@@ -170,31 +171,6 @@ Result<> ReadPrivacy(Table table, PrivacyConfig& privacy) {
   }
   if (privacy.noise_multiplier > 0)
     table.Refuse("noise_multiplier", "noise is not available in this version; expected 0");
-  return table.Finish();
-}
-
-Result<> ReadDeployment(Table table, DeploymentConfig& deployment) {
-  if (!table.present()) return {};
-  table.Read("version", deployment.version, {0, 1e6});
-  table.Read("drop_points_max", deployment.drop_points_max, {0, 100});
-  table.Read("bytes_max", deployment.bytes_max, {0, 1e12});
-  table.Read("drift_max", deployment.drift_max, {0, 100});
-  Table personalize = table.Child("personalize");
-  personalize.Read("steps", deployment.personalize.steps, {0, 1e6});
-  personalize.Read("batch", deployment.personalize.batch, {1, 1e6});
-  personalize.Read("learning_rate", deployment.personalize.learning_rate, {0, 100, true, false});
-  personalize.Read("proximal", deployment.personalize.proximal, {0, 1e6});
-  FL_TRY_OK(personalize.Finish());
-  for (Table& pass : table.Children("pass")) {
-    PassConfig& entry = deployment.passes.emplace_back();
-    pass.Read("pass", entry.name);
-    if (entry.name.text.empty())
-      pass.Refuse("pass", "missing: expected the pass's name, e.g. \"distil\"");
-    entry.fields = pass.Rest();
-    FL_TRY_OK(pass.Finish());
-  }
-  if (deployment.version != 1)
-    table.Refuse("version", "expected 1, the only version of pass lists");
   return table.Finish();
 }
 

@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <string_view>
 #include <vector>
 
 #include "fl/common/base/result.h"
@@ -17,6 +18,8 @@ struct Instruments {
   // Microjoules that the processor has used so far, where it tells (RAPL); negative or null: no
   // energy.
   double (*microjoules)() = nullptr;
+  // Hears what begins; null: nobody.
+  void (*progress)(std::string_view line) = nullptr;
   std::size_t runs = 300;  // Runs timed, >= 1.
   std::size_t batch = 1;   // Samples of one run, >= 1.
 };

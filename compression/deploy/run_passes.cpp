@@ -85,6 +85,8 @@ std::int64_t Nanoseconds(const PassInputs& inputs) {
 Result<PassReport> RunPass(const Pass& pass, const PassInputs& inputs, WorkingModel& model,
                            DeployReport& report) {
   PassReport outcome;
+  if (inputs.instruments != nullptr && inputs.instruments->progress != nullptr)
+    inputs.instruments->progress(std::string(pass.name()) + " ...");
   const std::int64_t begin = Nanoseconds(inputs);
   FL_TRY_OK(pass.Run(inputs, model, outcome));
   const std::int64_t end = Nanoseconds(inputs);
@@ -115,7 +117,6 @@ Result<DeployReport> RunPasses(const PassList& passes, const PassInputs& inputs)
     report.rows.push_back(std::move(row));
   }
   std::map<std::string_view, std::uint64_t> times;
-  bool verified = false;
   for (const PassEntry& entry : passes) {
     if (inputs.stop.load(std::memory_order_relaxed))
       return Error{ErrorCode::kUnavailable, "deployment: stopped"};
@@ -126,12 +127,12 @@ Result<DeployReport> RunPasses(const PassList& passes, const PassInputs& inputs)
       report.reason = pass.refusal;
       return report;
     }
-    verified = verified || pass.measured.has_value();
+    report.verified = report.verified || pass.measured.has_value();
     if (pass.measured) report.measured = *pass.measured;
   }
   report.model = SerializeWorkingModel(model, own);
   report.measured.bytes = report.model.size();
-  if (!verified) return report;
+  if (!report.verified) return report;
   report.reason = WhyRefused(report.measured, inputs.gate);
   report.accepted = report.reason.empty();
   return report;

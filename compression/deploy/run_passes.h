@@ -29,6 +29,7 @@ struct ReportRow {
 struct DeployReport {
   Bytes model;  // The model file, also of a refused one; empty when a pass ended the run.
   Measured measured;
+  bool verified = false;           // A pass has measured it.
   bool accepted = false;           // By the gate; never without verify.
   std::string reason;              // Why not.
   std::vector<std::string> lines;  // "NAME: summary", one for each pass that ran.

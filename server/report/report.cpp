@@ -2,6 +2,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "fl/common/data/normalization.h"
 #include "fl/common/nn/materialize.h"
 #include "fl/common/nn/plain_graph.h"
 #include "fl/server/core/admin.h"
@@ -244,6 +245,12 @@ Result<Bytes> ExportModel(Transaction& transaction, const FederationPlan& plan) 
   FL_TRY(const std::vector<float> released, ReadModelValues(transaction, plan, model->released));
   nn::ModelFile file;
   FL_TRY(file.model, nn::Materialize(plan.graph(), released));
+  const DataConfig& data = plan.plan().data;
+  if (data.normalize != "fitted") {  // Else each device has its own.
+    FL_TRY(const data::Normalization normalization,
+           data::MakeNormalization(data.normalize, data.mean, data.scale));
+    file.normalization = normalization.ToText();
+  }
   file.notes["federation"] = plan.name();
   file.notes["version"] = std::to_string(federation->version);
   return nn::SerializeModelFile(file);
