@@ -32,8 +32,9 @@ fl::Result<Times> ReadTimes(const std::string& option, const std::vector<std::st
     const std::size_t equals = std::min(figure.find('='), figure.size());
     const double time = std::strtod(figure.c_str() + std::min(equals + 1, figure.size()), nullptr);
     if (!(time > 0)) {
-      return fl::Error{fl::ErrorCode::kInvalidArgument,
-                       option + ": expected NETWORK=TIME, found \"" + figure + "\""};
+      std::string message = option;
+      message.append(": expected NETWORK=TIME, found \"").append(figure).append("\"");
+      return fl::Error{fl::ErrorCode::kInvalidArgument, std::move(message)};
     }
     times[figure.substr(0, equals)] = time;
   }

@@ -8,6 +8,7 @@
 
 #include "fl/common/nn/evaluate.h"
 #include "fl/common/nn/initialize.h"
+#include "fl/common/nn/internal/integer_table.h"
 #include "fl/common/nn/operator.h"
 #include "fl/common/nn/session.h"
 #include "fl/tests/common/nn/integer_reference.h"
@@ -73,8 +74,7 @@ TEST_CASE("IntegerSession: random graphs give the reference's bits with every in
     std::vector<float> expected;
     for (std::size_t i = 0; i < 3; ++i) {
       const std::vector<float> one =
-          testing::IntegerReference(model, std::span(samples).subspan(i * features, features))
-              .output();
+          testing::RunIntegerReference(model, std::span(samples).subspan(i * features, features));
       expected.insert(expected.end(), one.begin(), one.end());
     }
     for (const Node& node : graph.nodes) seen.insert(node.kind);
@@ -102,7 +102,7 @@ TEST_CASE(
   for (const IntegerInstructionSet set : SupportedIntegerInstructionSets()) {
     std::vector<float> output(6);
     Get(IntegerSession::Create(model, 2, set)).Run(samples, 2, output);
-    const auto second = testing::IntegerReference(model, std::span(samples).last(400)).output();
+    const auto second = testing::RunIntegerReference(model, std::span(samples).last(400));
     CHECK(std::equal(second.begin(), second.end(), output.begin() + 3));
   }
 }

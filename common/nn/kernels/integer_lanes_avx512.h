@@ -1,0 +1,85 @@
+#pragma once
+
+// Sixteen lanes in one register of AVX-512, products by VNNI. Included by integer_lanes.h alone.
+#include <cstddef>
+#include <cstdint>
+
+// GCC 12 warns of variables that its own header leaves undefined on purpose.
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wuninitialized"
+#if !defined(__clang__)
+#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
+#endif
+#include <immintrin.h>
+#pragma GCC diagnostic pop
+
+namespace fl::nn::kernels {
+namespace {
+
+using Stored = std::uint8_t;
+constexpr std::int32_t kOffset = 128;
+
+struct Ints {
+  __m512i v;
+};
+struct Floats {
+  __m512 v;
+};
+
+inline Ints LoadInts(const std::int32_t* from) {
+  return {_mm512_loadu_si512(from)};
+}
+// The stored bytes as they are.
+inline Ints IntsOf(const std::uint8_t* stored) {
+  return {_mm512_cvtepu8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(stored)))};
+}
+inline Ints SplatInts(std::int32_t value) {
+  return {_mm512_set1_epi32(value)};
+}
+inline Ints operator+(Ints a, Ints b) {
+  return {_mm512_add_epi32(a.v, b.v)};
+}
+inline Ints operator-(Ints a, Ints b) {
+  return {_mm512_sub_epi32(a.v, b.v)};
+}
+inline Ints Larger(Ints a, Ints b) {
+  return {_mm512_max_epi32(a.v, b.v)};
+}
+// sums + four bytes of a row times the panel's weights.
+inline Ints MultiplyAdd(Ints sums, std::int32_t four, const std::int8_t* b) {
+  return {_mm512_dpbusd_epi32(sums.v, _mm512_set1_epi32(four), _mm512_loadu_si512(b))};
+}
+
+inline Floats ToFloats(Ints a) {
+  return {_mm512_cvtepi32_ps(a.v)};
+}
+inline Floats LoadFloats(const float* from) {
+  return {_mm512_loadu_ps(from)};
+}
+inline Floats Splat(float value) {
+  return {_mm512_set1_ps(value)};
+}
+inline Floats operator+(Floats a, Floats b) {
+  return {_mm512_add_ps(a.v, b.v)};
+}
+inline Floats operator*(Floats a, Floats b) {
+  return {_mm512_mul_ps(a.v, b.v)};
+}
+inline Floats operator/(Floats a, Floats b) {
+  return {_mm512_div_ps(a.v, b.v)};
+}
+// NaN becomes low.
+inline Floats Clamp(Floats a, Floats low, Floats high) {
+  return {_mm512_min_ps(_mm512_max_ps(a.v, low.v), high.v)};
+}
+inline void StoreFloats(Floats a, float* to) {
+  _mm512_storeu_ps(to, a.v);
+}
+// Rounds half to even; a + zero_point fits a byte.
+inline void StoreBytes(Floats a, std::int32_t zero_point, std::uint8_t* to) {
+  const __m512i words = _mm512_add_epi32(_mm512_cvtps_epi32(a.v), _mm512_set1_epi32(zero_point));
+  _mm_storeu_si128(reinterpret_cast<__m128i*>(to), _mm512_cvtepi32_epi8(words));
+}
+
+}  // namespace
+}  // namespace fl::nn::kernels
