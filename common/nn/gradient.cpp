@@ -71,7 +71,8 @@ void TrainingStep::UpdateStatistics(std::span<float> parameters) const {
     const std::size_t channels = node.shape[node.shape.rank() - 1];
     const float* mean = pass_->forward().state(i);
     const float* variance = mean + channels;
-    const auto values = static_cast<float>(pass_->last_batch() * node.shape.count() / channels);
+    const std::size_t rows = pass_->last_batch() * node.shape.count() / channels;
+    const auto values = static_cast<float>(rows);
     const float unbiased = values > 1 ? values / (values - 1) : 1.0F;
     float* to_mean = parameters.data() + layout.offset(node.parameters[2]);
     float* to_variance = parameters.data() + layout.offset(node.parameters[3]);

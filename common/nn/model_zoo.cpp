@@ -1,6 +1,8 @@
 #include "fl/common/nn/model_zoo.h"
 
+#include <initializer_list>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "fl/common/nn/build_graph.h"
@@ -48,20 +50,27 @@ class LineWriter {
   Lines lines_;
 };
 
+std::string Join(std::initializer_list<std::string_view> parts) {
+  std::string text;
+  for (const std::string_view part : parts) text += part;
+  return text;
+}
+
 Lines ResNet8(const ZooOptions& options) {
   LineWriter writer(options);
   std::string from = writer.Activated("stem", "conv 16 3x3 same");
   for (int block = 1; block <= 3; ++block) {
     const std::string name = "block" + std::to_string(block);
     const std::string channels = std::to_string(8 << block);
-    const std::string stride = block == 1 ? " same" : " stride=2 same";
-    writer.Activated(name + "_conv1", "conv " + channels + " 3x3" + stride);
-    const std::string last = writer.Product(name + "_conv2", "conv " + channels + " 3x3 same");
+    const std::string_view stride = block == 1 ? " same" : " stride=2 same";
+    writer.Activated(name + "_conv1", Join({"conv ", channels, " 3x3", stride}));
+    const std::string last =
+        writer.Product(name + "_conv2", Join({"conv ", channels, " 3x3 same"}));
     if (block == 1) {
-      writer.Add(name + "_add: add " + from);
+      writer.Add(Join({name, "_add: add ", from}));
     } else {
-      writer.Add(name + "_skip: conv " + channels + " 1x1 stride=2 same from=" + from);
-      writer.Add(name + "_add: add " + last);
+      writer.Add(Join({name, "_skip: conv ", channels, " 1x1 stride=2 same from=", from}));
+      writer.Add(Join({name, "_add: add ", last}));
     }
     from = name + "_relu";
     writer.Add(from + ": relu");

@@ -275,8 +275,7 @@ Result<> AdaRoundConfig::Validate() const {
 Result<AdaRounded> AdaRound(const nn::Graph& graph, std::span<const float> parameters,
                             const nn::SampleValues& samples,
                             std::span<const nn::ActivationRange> ranges,
-                            const AdaRoundConfig& config, const RngStream& rng,
-                            RoundedWeights& rounded) {
+                            const AdaRoundConfig& config, RoundedWeights& rounded) {
   FL_TRY_OK(config.Validate());
   FL_TRY_OK(nn::CheckSamples(graph, parameters, samples, "adaround"));
   if (rounded.parameters.size() != parameters.size() ||
@@ -295,7 +294,7 @@ Result<AdaRounded> AdaRound(const nn::Graph& graph, std::span<const float> param
     if (grid->second.spec.bits > config.bits_max) continue;
     const nn::ActivationRange* range = ranges.empty() ? nullptr : &ranges[node.inputs[0]];
     FL_TRY_OK(RoundLayer({graph, i, parameters, samples, range}, config,
-                         rng.Child("adaround", node.name), rounded, outcome));
+                         config.rng.Child("adaround", node.name), rounded, outcome));
   }
   return outcome;
 }

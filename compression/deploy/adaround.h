@@ -25,6 +25,7 @@ struct AdaRoundConfig {
   double regularizer = 0.01;        // >= 0.
   double warm_start = 0.2;          // Share of the iterations, in [0, 1).
   std::uint32_t bits_max = 4;       // Layers of more bits keep the nearest values.
+  RngStream rng = RngStream(1);     // Draws the batches.
   Result<> Validate() const;
 };
 
@@ -41,7 +42,6 @@ struct AdaRounded {
 Result<AdaRounded> AdaRound(const nn::Graph& graph, std::span<const float> parameters,
                             const nn::SampleValues& samples,
                             std::span<const nn::ActivationRange> ranges,
-                            const AdaRoundConfig& config, const RngStream& rng,
-                            RoundedWeights& rounded);
+                            const AdaRoundConfig& config, RoundedWeights& rounded);
 
 }  // namespace fl::deploy

@@ -13,8 +13,8 @@ std::vector<double> ChannelMeans(std::span<const float> values, std::size_t chan
   std::vector<double> means(channels, 0.0);
   for (std::size_t i = 0; i < values.size(); ++i)
     means[i % channels] += static_cast<double>(values[i]);
-  const auto rows = static_cast<double>(values.size() / channels);
-  for (double& mean : means) mean /= rows;
+  const std::size_t rows = values.size() / channels;
+  for (double& mean : means) mean /= static_cast<double>(rows);
   return means;
 }
 

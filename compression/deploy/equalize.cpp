@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "fl/common/base/check.h"
 #include "fl/common/nn/weight_grid.h"
 
 namespace fl::deploy {
@@ -62,6 +63,7 @@ std::vector<Pair> PairsOf(const nn::Graph& graph) {
 // Which channel of the layer before, one of `channels`, a value of a product's weight multiplies.
 std::size_t InputChannelOf(const nn::Graph& graph, const nn::Node& node, std::size_t index,
                            std::size_t channels) {
+  FL_CHECK(channels > 0, "a layer has channels");
   const Shape& shape = graph.parameters[node.parameters[0]].shape;
   const std::size_t outputs = shape[shape.rank() - 1];
   if (node.kind == nn::OpKind::kDepthwise) return index % outputs;
@@ -100,6 +102,7 @@ double EqualizePair(const nn::Graph& graph, const Pair& pair, std::span<float> p
     float& range = second_range[InputChannelOf(graph, second, i, channels)];
     range = std::max(range, std::abs(views.second[i]));
   }
+  FL_CHECK(channels > 0, "a layer has channels");
   std::vector<float> scale(channels, 1.0F);
   double largest = 0;
   moved.resize(channels);

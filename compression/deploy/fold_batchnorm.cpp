@@ -11,7 +11,8 @@ namespace {
 
 std::size_t ReadersOf(const nn::Graph& graph, std::size_t node) {
   std::size_t readers = 0;
-  for (const nn::Node& other : graph.nodes) readers += std::ranges::count(other.inputs, node);
+  for (const nn::Node& other : graph.nodes)
+    readers += static_cast<std::size_t>(std::ranges::count(other.inputs, node));
   return readers;
 }
 

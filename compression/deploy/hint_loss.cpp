@@ -5,6 +5,7 @@
 #include <limits>
 #include <utility>
 
+#include "fl/common/base/check.h"
 #include "fl/common/nn/session.h"
 #include "fl/compression/deploy/rewrite_graph.h"
 
@@ -34,13 +35,15 @@ class Adaptor {
   // Then the adaptor takes a step.
   double Compare(std::span<const float> student, std::span<const float> teacher, double weight,
                  std::span<float> gradient) {
+    FL_CHECK(inputs_ > 0 && outputs_ > 0, "hints of layers with channels");
+    const std::size_t rows = student.size() / inputs_;
     double energy = 1e-12;
     for (const float value : teacher) energy += static_cast<double>(value * value);
     std::vector<double> step(weight_.size());
     std::vector<double> difference(outputs_);
     double loss = 0;
     double strength = 0;
-    for (std::size_t row = 0; row < student.size() / inputs_; ++row) {
+    for (std::size_t row = 0; row < rows; ++row) {
       const auto s = student.subspan(row * inputs_, inputs_);
       const auto t = teacher.subspan(row * outputs_, outputs_);
       for (std::size_t o = 0; o < outputs_; ++o)

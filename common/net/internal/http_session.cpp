@@ -10,7 +10,9 @@
 #include <boost/asio/deferred.hpp>
 #include <boost/asio/ip/tcp.hpp>
 #include <boost/asio/post.hpp>
+#include <boost/asio/read.hpp>
 #include <boost/asio/use_awaitable.hpp>
+#include <boost/asio/write.hpp>
 #include <boost/beast/http/empty_body.hpp>
 #include <boost/beast/http/parser.hpp>
 
@@ -195,29 +197,17 @@ asio::awaitable<bool> HttpSession::AwaitRequest(Duration patience) {
   co_return co_await ReadMore();
 }
 
-asio::awaitable<HttpSession::Moved> HttpSession::ReadSome(asio::mutable_buffer space) {
-  if (tls_) {
-    const auto [error, count] = co_await tls_->async_read_some(space, kTuple);
-    co_return Moved{error.failed(), count};
-  }
-  const auto [error, count] = co_await socket_.async_read_some(space, kTuple);
-  co_return Moved{error.failed(), count};
-}
-
-asio::awaitable<HttpSession::Moved> HttpSession::WriteSome(asio::const_buffer bytes) {
-  if (tls_) {
-    const auto [error, count] = co_await tls_->async_write_some(bytes, kTuple);
-    co_return Moved{error.failed(), count};
-  }
-  const auto [error, count] = co_await socket_.async_write_some(bytes, kTuple);
-  co_return Moved{error.failed(), count};
-}
-
 asio::awaitable<bool> HttpSession::ReadMore() {
   const std::size_t room = buffer_.max_size() - buffer_.size();
-  const Moved moved = co_await ReadSome(buffer_.prepare(std::min(kBufferBytes, room)));
-  buffer_.commit(moved.bytes);
-  co_return !moved.failed;
+  const asio::mutable_buffer space = buffer_.prepare(std::min(kBufferBytes, room));
+  if (tls_) {
+    const auto [error, count] = co_await tls_->async_read_some(space, kTuple);
+    buffer_.commit(count);
+    co_return !error;
+  }
+  const auto [error, count] = co_await socket_.async_read_some(space, kTuple);
+  buffer_.commit(count);
+  co_return !error;
 }
 
 asio::awaitable<unsigned> HttpSession::ReadHead(Head& head) {
@@ -257,9 +247,14 @@ asio::awaitable<unsigned> HttpSession::ReadBody(Head& head, Instant deadline) {
   while (body.size() < head.body_bytes) {
     const std::size_t at = body.size();
     body.resize(std::min(head.body_bytes, at + kStepBytes));
-    const Moved moved = co_await ReadSome(asio::buffer(body.data() + at, body.size() - at));
-    if (moved.failed) co_return 0;
-    body.resize(at + moved.bytes);
+    const asio::mutable_buffer space = asio::buffer(body.data() + at, body.size() - at);
+    if (tls_) {
+      const auto [error, count] = co_await asio::async_read(*tls_, space, kTuple);
+      if (error) co_return 0;
+    } else {
+      const auto [error, count] = co_await asio::async_read(socket_, space, kTuple);
+      if (error) co_return 0;
+    }
   }
   co_return 200;
 }
@@ -288,14 +283,17 @@ asio::awaitable<bool> HttpSession::Write(Response response, bool with_body, bool
 
 asio::awaitable<bool> HttpSession::WriteAll(ByteSpan bytes) {
   while (!bytes.empty()) {
-    ByteSpan step = bytes.first(std::min(bytes.size(), kStepBytes));
-    bytes = bytes.subspan(step.size());
+    const ByteSpan step = bytes.first(std::min(bytes.size(), kStepBytes));
+    const asio::const_buffer data(step.data(), step.size());
     SetDeadline(Now() + limits_.write, AtDeadline::kClose);
-    while (!step.empty()) {
-      const Moved moved = co_await WriteSome(asio::buffer(step.data(), step.size()));
-      if (moved.failed) co_return false;
-      step = step.subspan(moved.bytes);
+    if (tls_) {
+      const auto [error, count] = co_await asio::async_write(*tls_, data, kTuple);
+      if (error) co_return false;
+    } else {
+      const auto [error, count] = co_await asio::async_write(socket_, data, kTuple);
+      if (error) co_return false;
     }
+    bytes = bytes.subspan(step.size());
   }
   co_return true;
 }

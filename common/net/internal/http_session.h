@@ -57,12 +57,6 @@ class HttpSession final : public std::enable_shared_from_this<HttpSession> {
   };
   class SessionResponder;
 
-  // What one read or write came to.
-  struct Moved {
-    bool failed = false;
-    std::size_t bytes = 0;
-  };
-
   // What the head said about the request.
   struct Head {
     Request request;
@@ -74,8 +68,6 @@ class HttpSession final : public std::enable_shared_from_this<HttpSession> {
   boost::asio::awaitable<bool> Handshake();
   // False when the connection is to end.
   boost::asio::awaitable<bool> ServeOne();
-  boost::asio::awaitable<Moved> ReadSome(boost::asio::mutable_buffer space);
-  boost::asio::awaitable<Moved> WriteSome(boost::asio::const_buffer bytes);
   // Some more bytes at the end of buffer_, which has room; false when the connection is over.
   boost::asio::awaitable<bool> ReadMore();
   // The first bytes of a request; false when the peer left, or sent nothing for so long.

@@ -124,7 +124,7 @@ class TableStep final : public IntegerStep {
     const std::int32_t low = static_cast<std::int32_t>(source.low) + zero;
     const std::int32_t high = static_cast<std::int32_t>(source.high) + zero;
     for (std::int32_t q = -128; q <= 127; ++q) {
-      const auto value = static_cast<std::int32_t>(values[static_cast<std::size_t>(q) + 128]);
+      const std::int32_t value = values[static_cast<std::size_t>(q) + 128] + 0;  // A number.
       table_[source.Stored(q)] = source.Stored(std::clamp(value, low, high));
     }
   }

@@ -48,7 +48,7 @@ std::array<std::int8_t, 256> FunctionTable(OpKind kind, const ActivationScale& i
     const double units = FunctionOf(kind, x) / static_cast<double>(output.scale);
     const double least = -128.0 - output.zero_point;
     const double rounded = std::nearbyint(std::clamp(units, least, least + 255));
-    table[static_cast<std::size_t>(q + 128)] =
+    table[static_cast<std::size_t>(q) + 128] =
         static_cast<std::int8_t>(static_cast<std::int32_t>(rounded) + output.zero_point);
   }
   return table;

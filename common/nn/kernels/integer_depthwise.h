@@ -8,11 +8,11 @@
 namespace fl::nn::kernels {
 namespace {
 
-constexpr std::size_t kBlock = 64;
+inline constexpr std::size_t kBlock = 64;
 
 #if defined(FL_ISA_avx512vnni)
 
-constexpr bool kTapsTogether = true;
+inline constexpr bool kTapsTogether = true;
 
 // The bytes of four taps side by side for each of 64 channels: vector k has, in its 128 bits number
 // L, channels 16 L + 4 k to 16 L + 4 k + 3.
@@ -75,13 +75,14 @@ inline void Depthwise(const IntegerDepthwise& depthwise) {
 
 #else
 
-constexpr bool kTapsTogether = false;
+inline constexpr bool kTapsTogether = false;
 
 // A product of two bytes fits 16 bits, which the compiler turns into multiplications of 16 bits.
 inline void AddTap(const std::uint8_t* a, const std::int8_t* weight, std::int32_t (&sums)[kBlock]) {
   for (std::size_t c = 0; c < kBlock; ++c) {
+    // NOLINTNEXTLINE(bugprone-signed-char-misuse): the bytes are numbers.
     const std::int16_t value = static_cast<Stored>(a[c]);
-    const std::int16_t factor = weight[c];
+    const std::int16_t factor = weight[c];  // NOLINT(bugprone-signed-char-misuse): likewise.
     sums[c] += value * factor;
   }
 }

@@ -16,7 +16,7 @@
 namespace fl::nn::kernels {
 namespace {
 
-constexpr std::size_t kLanes = 16;
+inline constexpr std::size_t kLanes = 16;
 
 inline std::int32_t FourOf(const std::uint8_t* a) {
   std::int32_t four = 0;

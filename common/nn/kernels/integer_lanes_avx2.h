@@ -19,10 +19,10 @@ namespace {
 
 #if defined(FL_ISA_avxvnni)
 using Stored = std::uint8_t;
-constexpr std::int32_t kOffset = 128;
+inline constexpr std::int32_t kOffset = 128;
 #else
 using Stored = std::int8_t;
-constexpr std::int32_t kOffset = 0;
+inline constexpr std::int32_t kOffset = 0;
 #endif
 
 struct Ints {

@@ -17,7 +17,7 @@ namespace fl::nn::kernels {
 namespace {
 
 using Stored = std::uint8_t;
-constexpr std::int32_t kOffset = 128;
+inline constexpr std::int32_t kOffset = 128;
 
 struct Ints {
   __m512i v;

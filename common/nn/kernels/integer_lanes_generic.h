@@ -8,7 +8,7 @@ namespace fl::nn::kernels {
 namespace {
 
 using Stored = std::int8_t;
-constexpr std::int32_t kOffset = 0;
+inline constexpr std::int32_t kOffset = 0;
 typedef std::int32_t Words __attribute__((vector_size(16)));
 typedef std::int16_t Halves __attribute__((vector_size(16)));
 typedef float Quad __attribute__((vector_size(16)));
@@ -30,7 +30,7 @@ inline Ints LoadInts(const std::int32_t* from) {
 }
 inline Ints IntsOf(const std::uint8_t* stored) {
   std::int32_t words[16];
-  for (std::size_t i = 0; i < 16; ++i) words[i] = static_cast<std::int8_t>(stored[i]);
+  for (std::size_t i = 0; i < 16; ++i) words[i] = (stored[i] ^ 0x80) - 0x80;
   return LoadInts(words);
 }
 inline Ints SplatInts(std::int32_t value) {

@@ -9,7 +9,7 @@
 namespace fl::nn::kernels {
 namespace {
 
-constexpr std::size_t kGroupBytes = kIntegerPanel * kIntegerGroup;
+inline constexpr std::size_t kGroupBytes = kIntegerPanel * kIntegerGroup;
 
 // MR rows and NP panels. With POOL > 1 so many rows become one.
 template <int MR, int NP, int POOL>
@@ -108,20 +108,20 @@ void SingleRow(const IntegerProduct& product, std::size_t row, std::size_t panel
 using TileFunction = void (*)(const IntegerProduct&, std::size_t, std::size_t);
 
 #if defined(FL_ISA_avx512vnni)
-constexpr int kRowsMax = 14;
-constexpr int kPooledRowsMax = 12;
-constexpr int kPanelsAtOnce = 2;
-constexpr int kSinglePanels = 4;
+inline constexpr int kRowsMax = 14;
+inline constexpr int kPooledRowsMax = 12;
+inline constexpr int kPanelsAtOnce = 2;
+inline constexpr int kSinglePanels = 4;
 #elif defined(FL_ISA_generic)
-constexpr int kRowsMax = 2;
-constexpr int kPooledRowsMax = 4;
-constexpr int kPanelsAtOnce = 1;
-constexpr int kSinglePanels = 1;
+inline constexpr int kRowsMax = 2;
+inline constexpr int kPooledRowsMax = 4;
+inline constexpr int kPanelsAtOnce = 1;
+inline constexpr int kSinglePanels = 1;
 #else
-constexpr int kRowsMax = 4;
-constexpr int kPooledRowsMax = 4;
-constexpr int kPanelsAtOnce = 1;
-constexpr int kSinglePanels = 2;
+inline constexpr int kRowsMax = 4;
+inline constexpr int kPooledRowsMax = 4;
+inline constexpr int kPanelsAtOnce = 1;
+inline constexpr int kSinglePanels = 2;
 #endif
 
 // Tiles of 1, 2, ... MR rows.

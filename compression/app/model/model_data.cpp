@@ -19,7 +19,7 @@ Result<data::Normalization> NormalizationOf(const nn::ModelFile& model,
                  "the model file does not say how its samples are normalized; expected "
                  "--normalize none, unit, or \"standard mean M... scale S...\""};
   }
-  const auto parsed = data::Normalization::Parse(text);
+  auto parsed = data::Normalization::Parse(text);
   if (!parsed && !options.normalize.empty())
     return Error{ErrorCode::kInvalidArgument, "--normalize: " + parsed.error().message};
   return parsed;

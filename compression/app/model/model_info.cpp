@@ -70,7 +70,7 @@ std::string DrawInfo(const ModelInfo& info) {
                      FormatCount(info.activation_peak) + " bytes of activations at once\n";
   text += "loss " + info.loss + "; normalization " +
           (info.normalization.empty() ? "not said" : info.normalization) + "\n";
-  for (const auto& [key, value] : info.notes) text += key + ": " + value + "\n";
+  for (const auto& [key, value] : info.notes) text.append(key).append(": ").append(value) += '\n';
   TextTable layers({Align::kLeft, Align::kLeft, Align::kRight, Align::kRight, Align::kRight});
   layers.AddRow({"layer", "is", "output", "parameters", "MACs"});
   for (const LayerRow& row : info.layers) {

@@ -85,7 +85,7 @@ TEST_CASE("AdaRound: at 4 bits per tensor the logits move less than by plain rou
       Get(RoundWeights(model.graph, model.parameters, FourBitsPerTensor()));
   RoundedWeights learned = plain;
   const AdaRounded outcome = Get(AdaRound(model.graph, model.parameters, TrainDigits().First(512),
-                                          {}, {.iterations = 600}, RngStream(1), learned));
+                                          {}, {.iterations = 600}, learned));
   CHECK(outcome.layers == 4);
   CHECK(outcome.changed > 100);
   CHECK(outcome.error_after < outcome.error_before);
@@ -108,7 +108,7 @@ TEST_CASE("AdaRound: the same seed gives the same bits, and more bits than asked
   const auto run = [&] {
     RoundedWeights rounded = plain;
     const AdaRounded outcome = Get(AdaRound(model.graph, model.parameters, TrainDigits().First(64),
-                                            {}, {.iterations = 20}, RngStream(2), rounded));
+                                            {}, {.iterations = 20}, rounded));
     CHECK(outcome.layers == 3);
     return rounded.parameters;
   };
@@ -154,8 +154,7 @@ TEST_CASE("AdaRound, CorrectBias: samples and settings that do not fit are refus
   const std::vector<nn::ActivationRange> one_range(1);
   const nn::SampleValues good = TrainDigits().First(8);
   const auto adaround = [&](const nn::SampleValues& samples, const AdaRoundConfig& config) {
-    return CodeOf(
-        AdaRound(model.graph, model.parameters, samples, {}, config, RngStream(1), rounded));
+    return CodeOf(AdaRound(model.graph, model.parameters, samples, {}, config, rounded));
   };
   CHECK(adaround({}, {}) == ErrorCode::kInvalidArgument);
   CHECK(adaround({good.values, 7}, {}) == ErrorCode::kInvalidArgument);
