@@ -35,14 +35,14 @@ TEST_CASE("InstalledStore: keeps the model before the current one") {
 TEST_CASE("InstalledStore: installing the current model again keeps the previous one") {
   const TemporaryFolder folder;
   const InstalledStore store(folder.path());
-  for (const std::size_t model : {1, 2, 2}) REQUIRE(store.Install(SmallModelFile(model)));
+  for (const std::size_t model : {1U, 2U, 2U}) REQUIRE(store.Install(SmallModelFile(model)));
   CHECK(Get(store.Previous()) == SmallModelFile(1));
 }
 
 TEST_CASE("InstalledStore: a rollback goes back and forth") {
   const TemporaryFolder folder;
   const InstalledStore store(folder.path());
-  for (const std::size_t model : {1, 2}) REQUIRE(store.Install(SmallModelFile(model)));
+  for (const std::size_t model : {1U, 2U}) REQUIRE(store.Install(SmallModelFile(model)));
   REQUIRE(store.Rollback());
   CHECK(Get(store.Current()) == SmallModelFile(1));
   CHECK(Get(store.Previous()) == SmallModelFile(2));
@@ -53,7 +53,7 @@ TEST_CASE("InstalledStore: a rollback goes back and forth") {
 TEST_CASE("InstalledStore: what does not run here is neither installed nor gone back to") {
   const TemporaryFolder folder;
   const InstalledStore store(folder.path());
-  for (const std::size_t model : {1, 2}) REQUIRE(store.Install(SmallModelFile(model)));
+  for (const std::size_t model : {1U, 2U}) REQUIRE(store.Install(SmallModelFile(model)));
   CHECK(CodeOf(store.Install(ToBytes("garbage"))) == ErrorCode::kMalformed);
   Bytes cut = SmallModelFile(0);
   cut.pop_back();

@@ -58,7 +58,7 @@ TEST_CASE("InstalledStore: on a full disk nothing changes and the old model is s
   const fl::testing::TemporaryFolder folder;
   const InstalledStore store(folder.path());
   const Logger log(LogLevel::kOff);
-  for (const std::size_t model : {0, 1}) REQUIRE(store.Install(SmallModelFile(model)));
+  for (const std::size_t model : {0U, 1U}) REQUIRE(store.Install(SmallModelFile(model)));
   ModelSlot slot(store, log, std::chrono::hours(1));
   const Digest old = crypto::Sha256(SmallModelFile(1));
   bool is_rollback = false;

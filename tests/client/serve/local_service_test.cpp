@@ -217,6 +217,7 @@ TEST_CASE("LocalService: each answer is wholly of one model while models are swa
   std::atomic<int> wrong = 0;
   Guarded<std::set<std::size_t>> seen;
   std::vector<std::thread> askers;
+  askers.reserve(4);
   for (int i = 0; i < 4; ++i) {
     askers.emplace_back([&] {
       const auto client = fl::testing::LocalHttp::ToPort(server->port());

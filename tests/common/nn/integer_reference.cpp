@@ -95,7 +95,7 @@ class IntegerReference {
         internal::FunctionTable(At(i).kind, model_.activations[from], model_.activations[i]);
     Integers result;
     for (const std::int32_t q : values_[from])
-      result.push_back(table[static_cast<std::size_t>(q + 128)]);
+      result.push_back(table[static_cast<std::size_t>(q) + 128]);
     return result;
   }
 

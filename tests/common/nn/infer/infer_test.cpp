@@ -85,6 +85,7 @@ TEST_CASE("infer: sessions of one model run on several threads") {
   std::vector<std::vector<float>> outputs(4, std::vector<float>(3));
   {
     std::vector<std::jthread> threads;
+    threads.reserve(outputs.size());
     for (std::vector<float>& output : outputs) {
       threads.emplace_back([&model, &input, &output] {
         auto session = Session::Create(model);

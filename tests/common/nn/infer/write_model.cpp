@@ -1,6 +1,7 @@
 // Writes an untrained model file to measure with:  infer_write_model ZOO_NAME|digits fp32|int8 FILE
 #include <cstdio>
 #include <cstring>
+#include <exception>
 
 #include "fl/common/base/file.h"
 #include "fl/common/nn/calibrate.h"
@@ -37,8 +38,12 @@ fl::Result<> Write(const char* name, bool integer, const char* path) {
 
 int main(int argc, char** argv) {
   if (argc != 4) return 2;
-  const auto written = Write(argv[1], std::strcmp(argv[2], "int8") == 0, argv[3]);
-  if (written) return 0;
-  std::fprintf(stderr, "%s\n", written.error().message.c_str());
+  try {
+    const auto written = Write(argv[1], std::strcmp(argv[2], "int8") == 0, argv[3]);
+    if (written) return 0;
+    std::fprintf(stderr, "%s\n", written.error().message.c_str());
+  } catch (const std::exception& error) {  // Only what nothing else could catch: no memory, say.
+    std::fprintf(stderr, "%s\n", error.what());
+  }
   return 1;
 }
