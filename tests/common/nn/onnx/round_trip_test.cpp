@@ -144,6 +144,7 @@ TEST_CASE("ONNX: an image's rows are reordered and not transposed at run time") 
       nn::testing::Build({6, 6, 2}, {"conv 3 3x3", "flatten", "relu", "dense 4"});
   const OnnxModel model = Get(ExportOnnx(FloatFile(graph, 2)));
   std::vector<std::string> types;
+  types.reserve(model.operators.size());
   for (const Operator& node : model.operators) types.push_back(node.type);
   CHECK(types == std::vector<std::string>{"Conv", "Flatten", "Relu", "Gemm"});
   REQUIRE(model.inputs[0].extents.size() == 4);

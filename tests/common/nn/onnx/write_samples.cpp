@@ -5,6 +5,7 @@
 // NAME.output (samples x outputs, fp32; images channels first).
 #include <cstdio>
 #include <cstdlib>
+#include <exception>
 #include <filesystem>
 
 #include "fl/common/base/file.h"
@@ -132,11 +133,15 @@ int main(int argc, char** argv) {
     std::fputs("usage: onnx_write_samples FOLDER [SAMPLES]\n", stderr);
     return 2;
   }
-  const std::filesystem::path folder = argv[1];
-  std::filesystem::create_directories(folder);
-  const std::size_t count = argc > 2 ? std::strtoul(argv[2], nullptr, 10) : 1000;
-  const auto written = WriteAll(folder, count);
-  if (written) return 0;
-  std::fprintf(stderr, "%s\n", written.error().message.c_str());
+  try {
+    const std::filesystem::path folder = argv[1];
+    std::filesystem::create_directories(folder);
+    const std::size_t count = argc > 2 ? std::strtoul(argv[2], nullptr, 10) : 1000;
+    const auto written = WriteAll(folder, count);
+    if (written) return 0;
+    std::fprintf(stderr, "%s\n", written.error().message.c_str());
+  } catch (const std::exception& error) {  // Only what nothing else could catch: no memory, say.
+    std::fprintf(stderr, "%s\n", error.what());
+  }
   return 1;
 }
