@@ -61,7 +61,7 @@ struct Classroom {
   // Percent right on unseen samples, over three seeds.
   double MeanAccuracy() const {
     double sum = 0;
-    for (const std::uint64_t seed : {1, 2, 3}) {
+    for (const std::uint64_t seed : {1U, 2U, 3U}) {
       const WorkingModel model = Get(Run(seed));
       sum += 100 * digits.AccuracyOf(model.graph, model.parameters) / 3;
     }

@@ -165,8 +165,8 @@ TEST_CASE("LayerFactorizer: inputs make the outputs better at equal rank, by eve
   for (const LowRankMethod method : kMethods) {
     const Factorization plain = Make(method, weight.shape).Factorize({4, 4});
     const Factorization weighted = Make(method, weight.shape, inputs).Factorize({4, 4});
-    Factorization unshifted = plain;  // Without inputs nothing is known of the mean.
-    const double plain_error = OutputError(weight.shape, inputs, unshifted);
+    // Without inputs nothing is known of the mean.
+    const double plain_error = OutputError(weight.shape, inputs, plain);
     CHECK(OutputError(weight.shape, inputs, weighted) < 0.5 * plain_error);
   }
 }

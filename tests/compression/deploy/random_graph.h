@@ -47,7 +47,7 @@ class RandomGraph {
         .output_shape();
   }
   std::string Layer(const std::string& operation) {
-    const std::string name = "node" + std::to_string(lines_.size());
+    std::string name = "node" + std::to_string(lines_.size());
     lines_.push_back(name + ": " + operation);
     return name;
   }
