@@ -127,6 +127,7 @@ TEST_CASE("Serve: installs and rollbacks of other processes are served under loa
   std::atomic<int> right = 0;
   std::atomic<int> wrong = 0;
   std::vector<std::thread> askers;
+  askers.reserve(2);
   for (int i = 0; i < 2; ++i) {
     askers.emplace_back([&] {
       const LocalHttp http = served.Connect();

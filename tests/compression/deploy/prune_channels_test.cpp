@@ -123,9 +123,9 @@ TEST_CASE("PruneChannels: absorbing constants answers better than dropping them"
 }
 
 TEST_CASE("UpdateNorms: measures what the channels that stay make of the samples") {
-  const WorkingModel half = Normed().Prune(Keep(0.5));
+  const PrunedModel half = Normed().Prune(Keep(0.5));
   // As if the norms read values that vary three times as much.
-  WorkingModel stale = half;
+  WorkingModel stale{half.graph, half.parameters};
   for (std::size_t i = 0; i < stale.graph.parameters.size(); ++i) {
     const std::string& name = stale.graph.parameters[i].name;
     if (!name.ends_with(".variance")) continue;
