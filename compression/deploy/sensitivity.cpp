@@ -241,7 +241,8 @@ double LogitDivergence(std::span<const float> wanted, std::span<const float> fou
       divergence += std::exp(p_log) * (p_log - (static_cast<double>(q[k]) - q_sum));
     }
   }
-  return divergence / static_cast<double>(wanted.size() / classes);
+  const std::size_t samples_count = wanted.size() / classes;
+  return divergence / static_cast<double>(samples_count);
 }
 
 }  // namespace fl::deploy

@@ -66,7 +66,8 @@ TEST_CASE("WeightGrid: a bit more loses less, and squared error never more than 
   for (const bool asymmetric : {false, true}) {
     for (const std::uint32_t group : {0U, 32U}) {
       double last = std::numeric_limits<double>::infinity();
-      for (std::uint8_t bits = 2; bits <= (asymmetric || group > 0 ? 7 : 8); ++bits) {
+      const std::uint8_t bits_max = asymmetric || group > 0 ? 7 : 8;
+      for (std::uint8_t bits = 2; bits <= bits_max; ++bits) {
         const WeightSpec coding = Grouped(bits, group, asymmetric);
         const double loss = Loss(weight, coding);
         CHECK(loss <= Loss(weight, coding, WeightClip::kMinMax));
