@@ -53,9 +53,10 @@ TEST_CASE("CodeWeight: every spec gives a coding that holds its weights") {
 
 TEST_CASE("CodeWeight: groups lose less than channels, and channels less than the tensor") {
   std::vector<float> weight = Normals(8 * 128, 4);
-  for (std::size_t i = 0; i < weight.size(); ++i)
+  for (std::size_t i = 0; i < weight.size(); ++i) {
     const std::size_t factor = (1 + i / 128) * (1 + i % 128 / 32);
-  weight[i] *= static_cast<float>(factor);
+    weight[i] *= static_cast<float>(factor);
+  }
   const std::vector<float> scale_min(8);
   const auto error = [&](WeightScaling scaling) {
     return RelativeError(weight, CodeWeight(weight, scale_min, {4, scaling, 32, false}), 128);

@@ -121,7 +121,7 @@ TEST_CASE("RemoveChannels: a padded reader of a constant is named") {
                                                  "c: conv 2 1x1 same", "d: conv 1 2x2"});
   const ChannelGroups groups = Get(FindChannelGroups(graph));
   std::vector<std::uint8_t> removed(groups.unit_count, 0);
-  for (const std::size_t node : {1, 2, 3}) removed[groups.units[node][0]] = 1;
+  for (const std::size_t node : {1U, 2U, 3U}) removed[groups.units[node][0]] = 1;
   std::vector<float> parameters(graph.parameters.total(), 0.5F);
   CHECK(Get(RemoveChannels(graph, parameters, groups, removed)).padded == Lines{"b"});
   parameters[graph.parameters.offset(*graph.parameters.Find("a.bias"))] = 0;
