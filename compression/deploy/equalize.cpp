@@ -8,6 +8,7 @@
 
 #include "fl/common/base/check.h"
 #include "fl/common/nn/weight_grid.h"
+#include "fl/compression/deploy/rewrite_graph.h"
 
 namespace fl::deploy {
 namespace {
@@ -33,18 +34,6 @@ bool LetsScalesPass(nn::OpKind kind) {
   }
 }
 
-std::optional<std::size_t> OnlyReaderOf(const nn::Graph& graph, std::size_t node) {
-  std::optional<std::size_t> reader;
-  for (std::size_t i = 0; i < graph.nodes.size(); ++i) {
-    for (const std::size_t input : graph.nodes[i].inputs) {
-      if (input != node) continue;
-      if (reader) return std::nullopt;
-      reader = i;
-    }
-  }
-  return reader;
-}
-
 bool IsProduct(const nn::Node& node) {
   return nn::HasWeight(node) && node.parameters.size() == 2;
 }
@@ -53,8 +42,8 @@ std::vector<Pair> PairsOf(const nn::Graph& graph) {
   std::vector<Pair> pairs;
   for (std::size_t i = 0; i < graph.nodes.size(); ++i) {
     if (!IsProduct(graph.nodes[i])) continue;
-    std::optional<std::size_t> next = OnlyReaderOf(graph, i);
-    while (next && LetsScalesPass(graph.nodes[*next].kind)) next = OnlyReaderOf(graph, *next);
+    std::optional<std::size_t> next = OnlyReader(graph, i);
+    while (next && LetsScalesPass(graph.nodes[*next].kind)) next = OnlyReader(graph, *next);
     if (next && IsProduct(graph.nodes[*next])) pairs.push_back({i, *next});
   }
   return pairs;

@@ -4,6 +4,7 @@
 #include <string>
 
 #include "fl/common/nn/internal/forward.h"
+#include "fl/common/nn/internal/pass_arguments.h"
 #include "fl/common/nn/kernels/select.h"
 #include "fl/common/nn/plain_graph.h"
 
@@ -29,12 +30,7 @@ Result<std::unique_ptr<FactorPass>> FactorPass::Create(const Graph& graph,
                                                        InstructionSet instruction_set) {
   std::unique_ptr<FactorPass> pass;
   if (!IsFactored(graph)) return pass;
-  const std::vector<InstructionSet> supported = SupportedInstructionSets();
-  if (std::ranges::find(supported, instruction_set) == supported.end()) {
-    return Error{ErrorCode::kInvalidArgument,
-                 "instruction set: expected one that this processor has, found " +
-                     std::string(InstructionSetName(instruction_set))};
-  }
+  FL_TRY_OK(ExpectSupported(instruction_set, SupportedInstructionSets()));
   pass.reset(new FactorPass(graph, instruction_set));
   pass->Plan();
   FL_TRY_OK(pass->Allocate());

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "fl/common/nn/internal/memory_plan.h"
+#include "fl/common/nn/internal/pass_arguments.h"
 #include "fl/common/nn/kernels/select.h"
 #include "fl/common/nn/plain_graph.h"
 
@@ -11,20 +12,6 @@ namespace {
 
 bool IsProduct(OpKind kind) {
   return kind == OpKind::kDense || kind == OpKind::kConv2d || kind == OpKind::kDepthwise;
-}
-
-Result<> CheckArguments(std::size_t batch_max, InstructionSet instruction_set) {
-  const std::vector<InstructionSet> supported = SupportedInstructionSets();
-  if (std::ranges::find(supported, instruction_set) == supported.end()) {
-    return Error{ErrorCode::kInvalidArgument,
-                 "instruction set: expected one that this processor has, found " +
-                     std::string(InstructionSetName(instruction_set))};
-  }
-  if (batch_max == 0 || batch_max > (std::size_t{1} << 24)) {
-    return Error{ErrorCode::kInvalidArgument,
-                 "batch_max: expected 1 to 2^24, found " + std::to_string(batch_max)};
-  }
-  return {};
 }
 
 }  // namespace
@@ -41,7 +28,8 @@ ForwardPass::ForwardPass(const Graph& graph, std::size_t batch_max, InstructionS
 Result<std::unique_ptr<ForwardPass>> ForwardPass::Create(const Graph& graph, std::size_t batch_max,
                                                          InstructionSet instruction_set,
                                                          Mode mode) {
-  FL_TRY_OK(CheckArguments(batch_max, instruction_set));
+  FL_TRY_OK(ExpectSupported(instruction_set, SupportedInstructionSets()));
+  FL_TRY_OK(ExpectBatchMax(batch_max));
   FL_TRY_OK(ExpectPlain(graph, "a pass"));
   std::unique_ptr<ForwardPass> pass(new ForwardPass(graph, batch_max, instruction_set, mode));
   pass->Plan();

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "fl/common/base/check.h"
+#include "fl/common/nn/internal/pass_arguments.h"
 #include "fl/common/nn/kernels/select.h"
 
 namespace fl::nn::internal {
@@ -198,16 +199,8 @@ Result<std::unique_ptr<IntegerPass>> IntegerPass::Create(const QuantizedModel& m
                                                          std::size_t batch_max,
                                                          IntegerInstructionSet instruction_set) {
   FL_TRY_OK(model.Validate());
-  const std::vector<IntegerInstructionSet> supported = SupportedIntegerInstructionSets();
-  if (std::ranges::find(supported, instruction_set) == supported.end()) {
-    return Error{ErrorCode::kInvalidArgument,
-                 "instruction set: expected one that this processor has, found " +
-                     std::string(InstructionSetName(instruction_set))};
-  }
-  if (batch_max == 0 || batch_max > (std::size_t{1} << 24)) {
-    return Error{ErrorCode::kInvalidArgument,
-                 "batch_max: expected 1 to 2^24, found " + std::to_string(batch_max)};
-  }
+  FL_TRY_OK(ExpectSupported(instruction_set, SupportedIntegerInstructionSets()));
+  FL_TRY_OK(ExpectBatchMax(batch_max));
   std::unique_ptr<IntegerPass> pass(new IntegerPass(model.graph, batch_max));
   pass->kernels_ = &kernels::IntegerKernelsFor(instruction_set);
   pass->input_ = model.activations.front();
