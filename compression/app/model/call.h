@@ -19,6 +19,7 @@ struct Call {
   std::string out;
   DataOptions data;
   std::string passes;
+  std::string profile;
   std::vector<std::string> settings;
   std::uint64_t seed = 1;
   bool unverified = false;
@@ -44,6 +45,7 @@ void AddInfo(CLI::App& app, Call& call, Action& action);
 void AddEvaluate(CLI::App& app, Call& call, Action& action);
 void AddCompress(CLI::App& app, Call& call, Action& action);
 void AddBench(CLI::App& app, Call& call, Action& action);
+void AddProbe(CLI::App& app, Call& call, Action& action);
 void AddExport(CLI::App& app, Call& call, Action& action);
 void AddImport(CLI::App& app, Call& call, Action& action);
 

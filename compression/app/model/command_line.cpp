@@ -16,11 +16,14 @@ constexpr const char* kExample =
     "  fl-model compress out/model.safetensors --passes configs/passes/distil-int8.toml \\\n"
     "    --data idx:data/mnist-mini/train --out small.safetensors\n"
     "  fl-model evaluate small.safetensors --data idx:data/mnist-mini/test\n"
-    "  fl-model bench small.safetensors\n";
+    "  fl-model bench small.safetensors\n"
+    "Example: for a device that is not here\n"
+    "  fl-model probe --out device.toml                 # on the device\n"
+    "  fl-model compress ... --profile device.toml      # here\n";
 
 // Every command, in the order of --help.
-constexpr AddCommand kCommands[] = {AddInfo,  AddEvaluate, AddCompress,
-                                    AddBench, AddExport,   AddImport};
+constexpr AddCommand kCommands[] = {AddInfo,  AddEvaluate, AddCompress, AddBench,
+                                    AddProbe, AddExport,   AddImport};
 
 // 2 where the call or what it names is at fault, 1 for all else.
 int StatusOf(const Error& error) {

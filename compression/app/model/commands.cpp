@@ -9,6 +9,7 @@
 #include "fl/compression/app/model/machine_instruments.h"
 #include "fl/compression/app/model/model_bench.h"
 #include "fl/compression/app/model/model_info.h"
+#include "fl/compression/app/model/probe.h"
 #include "fl/compression/app/text_table.h"
 #include "fl/compression/deploy/gate.h"
 
@@ -71,6 +72,21 @@ Result<> Bench(const Call& call) {
   return {};
 }
 
+Result<> RunProbe(const Call& call) {
+  deploy::Instruments instruments = MachineInstruments();
+  constexpr std::size_t kRuns = 100;
+  instruments.runs = kRuns;
+  FL_TRY(const HardwareProfile profile, ProbeMachine(instruments));
+  FL_TRY_OK(WriteFileAtomically(call.out, AsBytes(ProfileToToml(profile))));
+  std::cout << call.out << ": " << profile.instruction_set << " "
+            << codec_app::FormatFixed(profile.fp32_gflops, 1) << " GFLOP/s, "
+            << profile.integer_instruction_set << " "
+            << codec_app::FormatFixed(profile.int8_gops, 1) << " GOP/s, memory "
+            << codec_app::FormatFixed(profile.memory_gbps, 1) << " GB/s, "
+            << profile.operators.size() << " operators\n";
+  return {};
+}
+
 CLI::App& Begin(CLI::App& app, Call& call, const char* name, const char* what) {
   CLI::App& command = *app.add_subcommand(name, what);
   command.add_option("FILE", call.in, "A model file (safetensors)")->required();
@@ -106,6 +122,13 @@ void AddBench(CLI::App& app, Call& call, Action& action) {
       ->check(CLI::Range(1, 1))
       ->capture_default_str();
   command.callback([&] { action = Bench; });
+}
+
+void AddProbe(CLI::App& app, Call& call, Action& action) {
+  CLI::App& command = *app.add_subcommand(
+      "probe", "What this machine can do, as a device profile: rates, caches, a latency table");
+  command.add_option("--out", call.out, "The profile to write (TOML)")->required();
+  command.callback([&] { action = RunProbe; });
 }
 
 void AddData(CLI::App& command, Call& call) {

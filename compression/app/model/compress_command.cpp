@@ -2,16 +2,19 @@
 #include <atomic>
 #include <filesystem>
 #include <iostream>
+#include <optional>
 
 #include <CLI/CLI.hpp>
 
 #include "fl/common/base/file.h"
+#include "fl/common/config/hardware_profile.h"
 #include "fl/common/config/pass_file.h"
 #include "fl/common/nn/materialize.h"
 #include "fl/compression/app/model/call.h"
 #include "fl/compression/app/model/machine_instruments.h"
 #include "fl/compression/app/model/pass_report.h"
 #include "fl/compression/app/text_table.h"
+#include "fl/compression/deploy/estimate_latency.h"
 #include "fl/compression/deploy/pass_list.h"
 
 namespace fl::model_app {
@@ -61,8 +64,24 @@ void PrintProgress(std::string_view line) {
   std::cerr << line << '\n';
 }
 
+// What the model would take on the device of --profile; nothing without one, or without a model.
+Result<std::optional<double>> PredictMicroseconds(const Call& call,
+                                                  const deploy::DeployReport& report) {
+  if (call.profile.empty() || report.model.empty()) return std::optional<double>();
+  FL_TRY(const HardwareProfile profile, LoadProfile(call.profile));
+  FL_TRY(const nn::ModelFile file, nn::ParseModelFile(report.model));
+  const bool integers = std::holds_alternative<nn::QuantizedModel>(file.model);
+  FL_TRY(const double predicted, deploy::EstimateLatency(profile, file.graph(), integers));
+  return std::optional(predicted);
+}
+
 Result<> WriteOutcome(const Call& call, const deploy::DeployReport& report) {
-  std::cout << (call.json ? ReportToJson(report) : DrawReport(report)) << std::flush;
+  FL_TRY(const std::optional<double> predicted, PredictMicroseconds(call, report));
+  std::cout << (call.json ? ReportToJson(report, predicted) : DrawReport(report)) << std::flush;
+  if (predicted && !call.json) {
+    std::cout << "\non the device of " << call.profile << ": "
+              << codec_app::FormatFixed(*predicted, 1) << " us by its latency table\n";
+  }
   const bool wanted = report.accepted || (call.unverified && !report.verified);
   if (!wanted || report.model.empty()) {
     return Error{ErrorCode::kLimitExceeded, call.out + " was not written: " + report.reason};
@@ -77,6 +96,7 @@ Result<> WriteOutcome(const Call& call, const deploy::DeployReport& report) {
 
 Result<> Compress(const Call& call) {
   FL_TRY_OK(CheckFolder(call.out));
+  if (!call.profile.empty()) FL_TRY_OK(LoadProfile(call.profile));  // Refused before the work.
   FL_TRY(const nn::ModelFile file, ReadModel(call.in));
   FL_TRY(const nn::FloatModel teacher, TeacherOf(file, call.in));
   DeploymentConfig deployment;
@@ -111,6 +131,8 @@ void AddCompress(CLI::App& app, Call& call, Action& action) {
       ->required();
   AddData(command, call);
   command.add_option("--out", call.out, "The model file to write")->required();
+  command.add_option("--profile", call.profile,
+                     "A device profile (fl-model probe): predicts the latency there");
   command
       .add_option("--set", call.settings,
                   "PASS.KEY=VALUE for the passes of that name; drop_points_max=, bytes_max=")

@@ -4,27 +4,12 @@
 
 #include <nlohmann/json.hpp>
 
-#include "fl/common/nn/calibrate.h"
 #include "fl/common/nn/instruction_set.h"
-#include "fl/common/random/rng_stream.h"
+#include "fl/compression/app/model/model_samples.h"
 #include "fl/compression/app/text_table.h"
 
 namespace fl::model_app {
 namespace {
-
-constexpr std::size_t kSamples = 64;
-
-Result<data::Subset> DrawSamples(const nn::Graph& graph) {
-  data::Samples samples;
-  samples.shape = graph.input_shape();
-  samples.classes = 1;
-  std::vector<float> values(kSamples * samples.shape.count());
-  RngStream(1).FillUniform(values);
-  samples.features = std::move(values);
-  samples.labels.assign(kSamples, 0);
-  FL_TRY(data::Dataset dataset, data::Dataset::Create(std::move(samples)));
-  return data::Subset(std::make_shared<const data::Dataset>(std::move(dataset)));
-}
 
 // The model for both engines, the second where it can be had.
 Result<std::vector<deploy::WorkingModel>> BothEngines(const nn::ModelFile& file,
@@ -38,17 +23,9 @@ Result<std::vector<deploy::WorkingModel>> BothEngines(const nn::ModelFile& file,
   }
   const auto& floats = std::get<nn::FloatModel>(file.model);
   models.push_back({floats.graph, floats.parameters});
-  std::vector<float> values(kSamples * floats.graph.input_shape().count());
-  const std::size_t features = values.size() / kSamples;
-  for (std::size_t i = 0; i < kSamples; ++i)
-    inputs.CopySample(i, std::span(values).subspan(i * features, features));
-  FL_TRY(const std::vector<nn::ActivationRange> ranges,
-         nn::ObserveRanges(floats.graph, floats.parameters, values, kSamples,
-                           nn::RangeMethod::kMinMax));
-  auto quantized = nn::Quantize(floats.graph, floats.parameters, ranges);
-  if (!quantized) return models;  // Norms that are not folded yet, say.
-  models.push_back(models.front());
-  models.back().quantized = *std::move(quantized);
+  deploy::WorkingModel quantized = models.front();
+  // Norms that are not folded yet, say, have no integers.
+  if (QuantizeBy(inputs, quantized).has_value()) models.push_back(std::move(quantized));
   return models;
 }
 

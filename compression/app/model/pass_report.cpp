@@ -92,13 +92,14 @@ std::string DrawReport(const deploy::DeployReport& report) {
   return lines + "\n" + table.Draw() + noise;
 }
 
-std::string ReportToJson(const deploy::DeployReport& report) {
+std::string ReportToJson(const deploy::DeployReport& report, std::optional<double> predicted_us) {
   Json json = {{"accepted", report.accepted},
                {"reason", report.reason},
                {"teacher_accuracy", report.measured.teacher_accuracy},
                {"accuracy", report.measured.local_accuracy},
                {"majority_share", report.measured.majority_share},
-               {"bytes", report.measured.bytes}};
+               {"bytes", report.measured.bytes},
+               {"predicted_us", OrNull(predicted_us)}};
   json["passes"] = Json::array();
   for (const deploy::ReportRow& row : report.rows) json["passes"].push_back(RowToJson(row));
   return json.dump(2, ' ', false, Json::error_handler_t::replace) + "\n";

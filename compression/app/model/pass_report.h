@@ -1,5 +1,6 @@
 #pragma once
 
+#include <optional>
 #include <string>
 
 #include "fl/compression/deploy/run_passes.h"
@@ -10,7 +11,8 @@ namespace fl::model_app {
 // each layer where the model was quantized.
 std::string DrawReport(const deploy::DeployReport& report);
 
-// The same for machines, in stable names.
-std::string ReportToJson(const deploy::DeployReport& report);
+// The same for machines, in stable names; with a device profile the latency that it predicts.
+std::string ReportToJson(const deploy::DeployReport& report,
+                         std::optional<double> predicted_us = {});
 
 }  // namespace fl::model_app

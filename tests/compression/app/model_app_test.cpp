@@ -13,6 +13,7 @@
 #include "fl/compression/app/model/model_data.h"
 #include "fl/compression/app/model/model_info.h"
 #include "fl/compression/app/model/pass_report.h"
+#include "fl/compression/app/model/probe.h"
 #include "fl/compression/deploy/pass_list.h"
 #include "fl/tests/support/result.h"
 
@@ -21,7 +22,8 @@ namespace {
 
 using Json = nlohmann::json;
 
-const std::string kDigits = "csv:" FL_TEST_SOURCE_DIR "/data/small-tables/digits8x8.csv.gz?split=train";
+const std::string kDigits =
+    "csv:" FL_TEST_SOURCE_DIR "/data/small-tables/digits8x8.csv.gz?split=train";
 
 nn::ModelFile MakeModel(std::vector<std::string> layers = {"dense 16", "relu", "dense 10"}) {
   nn::FloatModel model;
@@ -145,6 +147,19 @@ TEST_CASE("BenchModel: an engine that cannot run the model is left out") {
   }()));
   REQUIRE_FALSE(rows.empty());
   CHECK(rows[0].engine.starts_with("fp32 "));
+}
+
+TEST_CASE("ProbeMachine: rates, and a latency table that can be read again") {
+  deploy::Instruments instruments = MachineInstruments();
+  instruments.runs = 2;
+  const auto profile = testing::Get(ProbeMachine(instruments));
+  CHECK(profile.fp32_gflops > 0);
+  CHECK(profile.int8_gops > 0);
+  CHECK(profile.memory_gbps > 0);
+  CHECK(profile.operators.size() > 20);
+  CHECK(testing::Get(ParseProfile(ProfileToToml(profile), "p")).operators.size() ==
+        profile.operators.size());
+  CHECK(testing::CodeOf(ProbeMachine({})) == ErrorCode::kInvalidArgument);
 }
 
 TEST_CASE("configs/passes: each pass list is read") {
