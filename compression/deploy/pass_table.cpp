@@ -14,16 +14,11 @@ namespace fl::deploy {
 
 std::span<const PassRow> PassTable() {
   static constexpr PassRow kRows[] = {
-      {"fold_batchnorm", ReadFoldBatchNorm},
-      {"equalize", ReadEqualize},
-      {"prune_layers", ReadPruneLayers},
-      {"prune_channels", ReadPruneChannels},
-      {"prune_weights", ReadPruneWeights},
-      {"low_rank", ReadLowRank},
-      {"fine_tune", ReadFineTune},
-      {"distil", ReadDistil},
-      {"ptq_static", ReadPtqStatic},
-      {"verify", ReadVerify},
+      {"fold_batchnorm", ReadFoldBatchNorm}, {"equalize", ReadEqualize},
+      {"prune_layers", ReadPruneLayers},     {"prune_channels", ReadPruneChannels},
+      {"prune_weights", ReadPruneWeights},   {"low_rank", ReadLowRank},
+      {"fine_tune", ReadFineTune},           {"distil", ReadDistil},
+      {"ptq_static", ReadPtqStatic},         {"verify", ReadVerify},
   };
   return kRows;
 }

@@ -1,8 +1,8 @@
 // Runs a model file, as a program outside this project would.
+#include "fl/common/nn/infer/infer.h"
+
 #include <cstdio>
 #include <vector>
-
-#include "fl/common/nn/infer/infer.h"
 
 int main(int argc, char** argv) {
   if (argc < 2) return 1;

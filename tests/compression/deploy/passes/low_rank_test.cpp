@@ -15,8 +15,8 @@ namespace fl::deploy {
 namespace {
 
 using testing::CodeOf;
-using testing::TrainedDigits;
 using testing::Get;
+using testing::TrainedDigits;
 using Settings = std::vector<std::pair<std::string, PassConfig::Value>>;
 
 PassConfig PassOf(const Settings& settings) {
