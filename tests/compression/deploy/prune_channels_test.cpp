@@ -7,6 +7,7 @@
 #include "fl/compression/deploy/update_norms.h"
 #include "fl/tests/compression/deploy/digits.h"
 #include "fl/tests/compression/deploy/random_graph.h"
+#include "fl/tests/support/keep_trained.h"
 #include "fl/tests/support/property.h"
 
 namespace fl::deploy {
@@ -23,7 +24,10 @@ struct PrunedModel : WorkingModel, PruneOutcome {};
 // slimming) leave large is what matters.
 struct Trained {
   explicit Trained(const Lines& lines) : graph(Digits::Build(lines)) {
-    parameters = nn::InitializeParameters(graph, RngStream(3)).values;
+    parameters = fl::testing::KeepTrained("prune_channels", lines, [this] { return Train(); });
+  }
+  std::vector<float> Train() const {
+    std::vector<float> learned = nn::InitializeParameters(graph, RngStream(3)).values;
     Digits::Training training;
     training.steps = 600;
     training.weight_decay = 0.003;
@@ -35,7 +39,8 @@ struct Trained {
           gradient[k] += values[k] > 0 ? 0.01F : -0.01F;
       }
     };
-    digits.Train(graph, training, parameters);
+    digits.Train(graph, training, learned);
+    return learned;
   }
 
   WorkingModel Start() const { return {graph, parameters}; }

@@ -6,6 +6,7 @@
 
 #include "fl/tests/compression/deploy/digits.h"
 #include "fl/tests/compression/deploy/random_graph.h"
+#include "fl/tests/support/keep_trained.h"
 #include "fl/tests/support/property.h"
 
 namespace fl::deploy {
@@ -73,8 +74,11 @@ TEST_CASE("FindLayerCuts: what is left of random graphs is a graph") {
 // Four residual blocks, trained.
 struct Trained {
   Trained() {
-    parameters = nn::InitializeParameters(graph, RngStream(3)).values;
-    digits.Train(graph, {.steps = 250, .adjust = {}, .settle = {}}, parameters);
+    parameters = fl::testing::KeepTrained("prune_layers", {}, [this] {
+      std::vector<float> learned = nn::InitializeParameters(graph, RngStream(3)).values;
+      digits.Train(graph, {.steps = 250, .adjust = {}, .settle = {}}, learned);
+      return learned;
+    });
   }
   static const Trained& Once() {
     static const Trained trained;

@@ -9,6 +9,7 @@
 #include "fl/compression/deploy/passes/prune_weights.h"
 #include "fl/compression/deploy/run_passes.h"
 #include "fl/tests/compression/deploy/digits.h"
+#include "fl/tests/support/keep_trained.h"
 #include "fl/tests/support/temporary_folder.h"
 
 namespace fl::deploy {
@@ -34,8 +35,12 @@ DeploymentConfig ListOf(const std::vector<std::pair<std::string, Fields>>& passe
 // A teacher that knows digits, and what passes need.
 struct Bench {
   Bench() {
-    teacher = nn::InitializeParameters(graph, RngStream(3)).values;
-    digits.Train(graph, {.steps = 500, .weight_decay = 0.001, .adjust = {}, .settle = {}}, teacher);
+    teacher = fl::testing::KeepTrained("prune_passes", {}, [this] {
+      std::vector<float> learned = nn::InitializeParameters(graph, RngStream(3)).values;
+      digits.Train(graph, {.steps = 500, .weight_decay = 0.001, .adjust = {}, .settle = {}},
+                   learned);
+      return learned;
+    });
   }
   static const Bench& Once() {
     static const Bench bench;

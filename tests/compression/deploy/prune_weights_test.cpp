@@ -7,6 +7,7 @@
 
 #include "fl/tests/compression/codec_builder.h"
 #include "fl/tests/compression/deploy/digits.h"
+#include "fl/tests/support/keep_trained.h"
 
 namespace fl::deploy {
 namespace {
@@ -19,9 +20,12 @@ using Lines = std::vector<std::string>;
 // A trained network of 16 and 32 channels and 64 neurons.
 struct Trained {
   Trained() {
-    parameters = nn::InitializeParameters(graph, RngStream(3)).values;
-    digits.Train(graph, {.steps = 500, .weight_decay = 0.001, .adjust = {}, .settle = {}},
-                 parameters);
+    parameters = fl::testing::KeepTrained("prune_weights", {}, [this] {
+      std::vector<float> learned = nn::InitializeParameters(graph, RngStream(3)).values;
+      digits.Train(graph, {.steps = 500, .weight_decay = 0.001, .adjust = {}, .settle = {}},
+                   learned);
+      return learned;
+    });
   }
   static const Trained& Once() {
     static const Trained trained;

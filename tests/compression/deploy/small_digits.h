@@ -12,6 +12,7 @@
 #include "fl/common/nn/optimizer.h"
 #include "fl/common/nn/session.h"
 #include "fl/common/nn/visit_outputs.h"
+#include "fl/tests/support/keep_trained.h"
 #include "fl/tests/support/result.h"
 
 namespace fl::deploy::testing {
@@ -54,8 +55,13 @@ struct DigitsModel {
   std::vector<float> parameters;
 
   explicit DigitsModel(const std::vector<std::string>& layers, std::size_t steps = 500)
-      : graph(fl::testing::Get(nn::BuildGraph(Shape{28, 28, 1}, layers, "softmax_cross_entropy"))),
-        parameters(nn::InitializeParameters(graph, RngStream(3)).values) {
+      : graph(fl::testing::Get(nn::BuildGraph(Shape{28, 28, 1}, layers, "softmax_cross_entropy"))) {
+    parameters = fl::testing::KeepTrained("small digits " + std::to_string(steps), layers,
+                                          [&] { return Train(steps); });
+  }
+
+  std::vector<float> Train(std::size_t steps) const {
+    std::vector<float> values = nn::InitializeParameters(graph, RngStream(3)).values;
     constexpr std::size_t kBatch = 32;
     const Digits& digits = TrainDigits();
     nn::TrainingStep step = fl::testing::Get(nn::TrainingStep::Create(graph, kBatch));
@@ -63,21 +69,22 @@ struct DigitsModel {
     config.learning_rate = 0.05;
     config.momentum = 0.9;
     config.gradient_clip = 2;
-    nn::Sgd sgd(config, parameters.size());
-    std::vector<float> gradient(parameters.size());
+    nn::Sgd sgd(config, values.size());
+    std::vector<float> gradient(values.size());
     for (std::size_t i = 0; i < steps; ++i) {
       if (i == steps * 3 / 4) {
         config.learning_rate /= 10;
-        sgd = nn::Sgd(config, parameters.size());
+        sgd = nn::Sgd(config, values.size());
       }
       const std::size_t first = i * kBatch % (digits.labels.size() - kBatch);
       nn::TrainingBatch batch;
       batch.count = kBatch;
       batch.input = std::span(digits.images).subspan(first * 784, kBatch * 784);
       batch.labels = std::span(digits.labels).subspan(first, kBatch);
-      step.Compute(parameters, batch, gradient);
-      sgd.Step(gradient, {}, parameters);
+      step.Compute(values, batch, gradient);
+      sgd.Step(gradient, {}, values);
     }
+    return values;
   }
 
   std::vector<float> Logits(std::span<const float> with) const {

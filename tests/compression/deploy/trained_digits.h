@@ -13,6 +13,7 @@
 #include "fl/common/nn/initialize.h"
 #include "fl/common/nn/optimizer.h"
 #include "fl/compression/deploy/gate.h"
+#include "fl/tests/support/keep_trained.h"
 #include "fl/tests/support/result.h"
 
 namespace fl::deploy::testing {
@@ -25,8 +26,7 @@ using fl::testing::Get;
 struct TrainedDigits {
   explicit TrainedDigits(const Lines& lines) : training(Load("train")), unseen(Load("test")) {
     graph = Get(nn::BuildGraph(Shape{28, 28, 1}, lines, "softmax_cross_entropy"));
-    parameters = nn::InitializeParameters(graph, RngStream(1)).values;
-    Train();
+    parameters = fl::testing::KeepTrained("trained digits", lines, [this] { return Train(); });
     samples.resize(kSamples * 784);
     for (std::size_t i = 0; i < kSamples; ++i)
       training.CopySample(i, std::span(samples).subspan(i * 784, 784));
@@ -41,7 +41,8 @@ struct TrainedDigits {
     return data::Subset(Get(data::OpenSource("idx:mnist-mini/" + part, options)));
   }
 
-  void Train() {
+  std::vector<float> Train() const {
+    std::vector<float> values = nn::InitializeParameters(graph, RngStream(1)).values;
     constexpr std::size_t kBatch = 25;
     nn::TrainingStep step = Get(nn::TrainingStep::Create(graph, kBatch));
     nn::SgdConfig config;
@@ -49,7 +50,7 @@ struct TrainedDigits {
     config.momentum = 0.9;
     config.warm_up_steps = 50;
     nn::Sgd sgd(config, graph);
-    std::vector<float> gradient(parameters.size());
+    std::vector<float> gradient(values.size());
     std::vector<float> input(kBatch * 784);
     std::vector<std::int32_t> labels(kBatch);
     for (std::size_t at = 0; at < 4 * training.count(); at += kBatch) {
@@ -62,9 +63,10 @@ struct TrainedDigits {
       batch.count = kBatch;
       batch.input = input;
       batch.labels = labels;
-      step.Compute(parameters, batch, gradient);
-      sgd.Step(gradient, {}, parameters);
+      step.Compute(values, batch, gradient);
+      sgd.Step(gradient, {}, values);
     }
+    return values;
   }
 
   double AccuracyOf(const nn::Graph& of, std::span<const float> values) const {
