@@ -7,6 +7,7 @@
 #include <variant>
 
 #include "fl/client/deploy/deployment_notes.h"
+#include "fl/client/deploy/made_samples.h"
 #include "fl/client/deploy/personalize.h"
 #include "fl/client/train/report_streams.h"
 #include "fl/common/nn/materialize.h"
@@ -18,8 +19,8 @@
 namespace fl::client {
 namespace {
 
-// The installed model's accuracy on the samples; nothing where it cannot judge them.
-std::optional<double> MeasureInstalled(ByteSpan model_file, const data::Subset& samples) {
+// A model's accuracy on the device's own samples; nothing where it cannot judge them.
+std::optional<double> MeasureFile(ByteSpan model_file, const data::Subset& samples) {
   if (model_file.empty()) return std::nullopt;
   const Result<nn::ModelFile> file = nn::ParseModelFile(model_file);
   if (!file) return std::nullopt;
@@ -52,10 +53,13 @@ Result<deploy::DeployReport> RunPassList(const DeploymentJob& job, const LocalDa
                                  rng.Child("personalize"), stop));
     teacher = std::move(personal->model);
   }
+  FL_TRY(const DeploymentData ample,
+         WithMadeSamples(data, plan.deployment.made_below, {teacher.graph, teacher.parameters},
+                         rng.Child("made_samples"), stop));
   const deploy::PassInputs inputs{{teacher.graph, teacher.parameters},
-                                  data.training,
-                                  data.calibration,
-                                  data.verification,
+                                  ample.training,
+                                  ample.calibration,
+                                  ample.verification,
                                   {plan.deployment.drop_points_max, plan.deployment.bytes_max},
                                   rng.Child("deploy"),
                                   stop,
@@ -65,6 +69,7 @@ Result<deploy::DeployReport> RunPassList(const DeploymentJob& job, const LocalDa
                                    {"model_version", std::to_string(job.task.model.version)},
                                    {"model_sha256", job.task.model.digest.ToHex()}}};
   FL_TRY(deploy::DeployReport report, deploy::RunPasses(job.plan->passes, inputs));
+  if (!ample.line.empty()) report.lines.insert(report.lines.begin(), ample.line);
   if (personal) {
     report.lines.insert(report.lines.begin(), std::move(personal->line));
     report.measured.teacher_accuracy = global_accuracy;
@@ -81,12 +86,13 @@ void Judge(deploy::DeployReport report, const DeploymentJob& job, const LocalDat
   result.report = std::move(report.lines);
   result.reason = std::move(report.reason);
   if (!report.accepted) return;
-  const auto installed = MeasureInstalled(job.installed, data.verification);
-  if (installed && *installed > result.local_accuracy) {
+  const auto installed = MeasureFile(job.installed, data.verification);
+  const auto fresh = MeasureFile(report.model, data.verification);
+  if (installed && fresh && *installed > *fresh) {
     char text[120];
     std::snprintf(text, sizeof(text),
                   "the installed model is better: accuracy %.2f %%, the new one's %.2f %%",
-                  100 * *installed, 100 * result.local_accuracy);
+                  100 * *installed, 100 * *fresh);
     result.reason = text;
     return;
   }

@@ -70,6 +70,7 @@ Result<> ReadDeployment(Table table, DeploymentConfig& deployment) {
   table.Read("drop_points_max", deployment.drop_points_max, {0, 100});
   table.Read("bytes_max", deployment.bytes_max, {0, 1e12});
   table.Read("drift_max", deployment.drift_max, {0, 100});
+  table.Read("made_below", deployment.made_below, {0, 1e6});
   Table personalize = table.Child("personalize");
   personalize.Read("steps", deployment.personalize.steps, {0, 1e6});
   personalize.Read("batch", deployment.personalize.batch, {1, 1e6});

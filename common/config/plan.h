@@ -155,6 +155,7 @@ struct DeploymentConfig {
   double drop_points_max = 2.0;  // Points of accuracy that it may lie below the teacher, >= 0.
   std::uint64_t bytes_max = 0;   // Largest model file; 0: no bound.
   double drift_max = 0;  // Drift of what is served above which a device deploys anew; 0: never.
+  std::uint32_t made_below = 50;  // A device with fewer samples gets made ones, too; 0: never.
   PersonalizeConfig personalize;
   std::vector<PassConfig> passes;
 };

@@ -412,6 +412,16 @@ Result<DataStatistics> MeasureStatistics(const nn::Graph& graph, std::span<const
   return statistics;
 }
 
+Result<DataStatistics> StatisticsFor(const Teacher& teacher, std::span<const float> samples,
+                                     std::size_t count) {
+  DataStatistics statistics = StatisticsOfNorms(teacher.graph, teacher.parameters);
+  if (count == 0) return statistics;
+  FL_TRY(DataStatistics measured,
+         MeasureStatistics(teacher.graph, teacher.parameters, samples, count));
+  if (!statistics.nodes.empty()) measured.nodes = std::move(statistics.nodes);
+  return measured;
+}
+
 Result<data::Subset> SynthesizeSamples(const Teacher& teacher, const DataStatistics& statistics,
                                        const DataFreeConfig& config, const RngStream& rng,
                                        const std::atomic<bool>& stop) {

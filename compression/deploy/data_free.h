@@ -39,6 +39,11 @@ DataStatistics StatisticsOfNorms(const nn::Graph& graph, std::span<const float> 
 Result<DataStatistics> MeasureStatistics(const nn::Graph& graph, std::span<const float> parameters,
                                          std::span<const float> samples, std::size_t count);
 
+// What is known of the data of a teacher: by its batch norms or else measured; the input's mean and
+// deviation always measured. Without samples what the norms say. Errors of MeasureStatistics.
+Result<DataStatistics> StatisticsFor(const Teacher& teacher, std::span<const float> samples,
+                                     std::size_t count);
+
 enum class DataFreeMethod : std::uint8_t {
   // Inputs, from noise, are moved by Adam such that the teacher says their label and inner values
   // have the known moments (DeepInversion: Yin et al. 2020, arXiv:1912.08795; ZeroQ: Cai et al.

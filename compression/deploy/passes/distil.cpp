@@ -68,18 +68,11 @@ Result<> CheckCombination(const Fields& fields, const DistilConfig& config) {
 
 // Samples that stand for the data.
 Result<data::Subset> MakeSamples(const PassInputs& inputs, const DataFreeConfig& config) {
-  DataStatistics statistics = StatisticsOfNorms(inputs.teacher.graph, inputs.teacher.parameters);
   constexpr std::size_t kMost = 512;
-  if (!inputs.calibration.empty()) {
-    const SampleBlock block =
-        CalibrationSamples(inputs, std::min(kMost, inputs.calibration.count()));
-    FL_TRY(DataStatistics measured,
-           MeasureStatistics(inputs.teacher.graph, inputs.teacher.parameters, block.values,
-                             block.count));
-    if (statistics.nodes.empty()) statistics.nodes = std::move(measured.nodes);
-    statistics.input_mean = std::move(measured.input_mean);
-    statistics.input_deviation = std::move(measured.input_deviation);
-  }
+  SampleBlock block;
+  if (!inputs.calibration.empty())
+    block = CalibrationSamples(inputs, std::min(kMost, inputs.calibration.count()));
+  FL_TRY(const DataStatistics statistics, StatisticsFor(inputs.teacher, block.values, block.count));
   return SynthesizeSamples(inputs.teacher, statistics, config, inputs.rng.Child("data_free"),
                            inputs.stop);
 }

@@ -20,8 +20,9 @@ using testing::PlanText;
 
 // A trained teacher and a device with 200 samples.
 struct Bench {
-  explicit Bench(const std::string& layer = "dense 3", const std::string& data_keys = "")
-      : plan(MakePlan(Text(layer, data_keys))),
+  explicit Bench(const std::string& layer = "dense 3", const std::string& data_keys = "",
+                 const std::string& deployment_keys = "")
+      : plan(MakePlan(Text(layer, data_keys, deployment_keys))),
         data(MakeData(*plan, 200)),
         teacher(nn::InitializeParameters(plan->graph, RngStream(1))) {
     const Trainer trainer(plan->graph, plan->plan.training, 1, stop);
@@ -33,16 +34,21 @@ struct Bench {
     }
   }
 
-  static std::string Text(const std::string& layer, const std::string& data_keys) {
-    std::string text = PlanText("raw",
-                                "\n[deployment]\nversion = 1\n\n"
-                                "[[deployment.pass]]\npass = \"ptq_static\"\n\n"
-                                "[[deployment.pass]]\npass = \"verify\"\n");
+  static std::string Text(const std::string& layer, const std::string& data_keys,
+                          const std::string& deployment_keys) {
+    std::string text = PlanText("raw", "\n[deployment]\nversion = 1\n" + deployment_keys +
+                                           "\n"
+                                           "[[deployment.pass]]\npass = \"ptq_static\"\n\n"
+                                           "[[deployment.pass]]\npass = \"verify\"\n");
     text.insert(text.find("holdout"), data_keys);
     return text.replace(text.find("dense 3"), 7, layer);
   }
 
   DeploymentResult Deploy(const NamedTensors& model, Bytes installed = {}) const {
+    return Deploy(model, std::move(installed), data);
+  }
+  DeploymentResult Deploy(const NamedTensors& model, Bytes installed,
+                          const LocalData& samples) const {
     DeploymentJob job;
     job.task.id = 5;
     job.task.kind = wire::TaskKind::kDeploy;
@@ -50,7 +56,7 @@ struct Bench {
     job.plan = plan;
     job.model = std::make_shared<NamedTensors>(model);
     job.installed = std::move(installed);
-    return Get(RunDeployment(job, data, stop));
+    return Get(RunDeployment(job, samples, stop));
   }
 
   // The teacher, but for the last class, which it never says.
@@ -112,6 +118,14 @@ TEST_CASE("RunDeployment: a good model is installed and reported") {
   }
   CHECK(static_cast<double>(right) / static_cast<double>(bench.data.verification.count()) ==
         doctest::Approx(result.local_accuracy));
+}
+
+TEST_CASE("RunDeployment: few samples are joined by made ones, unless the plan says never") {
+  const Bench bench;
+  const LocalData few = MakeData(*bench.plan, 20);
+  CHECK(bench.Deploy(bench.teacher, {}, few).report.front().starts_with("made samples: 800"));
+  const Bench never("dense 3", "", "made_below = 0\n");
+  CHECK(never.Deploy(never.teacher, {}, few).report.front().starts_with("ptq_static: "));
 }
 
 TEST_CASE("RunDeployment: a model worse than the installed one is refused") {

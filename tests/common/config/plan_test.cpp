@@ -115,6 +115,8 @@ TEST_CASE("Plan: values that contradict each other are refused") {
         std::string::npos);
   CHECK(MessageOf(Replaced("version = 1", "version = 1\ndrift_max = -1"))
             .find("deployment.drift_max") != std::string::npos);
+  CHECK(MessageOf(Replaced("version = 1", "version = 1\nmade_below = -1"))
+            .find("deployment.made_below") != std::string::npos);
   CHECK(
       MessageOf(Replaced("version = 1", "version = 1\n[deployment.personalize]\nlearning_rate = 0"))
           .find("deployment.personalize.learning_rate") != std::string::npos);
