@@ -39,6 +39,8 @@ class Run:
         for i, released in enumerate(self.accuracy["released"]):
             if self.accuracy["raw"][i] is None:  # Both models are the same.
                 self.accuracy["raw"][i] = released
+        # A model that is not finite has no accuracy.
+        self.accuracy = {model: [math.nan if a is None else a for a in values] for model, values in self.accuracy.items()}
         totals = report["totals"]
         self.bits = 32 * totals["body_bytes_up"] / totals["fp32_body_bytes_up"]
         self.fewer_up = totals["fp32_body_bytes_up"] / totals["body_bytes_up"]
@@ -263,7 +265,7 @@ def print_grid(rates, folder, targets, recipes):
             run = Run(path) if os.path.exists(path) else None
             reached = [run and run.rounds_to(target, "released") for target in targets]
             rows.append([recipe, rate, "%d" % len(run.up) if run else "no run"] + ["%d" % r if r else "-" for r in reached] +
-                        ["%.2f" % run.final("released") if run else "-"])
+                        ["%.2f" % run.final("released") if run and not math.isnan(run.final("released")) else "-"])
     print_table(["recipe", "learning rate", "rounds"] + ["rounds to %.0f %%" % (100 * target) for target in targets] + ["final %"], rows)
 
 
