@@ -139,22 +139,22 @@ bool FitsGrid(const Graph& graph, const Node& node, const WeightGrid& grid) {
 }
 
 // Output channel first; the fp32 weight has it last.
-void QuantizeProduct(const Graph& graph, const Node& node, std::span<const float> parameters,
-                     const QuantizeCall& call, QuantizedNode& to) {
+Result<> QuantizeProduct(const Graph& graph, const Node& node, std::span<const float> parameters,
+                         const QuantizeCall& call, QuantizedNode& to) {
   const ProductSize size = SizeOf(graph, node);
-  const float* from = parameters.data() + graph.parameters.offset(node.parameters[0]);
+  const WeightMatrix weight = WeightOf(graph, node, parameters);
   const float* bias = parameters.data() + graph.parameters.offset(node.parameters[1]);
-  std::vector<float> weight(size.depth * size.channels);
   std::vector<float> scale_min(size.channels);
   for (std::size_t c = 0; c < size.channels; ++c) {
-    for (std::size_t k = 0; k < size.depth; ++k)
-      weight[c * size.depth + k] = from[k * size.channels + c];
     // A bias that dwarfs its channel's weights must still fit.
     scale_min[c] = std::abs(bias[c]) / call.input_scale / (static_cast<float>(kBiasMax) / 2);
   }
-  static_cast<CodedWeight&>(to) = call.grid == nullptr
-                                      ? CodeWeight(weight, scale_min, call.spec)
-                                      : CodeOnGrid(*call.grid, {from, weight.size()}, scale_min);
+  WeightGrid fitted;
+  if (call.grid == nullptr) {
+    FL_TRY(fitted, FitWeightGrid(weight, call.spec, ClipOf(call.spec), scale_min));
+  }
+  static_cast<CodedWeight&>(to) =
+      CodeOnGrid(call.grid == nullptr ? fitted : *call.grid, weight.values, scale_min);
   for (std::size_t c = 0; c < size.channels; ++c) {
     const double unit =
         static_cast<double>(call.input_scale) * static_cast<double>(to.weight_scale[c]);
@@ -162,6 +162,7 @@ void QuantizeProduct(const Graph& graph, const Node& node, std::span<const float
     to.bias.push_back(static_cast<std::int32_t>(
         std::clamp(integer, static_cast<double>(-kBiasMax), static_cast<double>(kBiasMax))));
   }
+  return {};
 }
 
 std::vector<float> Tensor(const Graph& graph, std::span<const float> parameters, std::size_t i) {
@@ -248,10 +249,10 @@ Result<QuantizedModel> Quantize(const Graph& graph, std::span<const float> param
         return Error{ErrorCode::kInvalidArgument,
                      "quantize: node " + node.name + ": the weight's grid is of another size"};
       }
-      QuantizeProduct(
+      FL_TRY_OK(QuantizeProduct(
           graph, node, parameters,
           {scales[node.inputs[0]].scale, spec, grid == grids.end() ? nullptr : &grid->second},
-          model.nodes[i]);
+          model.nodes[i]));
     }
   }
   if (const auto valid = model.Validate(); !valid) {

@@ -34,7 +34,7 @@ struct WeightCoding {
 
 enum class WeightScaling : std::uint8_t { kTensor, kChannel, kGroup };
 
-// What Quantize shall do with a node's weight.
+// How a node's weight is to be coded; FitWeightGrid (weight_grid.h) finds its scales.
 struct WeightSpec {
   std::uint8_t bits = 8;  // 2 to 8.
   WeightScaling scaling = WeightScaling::kChannel;
@@ -58,13 +58,6 @@ struct CodedWeight {
   std::vector<std::uint8_t> zero;        // Likewise, of asymmetric codes only.
   friend bool operator==(const CodedWeight&, const CodedWeight&) = default;
 };
-
-// Rounds a weight (output channel first, channels x depth) to the codes that a valid spec allows. A
-// channel's scale is such that its largest group has the largest multiplier; in each group (in all
-// of them together by tensor) that multiplier is taken, with it the zero, whose squared error is
-// least. `scale_min` has the smallest scale that each channel may have.
-CodedWeight CodeWeight(std::span<const float> weight, std::span<const float> scale_min,
-                       const WeightSpec& spec);
 
 // What is wrong with a coding and its weights, empty when nothing is.
 std::string WhyNotCoded(const CodedWeight& weight, std::size_t depth);

@@ -47,7 +47,7 @@ Extremes ExtremesOf(Slice slice) {
 // The step at which `levels` just hold the extremes.
 float WholeStep(const Extremes& extremes, const WeightSpec& spec, const Levels& levels) {
   const float width = spec.asymmetric ? extremes.high - extremes.low : extremes.absolute();
-  return std::max(width / levels.most, kScaleLeast);
+  return width / levels.most;
 }
 
 // The code of zero at a step; the part of the range that is cut is cut at both ends alike.
@@ -92,17 +92,25 @@ struct Fit {
   float zero;
 };
 
+// What to fit, and the smallest scale that it may have.
+struct Wish {
+  const WeightSpec& spec;
+  WeightClip clip;
+  float scale_min;
+};
+
 // Of a slice that has its own scale.
-Fit FitSlice(Slice slice, const WeightSpec& spec, WeightClip clip) {
+Fit FitSlice(Slice slice, const Wish& wish) {
+  const auto& [spec, clip, scale_min] = wish;
   const Levels levels = LevelsOf(spec);
   const Extremes extremes = ExtremesOf(slice);
-  const float whole = WholeStep(extremes, spec, levels);
+  const float whole = std::max(WholeStep(extremes, spec, levels), scale_min);
   Fit best = {whole, ZeroAt(extremes, whole, spec, levels)};
   if (clip == WeightClip::kMinMax) return best;
   double least = SquaredError(slice, best.step, best.zero, levels);
   for (int i = 1; i < kClips; ++i) {
     const float share = 1.0F - (1.0F - kClipLeast) * static_cast<float>(i) / (kClips - 1);
-    const float step = std::max(whole * share, kScaleLeast);
+    const float step = std::max(whole * share, scale_min);
     const float zero = ZeroAt(extremes, step, spec, levels);
     const double error = SquaredError(slice, step, zero, levels);
     if (error >= least) continue;
@@ -118,7 +126,8 @@ struct GroupFit {
   std::uint8_t zero;
 };
 
-GroupFit FitGroup(Slice slice, const WeightSpec& spec, WeightClip clip, float scale) {
+GroupFit FitGroup(Slice slice, const Wish& wish, float scale) {
+  const auto& [spec, clip, scale_min] = wish;
   const Levels levels = LevelsOf(spec);
   const auto multiplier_max = static_cast<int>(static_cast<float>(kEngineMax) / levels.most);
   const Extremes extremes = ExtremesOf(slice);
@@ -153,7 +162,7 @@ std::vector<float> Transposed(const WeightMatrix& weight) {
   return values;
 }
 
-void FitGroups(std::span<const float> channel, WeightClip clip, std::size_t c, WeightGrid& grid) {
+void FitGroups(std::span<const float> channel, const Wish& wish, std::size_t c, WeightGrid& grid) {
   const Levels levels = LevelsOf(grid.spec);
   const float multiplier_max = std::floor(static_cast<float>(kEngineMax) / levels.most);
   std::vector<Slice> slices;
@@ -163,16 +172,16 @@ void FitGroups(std::span<const float> channel, WeightClip clip, std::size_t c, W
     slices.push_back(channel.subspan(first, count));
     whole = std::max(whole, WholeStep(ExtremesOf(slices.back()), grid.spec, levels));
   }
-  grid.scale[c] = std::max(whole / multiplier_max, kScaleLeast);
+  grid.scale[c] = std::max(whole / multiplier_max, wish.scale_min);
   for (std::size_t g = 0; g < slices.size(); ++g) {
-    const GroupFit fit = FitGroup(slices[g], grid.spec, clip, grid.scale[c]);
+    const GroupFit fit = FitGroup(slices[g], wish, grid.scale[c]);
     grid.multiplier[c * grid.groups + g] = fit.multiplier;
     grid.zero[c * grid.groups + g] = fit.zero;
   }
 }
 
-void FitChannel(std::span<const float> channel, WeightClip clip, std::size_t c, WeightGrid& grid) {
-  const Fit fit = FitSlice(channel, grid.spec, clip);
+void FitChannel(std::span<const float> channel, const Wish& wish, std::size_t c, WeightGrid& grid) {
+  const Fit fit = FitSlice(channel, wish);
   grid.scale[c] = fit.step;
   grid.zero[c] = static_cast<std::uint8_t>(fit.zero);
 }
@@ -189,8 +198,12 @@ std::size_t WeightGrid::GroupOf(std::size_t k, std::size_t channel) const {
   return channel * groups + (GroupSize(spec) == 0 ? 0 : k / GroupSize(spec));
 }
 
+WeightClip ClipOf(const WeightSpec& spec) {
+  return spec.bits == 8 ? WeightClip::kMinMax : WeightClip::kSquaredError;
+}
+
 Result<WeightGrid> FitWeightGrid(const WeightMatrix& weight, const WeightSpec& spec,
-                                 WeightClip clip) {
+                                 WeightClip clip, std::span<const float> scale_min) {
   FL_TRY_OK(spec.Validate());
   if (weight.channels == 0 || weight.values.empty() ||
       weight.values.size() % weight.channels != 0) {
@@ -198,6 +211,8 @@ Result<WeightGrid> FitWeightGrid(const WeightMatrix& weight, const WeightSpec& s
                  "weight coding: expected a matrix of " + std::to_string(weight.channels) +
                      " columns, found " + std::to_string(weight.values.size()) + " values"};
   }
+  FL_CHECK(scale_min.empty() || scale_min.size() == weight.channels,
+           "a least scale for each channel");
   if (!AllFinite(weight.values))
     return Error{ErrorCode::kNotFinite, "weight coding: a weight is not finite"};
   WeightGrid grid;
@@ -208,7 +223,8 @@ Result<WeightGrid> FitWeightGrid(const WeightMatrix& weight, const WeightSpec& s
   grid.multiplier.assign(weight.channels * grid.groups, 1);
   grid.zero.assign(weight.channels * grid.groups, 0);
   if (spec.scaling == WeightScaling::kTensor) {
-    const Fit fit = FitSlice(weight.values, spec, clip);
+    const float least = scale_min.empty() ? 0 : *std::ranges::max_element(scale_min);
+    const Fit fit = FitSlice(weight.values, {spec, clip, std::max(least, kScaleLeast)});
     std::ranges::fill(grid.scale, fit.step);
     std::ranges::fill(grid.zero, static_cast<std::uint8_t>(fit.zero));
     return grid;
@@ -216,8 +232,10 @@ Result<WeightGrid> FitWeightGrid(const WeightMatrix& weight, const WeightSpec& s
   const std::vector<float> channels = Transposed(weight);
   for (std::size_t c = 0; c < weight.channels; ++c) {
     const auto channel = std::span(channels).subspan(c * grid.depth, grid.depth);
-    spec.scaling == WeightScaling::kGroup ? FitGroups(channel, clip, c, grid)
-                                          : FitChannel(channel, clip, c, grid);
+    const float least = scale_min.empty() ? 0 : scale_min[c];
+    const Wish wish{spec, clip, std::max(least, kScaleLeast)};
+    spec.scaling == WeightScaling::kGroup ? FitGroups(channel, wish, c, grid)
+                                          : FitChannel(channel, wish, c, grid);
   }
   return grid;
 }

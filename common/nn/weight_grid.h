@@ -53,9 +53,15 @@ enum class WeightClip : std::uint8_t {
                   // where the values are.
 };
 
-// kInvalidArgument: a spec (WeightSpec::Validate) or sizes that cannot be meant; kNotFinite.
+// What is used where nobody asks for another: kMinMax at 8 bits, kSquaredError below.
+WeightClip ClipOf(const WeightSpec& spec);
+
+// A scale for each channel (by tensor: one for all of them), not below that channel's `scale_min`
+// where one is given (what its bias needs). By group a channel's scale is such that its largest
+// group has the largest multiplier. kInvalidArgument: a spec (WeightSpec::Validate) or sizes that
+// cannot be meant; kNotFinite.
 Result<WeightGrid> FitWeightGrid(const WeightMatrix& weight, const WeightSpec& spec,
-                                 WeightClip clip);
+                                 WeightClip clip, std::span<const float> scale_min = {});
 
 // Codes nearest to the values (ties to even), in the values' order. Sizes must be the grid's.
 void RoundToCodes(const WeightGrid& grid, std::span<const float> values,

@@ -79,10 +79,9 @@ ModelCost CostOfModel(const WorkingModel& model) {
   const std::size_t value_bytes = integers ? 1 : sizeof(float);
   ModelCost result;
   result.parameters = graph.parameters.total();
-  result.nonzero = integers
-                       ? CountNonzero(*model.quantized)
-                       : model.parameters.size() -
-                             static_cast<std::size_t>(std::ranges::count(model.parameters, 0.0F));
+  result.nonzero = integers ? CountNonzero(*model.quantized)
+                            : model.parameters.size() - static_cast<std::size_t>(std::ranges::count(
+                                                            model.current_parameters(), 0.0F));
   result.multiply_accumulates = cost.flops / 2;
   result.bytes_moved = (cost.activation_bytes + cost.parameter_bytes) *
                        static_cast<double>(value_bytes) / sizeof(float);
@@ -111,8 +110,9 @@ Result<std::optional<Latency>> MeasureLatency(const WorkingModel& model, const d
         Time([&](std::size_t i) { session.Run(block(i), batch, output); }, instruments));
   }
   FL_TRY(nn::Session session, nn::Session::Create(model.graph, batch));
-  return std::optional(Time(
-      [&](std::size_t i) { session.Run(model.parameters, block(i), batch, output); }, instruments));
+  return std::optional(
+      Time([&](std::size_t i) { session.Run(model.current_parameters(), block(i), batch, output); },
+           instruments));
 }
 
 }  // namespace fl::deploy

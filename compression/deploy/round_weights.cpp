@@ -1,9 +1,6 @@
 #include "fl/compression/deploy/round_weights.h"
 
 #include <algorithm>
-#include <cmath>
-
-#include "fl/common/tensor/half.h"
 
 namespace fl::deploy {
 
@@ -20,6 +17,22 @@ std::vector<std::size_t> WeightNodes(const nn::Graph& graph) {
   return nodes;
 }
 
+Result<std::vector<nn::WeightSpec>> SpecsOf(const nn::Graph& graph, const WeightPlan& plan) {
+  std::vector<nn::WeightSpec> specs(graph.nodes.size());
+  std::size_t found = 0;
+  for (const std::size_t i : WeightNodes(graph)) {
+    specs[i] = plan.Of(graph.nodes[i].name);
+    found += plan.by_node.count(graph.nodes[i].name);
+  }
+  if (found == plan.by_node.size()) return specs;
+  for (const auto& [name, spec] : plan.by_node) {
+    const auto node = std::ranges::find(graph.nodes, name, &nn::Node::name);
+    if (node != graph.nodes.end() && nn::HasWeight(*node)) continue;
+    return Error{ErrorCode::kNotFound, "weights: no node with a weight is named " + name};
+  }
+  return specs;
+}
+
 Result<RoundedWeights> RoundWeights(const nn::Graph& graph, std::span<const float> parameters,
                                     const WeightPlan& plan) {
   if (parameters.size() != graph.parameters.total()) {
@@ -27,11 +40,12 @@ Result<RoundedWeights> RoundWeights(const nn::Graph& graph, std::span<const floa
                  "weights: expected the graph's " + std::to_string(graph.parameters.total()) +
                      " parameters, found " + std::to_string(parameters.size())};
   }
+  FL_TRY(const std::vector<nn::WeightSpec> specs, SpecsOf(graph, plan));
   RoundedWeights rounded{{}, {parameters.begin(), parameters.end()}};
   for (const std::size_t i : WeightNodes(graph)) {
     const nn::Node& node = graph.nodes[i];
     const nn::WeightMatrix weight = nn::WeightOf(graph, node, parameters);
-    auto grid = nn::FitWeightGrid(weight, plan.Of(node.name), plan.clip);
+    auto grid = nn::FitWeightGrid(weight, specs[i], nn::ClipOf(specs[i]));
     if (!grid) return grid.error().At("node " + node.name);
     nn::RoundToGrid(
         *grid, weight.values,
@@ -39,20 +53,7 @@ Result<RoundedWeights> RoundWeights(const nn::Graph& graph, std::span<const floa
             .subspan(graph.parameters.offset(node.parameters[0]), weight.values.size()));
     rounded.grids.emplace(node.name, *std::move(grid));
   }
-  for (const auto& [name, spec_of_node] : plan.by_node) {
-    if (rounded.grids.contains(name)) continue;
-    return Error{ErrorCode::kNotFound, "weights: no node with a weight is named " + name};
-  }
   return rounded;
-}
-
-void RoundToHalf(HalfFormat format, std::span<float> parameters) {
-  constexpr float kHalfMax = 65504.0F;
-  for (float& value : parameters) {
-    value = format == HalfFormat::kFp16
-                ? HalfToFloat(FloatToHalf(std::clamp(value, -kHalfMax, kHalfMax)))
-                : Bfloat16ToFloat(FloatToBfloat16(value));
-  }
 }
 
 }  // namespace fl::deploy

@@ -22,7 +22,6 @@ struct RoundedWeights {
 struct WeightPlan {
   nn::WeightSpec spec;                            // Where `by_node` says nothing.
   std::map<std::string, nn::WeightSpec> by_node;  // By the node's name.
-  nn::WeightClip clip = nn::WeightClip::kSquaredError;
 
   const nn::WeightSpec& Of(const std::string& node) const;
 };
@@ -30,15 +29,14 @@ struct WeightPlan {
 // The nodes with a weight that can be coded (dense, conv, depthwise), in the graph's order.
 std::vector<std::size_t> WeightNodes(const nn::Graph& graph);
 
+// How each node is coded; nodes without a weight have a default spec. kNotFound names a node of
+// `by_node` that has no weight.
+Result<std::vector<nn::WeightSpec>> SpecsOf(const nn::Graph& graph, const WeightPlan& plan);
+
 // Rounds every weight to the nearest point of a grid fitted to it. kInvalidArgument when the
 // parameters are not the graph's or a coding cannot be meant; kNotFound names a node of `by_node`
 // that has no weight; kNotFinite.
 Result<RoundedWeights> RoundWeights(const nn::Graph& graph, std::span<const float> parameters,
                                     const WeightPlan& plan);
-
-// Weights in 16 bits: each parameter becomes the nearest value of that format (ties to even);
-// halves beyond 65504 become that.
-enum class HalfFormat : std::uint8_t { kFp16, kBf16 };
-void RoundToHalf(HalfFormat format, std::span<float> parameters);
 
 }  // namespace fl::deploy

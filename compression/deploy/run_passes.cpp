@@ -63,9 +63,9 @@ Result<ReportRow> Measure(const WorkingModel& model, const PassInputs& inputs) {
   row.summary = "as it came";
   row.cost = CostOfModel(model);
   row.file_bytes = SerializeWorkingModel(model, inputs).size();
-  FL_TRY(row.accuracy, model.quantized
-                           ? Accuracy(*model.quantized, inputs.verification)
-                           : Accuracy(model.graph, model.parameters, inputs.verification));
+  FL_TRY(row.accuracy,
+         model.quantized ? Accuracy(*model.quantized, inputs.verification)
+                         : Accuracy(model.graph, model.current_parameters(), inputs.verification));
   FL_TRY(row.latency, MeasureLatency(model, inputs.verification, *inputs.instruments));
   if (!model.quantized) return row;
   constexpr std::size_t kSamples = 64;

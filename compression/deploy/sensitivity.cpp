@@ -73,7 +73,7 @@ Result<Sensitivity> VisitErrors(const nn::Graph& graph, std::span<const float> p
     std::vector<float> change(weight.values.size());
     for (std::size_t k = 0; k < codings.size(); ++k) {
       FL_TRY(const nn::WeightGrid grid,
-             nn::FitWeightGrid(weight, codings[k], nn::WeightClip::kSquaredError));
+             nn::FitWeightGrid(weight, codings[k], nn::ClipOf(codings[k])));
       nn::RoundToGrid(grid, weight.values, change);
       for (std::size_t j = 0; j < change.size(); ++j) change[j] -= weight.values[j];
       visit(i, k, graph.parameters.offset(node.parameters[0]), change);

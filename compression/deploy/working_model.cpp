@@ -25,7 +25,8 @@ Result<> ApplyMasks(const nn::Graph& graph,
 
 nn::ModelFile ToModelFile(const WorkingModel& model) {
   if (model.quantized) return {*model.quantized, {}, {}, {}};
-  return {nn::FloatModel{model.graph, model.parameters}, {}, {}, {}};
+  const std::span<const float> values = model.current_parameters();
+  return {nn::FloatModel{model.graph, {values.begin(), values.end()}, model.storage}, {}, {}, {}};
 }
 
 }  // namespace fl::deploy

@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <map>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -10,16 +11,9 @@
 #include "fl/common/nn/graph.h"
 #include "fl/common/nn/model_file.h"
 #include "fl/common/nn/quantized_model.h"
+#include "fl/compression/deploy/round_weights.h"
 
 namespace fl::deploy {
-
-// How the weights of one node are to be rounded; mixed precision writes it, quantization obeys.
-struct NodePrecision {
-  unsigned weight_bits = 8;  // In [2, 8].
-  std::size_t group = 0;     // Weights that share a multiplier; 0: an output channel's.
-  bool asymmetric = false;   // Codes have a zero of their own.
-  friend bool operator==(const NodePrecision&, const NodePrecision&) = default;
-};
 
 // The model between two passes. What a pass decides for later ones is kept by name, since a pass
 // that changes the graph moves nodes and tensors but does not rename what it keeps; it drops the
@@ -29,10 +23,22 @@ struct WorkingModel {
   std::vector<float> parameters = {};  // graph.parameters.total(), in the layout's order.
   // By tensor: 1 where a value lives, 0 where it was pruned and stays zero through training.
   std::map<std::string, std::vector<std::uint8_t>> masks = {};
-  std::map<std::string, NodePrecision> precision = {};  // By node; none: 8 bits for each channel.
-  std::map<std::string, nn::ActivationRange> ranges =
-      {};                                            // By node: learned or observed; may be empty.
+  // By node: how its weight is to be coded. Others are coded as the pass that rounds them is set.
+  std::map<std::string, nn::WeightSpec> precision = {};
+  // By node: what its output is rounded over, where training learned it. Others are observed.
+  std::map<std::string, nn::ActivationRange> ranges = {};
+  // Where a pass has decided on the rounding before the model is quantized: its grids by node are
+  // final, as are its values; `parameters` stay what they were, to be compared with.
+  std::optional<RoundedWeights> rounded = {};
+  // How the file holds weights that are not quantized; the values are already of that format.
+  nn::FloatStorage storage = nn::FloatStorage::kFp32;
   std::optional<nn::QuantizedModel> quantized = {};  // What is deployed, once it is there.
+
+  // Of the rounded weights where there are some, else `parameters`: what the model is to compute
+  // with as far as the passes have come.
+  std::span<const float> current_parameters() const {
+    return rounded ? std::span<const float>(rounded->parameters) : parameters;
+  }
 };
 
 // Zeroes what the masks remove. kShapeMismatch when a mask is not as long as its tensor, kNotFound

@@ -19,14 +19,29 @@ Result<std::shared_ptr<const Pass>> ReadPtqStatic(Fields& fields) {
   return std::shared_ptr<const Pass>(std::make_shared<PtqStatic>(config));
 }
 
+namespace {
+
+void ApplyLearnedRanges(const WorkingModel& model, std::span<nn::ActivationRange> ranges) {
+  for (std::size_t i = 0; i < ranges.size(); ++i) {
+    const auto learned = model.ranges.find(model.graph.nodes[i].name);
+    if (learned != model.ranges.end()) ranges[i] = learned->second;
+  }
+}
+
+}  // namespace
+
 Result<> PtqStatic::Run(const PassInputs& inputs, WorkingModel& model, PassReport& report) const {
   const SampleBlock samples = CalibrationSamples(inputs, config_.samples);
   const auto method = config_.observer == Observer::kMinMax ? nn::RangeMethod::kMinMax
                                                             : nn::RangeMethod::kSquaredError;
-  const auto ranges =
-      nn::ObserveRanges(model.graph, model.parameters, samples.values, samples.count, method);
+  auto ranges = nn::ObserveRanges(model.graph, model.current_parameters(), samples.values,
+                                  samples.count, method);
   if (!ranges) return ranges.error().At(name());
-  auto quantized = nn::Quantize(model.graph, model.parameters, *ranges);
+  ApplyLearnedRanges(model, *ranges);
+  const auto specs = SpecsOf(model.graph, {config_.weights, model.precision});
+  if (!specs) return specs.error().At(name());
+  auto quantized = nn::Quantize(model.graph, model.current_parameters(), *ranges, *specs,
+                                model.rounded ? model.rounded->grids : nn::WeightGrids());
   if (!quantized) return quantized.error().At(name());
   model.quantized = *std::move(quantized);
   report.summary = "int8, calibrated on " + std::to_string(samples.count) + " samples" +

@@ -13,11 +13,13 @@ enum class Observer : std::uint8_t {
   kMse,     // The range in between that loses least.
 };
 
-// `ptq_static`: weights to int8, a scale for each channel; activations to int8 with ranges measured
-// on local samples.
+// `ptq_static`: weights to integers, a scale for each channel, or as earlier passes decided
+// (WorkingModel::precision, rounded); activations to int8 with ranges measured on local samples, or
+// learned (WorkingModel::ranges).
 struct PtqStaticConfig {
   std::uint32_t samples = 512;  // Calibration samples at most, >= 1.
   Observer observer = Observer::kMse;
+  nn::WeightSpec weights;  // Of nodes that no earlier pass decided on.
 };
 
 class PtqStatic final : public Pass {

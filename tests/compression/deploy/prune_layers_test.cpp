@@ -166,8 +166,8 @@ TEST_CASE("PruneLayers: what was decided about a removed layer goes with it") {
   WorkingModel model = trained.Start();
   model.masks["a.weight"].assign(9 * 12 * 12, 1);
   model.masks["b.weight"].assign(9 * 12 * 12, 1);
-  model.precision["a"] = {.weight_bits = 4};
-  model.precision["b"] = {.weight_bits = 4};
+  model.precision["a"] = {.bits = 4};
+  model.precision["b"] = {.bits = 4};
   PruneLayersConfig config;
   config.samples = 50;
   config.layers = {"sum_a"};

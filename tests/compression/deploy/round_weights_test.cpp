@@ -64,21 +64,6 @@ TEST_CASE("RoundWeights: unknown nodes, odd codings and wrong sizes are refused"
   CHECK(CodeOf(RoundWeights(model.graph, bad, FourBitsPerTensor())) == ErrorCode::kNotFinite);
 }
 
-TEST_CASE("RoundToHalf: values keep 11 or 8 bits, and what is too large stays finite") {
-  std::vector<float> half = {1.0F + 1.0F / 1024, 1.0F + 1.0F / 4096, 1e9F, -1e9F};
-  RoundToHalf(HalfFormat::kFp16, half);
-  CHECK(half == std::vector<float>{1.0F + 1.0F / 1024, 1, 65504, -65504});
-  std::vector<float> brain = {1.0F + 1.0F / 128, 1.0F + 1.0F / 1024, 1e30F};
-  RoundToHalf(HalfFormat::kBf16, brain);
-  CHECK(brain[0] == 1.0F + 1.0F / 128);
-  CHECK(brain[1] == 1);
-  CHECK(brain[2] == doctest::Approx(1e30).epsilon(0.004));
-  const DigitsModel& model = SmallConvolutions();
-  std::vector<float> parameters = model.parameters;
-  RoundToHalf(HalfFormat::kBf16, parameters);
-  CHECK(model.Accuracy(parameters) >= model.Accuracy(model.parameters) - 0.005);
-}
-
 TEST_CASE("AdaRound: at 4 bits per tensor the logits move less than by plain rounding") {
   const DigitsModel& model = SmallConvolutions();
   const RoundedWeights plain =
