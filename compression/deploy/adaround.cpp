@@ -201,6 +201,8 @@ Result<std::vector<float>> LearnRounding(const nn::FloatModel& layer, const nn::
   // The engine's loss is a mean over channels, too; the formula's is a sum over them.
   const auto scale = static_cast<float>(grid.channels());
   for (std::uint32_t i = 0; i < config.iterations; ++i) {
+    if (config.stop != nullptr && config.stop->load(std::memory_order_relaxed))
+      return Error{ErrorCode::kUnavailable, "stopped"};
     chooser.WriteWeight(std::span(trial.parameters).first(weights));
     step.Compute(trial.parameters, batches.Next(), gradient);
     chooser.Step(i, std::span(gradient).first(weights), scale);

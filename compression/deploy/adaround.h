@@ -1,5 +1,6 @@
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <span>
 #include <vector>
@@ -19,13 +20,14 @@ namespace fl::deploy {
 // by Adam; beta falls from 20 to 2 after a warm start without the second term. x^ is the input that
 // the rounded layers before this one make.
 struct AdaRoundConfig {
-  std::uint32_t iterations = 1000;  // For each layer, >= 1.
-  std::uint32_t batch = 32;         // Samples an iteration, >= 1.
-  double learning_rate = 0.01;      // Adam's, > 0. A smaller one leaves V undecided.
-  double regularizer = 0.01;        // >= 0.
-  double warm_start = 0.2;          // Share of the iterations, in [0, 1).
-  std::uint32_t bits_max = 4;       // Layers of more bits keep the nearest values.
-  RngStream rng = RngStream(1);     // Draws the batches.
+  std::uint32_t iterations = 1000;          // For each layer, >= 1.
+  std::uint32_t batch = 32;                 // Samples an iteration, >= 1.
+  double learning_rate = 0.01;              // Adam's, > 0. A smaller one leaves V undecided.
+  double regularizer = 0.01;                // >= 0.
+  double warm_start = 0.2;                  // Share of the iterations, in [0, 1).
+  std::uint32_t bits_max = 4;               // Layers of more bits keep the nearest values.
+  RngStream rng = RngStream(1);             // Draws the batches.
+  const std::atomic<bool>* stop = nullptr;  // Ends it when true, with kUnavailable; null: nothing.
   Result<> Validate() const;
 };
 

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <numeric>
 #include <string>
 
 #include "fl/common/nn/operator.h"
@@ -64,14 +65,21 @@ double NodeMicroseconds(const HardwareProfile& profile, const nn::Graph& graph,
 
 }  // namespace
 
-Result<double> EstimateLatency(const HardwareProfile& profile, const nn::Graph& graph,
-                               bool integers) {
+Result<std::vector<double>> EstimateNodeLatency(const HardwareProfile& profile,
+                                                const nn::Graph& graph, bool integers) {
   const std::string type = integers ? "int8" : "fp32";
   if (std::ranges::find(profile.types, type) == profile.types.end())
     return Error{ErrorCode::kUnsupported, "the device of the profile has no " + type};
-  double sum = 0;
-  for (const nn::Node& node : graph.nodes) sum += NodeMicroseconds(profile, graph, node, integers);
-  return sum;
+  std::vector<double> times;
+  for (const nn::Node& node : graph.nodes)
+    times.push_back(NodeMicroseconds(profile, graph, node, integers));
+  return times;
+}
+
+Result<double> EstimateLatency(const HardwareProfile& profile, const nn::Graph& graph,
+                               bool integers) {
+  FL_TRY(const std::vector<double> times, EstimateNodeLatency(profile, graph, integers));
+  return std::accumulate(times.begin(), times.end(), 0.0);
 }
 
 }  // namespace fl::deploy

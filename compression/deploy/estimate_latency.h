@@ -1,5 +1,7 @@
 #pragma once
 
+#include <vector>
+
 #include "fl/common/base/result.h"
 #include "fl/common/config/hardware_profile.h"
 #include "fl/common/nn/graph.h"
@@ -12,6 +14,10 @@ namespace fl::deploy {
 // at the memory's, whichever is longer. ReLUs run with the product before them, flatten and reshape
 // move nothing: they take no time. The way into the engine takes half of what the row "relu" says
 // for as many values. kUnsupported when the profile lacks the type. Thread safety: pure function.
+// One time for each node.
+Result<std::vector<double>> EstimateNodeLatency(const HardwareProfile& profile,
+                                                const nn::Graph& graph, bool integers);
+// Their sum.
 Result<double> EstimateLatency(const HardwareProfile& profile, const nn::Graph& graph,
                                bool integers);
 

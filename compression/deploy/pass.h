@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "fl/common/base/result.h"
+#include "fl/common/config/hardware_profile.h"
 #include "fl/common/data/subset.h"
 #include "fl/common/nn/graph.h"
 #include "fl/common/random/rng_stream.h"
@@ -27,7 +28,9 @@ enum class PassStage : std::uint8_t {
   kLowRank,         // Weights made of smaller ones.
   kTrain,           // Weights changed by training.
   kMixedPrecision,  // Bits decided node by node.
-  kQuantize,        // Rounded: WorkingModel::quantized.
+  kRound,           // Weights put on their grids: WorkingModel::rounded.
+  kCorrectBias,     // Biases fitted to the rounded weights.
+  kQuantize,        // What is deployed: WorkingModel::quantized, or 16 bits.
   kVerify,          // Measured on samples that no other pass saw.
   kPack,            // How the file is written.
 };
@@ -52,6 +55,8 @@ struct PassInputs {
   std::vector<std::string> labels;
   std::map<std::string, std::string> notes;
   const Instruments* instruments = nullptr;  // Null: no rows in the report.
+  // Of the device that the model is for; passes obey its channel multiple and its types. Null: any.
+  const HardwareProfile* profile = nullptr;
 };
 
 // The model's file as it would be written now.

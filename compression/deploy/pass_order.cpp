@@ -24,6 +24,10 @@ std::string_view WhyFirst(PassStage stage) {
              "after";
     case PassStage::kMixedPrecision:
       return "it decides the bits that weights are rounded to";
+    case PassStage::kRound:
+      return "it decides which way weights are rounded, and what follows starts from there";
+    case PassStage::kCorrectBias:
+      return "it corrects biases in fp32, which are rounded with the model";
     case PassStage::kQuantize:
       return "it rounds the weights, and what is measured and written is what was rounded";
     case PassStage::kVerify:
@@ -47,11 +51,18 @@ Result<> CheckPair(const PassEntry& before, const PassEntry& here) {
 
 Result<> CheckOnce(const PassList& passes, std::size_t i) {
   if (passes[i].pass->stage() < PassStage::kMixedPrecision) return {};
+  const auto end = passes.begin() + static_cast<std::ptrdiff_t>(i);
+  const auto other = std::find_if(passes.begin(), end, [](const PassEntry& entry) {
+    return entry.pass->stage() == PassStage::kQuantize;
+  });
+  if (passes[i].pass->stage() == PassStage::kQuantize && other != end) {
+    return Refuse(passes[i].location,
+                  NameOf(passes[i]) + " after " + NameOf(*other) + ": a model is quantized once");
+  }
   const auto same = [&](const PassEntry& entry) {
     return entry.pass->name() == passes[i].pass->name();
   };
-  const auto here = passes.begin() + static_cast<std::ptrdiff_t>(i);
-  if (std::none_of(passes.begin(), here, same)) return {};
+  if (std::none_of(passes.begin(), end, same)) return {};
   return Refuse(passes[i].location, NameOf(passes[i]) + ": a pass list has this pass once");
 }
 
@@ -69,7 +80,7 @@ Result<> CheckForDevice(const PassList& passes) {
   const auto verify = std::ranges::find_if(
       passes, [](const PassEntry& entry) { return entry.pass->stage() == PassStage::kVerify; });
   return Refuse(verify->location,
-                "expected ptq_static before verify: it measures the integer model");
+                "expected ptq_static or half_weights before verify: it measures what is kept");
 }
 
 }  // namespace

@@ -96,7 +96,10 @@ Result<> WriteOutcome(const Call& call, const deploy::DeployReport& report) {
 
 Result<> Compress(const Call& call) {
   FL_TRY_OK(CheckFolder(call.out));
-  if (!call.profile.empty()) FL_TRY_OK(LoadProfile(call.profile));  // Refused before the work.
+  std::optional<HardwareProfile> profile;
+  if (!call.profile.empty()) {
+    FL_TRY(profile, LoadProfile(call.profile));
+  }
   FL_TRY(const nn::ModelFile file, ReadModel(call.in));
   FL_TRY(const nn::FloatModel teacher, TeacherOf(file, call.in));
   DeploymentConfig deployment;
@@ -116,7 +119,8 @@ Result<> Compress(const Call& call) {
                                   .normalization = dataset->normalization().ToText(),
                                   .labels = file.labels,
                                   .notes = file.notes,
-                                  .instruments = &instruments};
+                                  .instruments = &instruments,
+                                  .profile = profile ? &*profile : nullptr};
   FL_TRY(const deploy::DeployReport report, deploy::RunPasses(passes, inputs));
   return WriteOutcome(call, report);
 }
@@ -131,8 +135,9 @@ void AddCompress(CLI::App& app, Call& call, Action& action) {
       ->required();
   AddData(command, call);
   command.add_option("--out", call.out, "The model file to write")->required();
-  command.add_option("--profile", call.profile,
-                     "A device profile (fl-model probe): predicts the latency there");
+  command.add_option(
+      "--profile", call.profile,
+      "A device profile (fl-model probe): passes obey it, and it predicts the latency there");
   command
       .add_option("--set", call.settings,
                   "PASS.KEY=VALUE for the passes of that name; drop_points_max=, bytes_max=")

@@ -3,40 +3,40 @@
 #include <cstdint>
 #include <memory>
 
+#include "fl/common/nn/choose_range.h"
 #include "fl/compression/deploy/fields.h"
 #include "fl/compression/deploy/pass.h"
+#include "fl/compression/deploy/round_weights.h"
 
 namespace fl::deploy {
 
-enum class Observer : std::uint8_t {
-  kMinMax,  // The least and the largest activation seen.
-  kMse,     // The range in between that loses least.
-};
-
-// `ptq_static`: weights to integers, a scale for each channel, or as earlier passes decided
-// (WorkingModel::precision, rounded); activations to int8 with ranges measured on local samples, or
-// learned (WorkingModel::ranges).
+// `ptq_static`: weights to integers as set, or as earlier passes decided (WorkingModel::precision,
+// rounded); activations to int8 with ranges measured on local samples, or learned
+// (WorkingModel::ranges).
 struct PtqStaticConfig {
   std::uint32_t samples = 512;  // Calibration samples at most, >= 1.
-  Observer observer = Observer::kMse;
-  nn::WeightSpec weights;  // Of nodes that no earlier pass decided on.
+  nn::RangeOptions ranges;
+  double moving_share = 0.01;  // Of the moving average: a batch's share, in (0, 1].
+  WeightPlan weights;          // Of nodes that no earlier pass decided on.
 };
 
 class PtqStatic final : public Pass {
  public:
-  explicit PtqStatic(const PtqStaticConfig& config) : config_(config) {}
+  explicit PtqStatic(PtqStaticConfig config) : config_(std::move(config)) {}
   const PtqStaticConfig& config() const { return config_; }
 
   std::string_view name() const override { return "ptq_static"; }
   PassStage stage() const override { return PassStage::kQuantize; }
-  // The errors of nn::ObserveRanges and nn::Quantize.
+  // The errors of nn::Calibrate, PlanFor, SpecsOf and nn::Quantize.
   Result<> Run(const PassInputs& inputs, WorkingModel& model, PassReport& report) const override;
 
  private:
   PtqStaticConfig config_;
 };
 
-// Keys: `samples`, `observer` ("minmax", "mse"), `weights` ("channel").
+// Keys: `samples`; `observer` ("minmax", "moving_average", "percentile", "mse", "kl") with
+// `moving_share` and `percentile` of their observers alone; `symmetric_activations`; those of
+// WeightSettings.
 Result<std::shared_ptr<const Pass>> ReadPtqStatic(Fields& fields);
 
 }  // namespace fl::deploy

@@ -6,6 +6,7 @@
 #include "fl/compression/deploy/allocate_bits.h"
 #include "fl/compression/deploy/search_bits.h"
 #include "fl/compression/deploy/sensitivity.h"
+#include "fl/tests/compression/deploy/branches.h"
 #include "fl/tests/compression/deploy/small_digits.h"
 
 namespace fl::deploy {
@@ -13,6 +14,7 @@ namespace {
 
 using fl::testing::CodeOf;
 using fl::testing::Get;
+using testing::Branches;
 
 std::vector<std::vector<LayerOption>> RandomLayers(std::uint64_t seed, std::size_t count) {
   RngStream rng(seed);
@@ -98,39 +100,6 @@ TEST_CASE("SearchAllocation: finds what single losses cannot tell, and keeps the
   CHECK(Get(SearchAllocation(layers, budget, start, measure, 1, RngStream(1))).chosen ==
         start.chosen);
 }
-
-// Two branches of one size, of which one is added at a thirtieth: it can do with few bits, which no
-// uniform choice gives it. The labels are what the network itself says.
-struct Branches {
-  nn::Graph graph = Get(nn::BuildGraph(
-      Shape{16},
-      std::vector<std::string>{"dense 32", "relu", "loud: dense 32", "soft: dense 32 from=relu1",
-                               "add loud soft", "relu", "head: dense 8"},
-      "softmax_cross_entropy"));
-  std::vector<float> parameters = nn::InitializeParameters(graph, RngStream(7)).values;
-  std::vector<float> values = std::vector<float>(2 * kCount * 16);
-  std::vector<std::int32_t> labels;
-
-  static constexpr std::size_t kCount = 256;  // Seen samples, and as many unseen.
-  Branches() {
-    RngStream(8).FillNormal(values);
-    const std::size_t soft = graph.parameters.offset(*graph.parameters.Find("soft.weight"));
-    for (std::size_t i = 0; i < 1024; ++i) parameters[soft + i] /= 30;
-    // Sure of itself, as a trained network is.
-    const std::size_t last = graph.parameters.offset(*graph.parameters.Find("head.weight"));
-    for (std::size_t i = 0; i < 256; ++i) parameters[last + i] *= 20;
-    const std::vector<float> logits = Logits(parameters, Seen());
-    for (std::size_t i = 0; i < kCount; ++i) {
-      labels.push_back(static_cast<std::int32_t>(nn::ArgMax(std::span(logits).subspan(i * 8, 8))));
-    }
-  }
-  nn::SampleValues Seen() const { return {std::span(values).first(kCount * 16), kCount}; }
-  nn::SampleValues Unseen() const { return {std::span(values).subspan(kCount * 16), kCount}; }
-  LabelledSamples Labelled() const { return {Seen(), labels}; }
-  std::vector<float> Logits(std::span<const float> with, const nn::SampleValues& samples) const {
-    return Get(nn::OutputsOf(graph, with, samples, graph.nodes.size() - 1));
-  }
-};
 
 constexpr std::uint8_t kWidths[] = {2, 3, 4, 5, 6, 8};
 

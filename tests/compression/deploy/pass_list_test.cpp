@@ -62,7 +62,7 @@ TEST_CASE("ParsePassList: every key is read") {
                 {"warmup", std::int64_t{0}},
                 {"clip", 3.0}}},
               {"ptq_static",
-               {{"samples", std::int64_t{9}}, {"observer", "minmax"}, {"weights", "channel"}}},
+               {{"samples", std::int64_t{9}}, {"observer", "minmax"}, {"bits", std::int64_t{4}}}},
               {"verify", {}}}),
       TeacherGraph()));
   const auto& config = dynamic_cast<const Distil&>(*passes[0].pass).config();
@@ -80,7 +80,8 @@ TEST_CASE("ParsePassList: every key is read") {
   CHECK(distil.clip == 3);
   const auto& ptq = dynamic_cast<const PtqStatic&>(*passes[1].pass).config();
   CHECK(ptq.samples == 9);
-  CHECK(ptq.observer == Observer::kMinMax);
+  CHECK(ptq.ranges.method == nn::RangeMethod::kMinMax);
+  CHECK(ptq.weights.spec.bits == 4);
 }
 
 TEST_CASE("ParsePassList: without layers the model itself goes on") {
@@ -131,10 +132,11 @@ TEST_CASE("ParsePassList: values out of range or of another type are refused wit
   CHECK(Refusal(WithDistil({{"batch", std::int64_t{0}}})).starts_with("11:1: distil.batch: "));
   CHECK(Refusal(WithDistil({{"layers", "dense 3"}}))
             .starts_with("11:1: distil.layers: expected a list"));
-  CHECK(Refusal(Passes({{"ptq_static", {{"observer", "kl"}}}, {"verify", {}}})) ==
-        "11:1: ptq_static.observer: expected \"minmax\" or \"mse\"");
-  CHECK(Refusal(Passes({{"ptq_static", {{"weights", "tensor"}}}, {"verify", {}}}))
-            .starts_with("11:1: ptq_static.weights: "));
+  CHECK(
+      Refusal(Passes({{"ptq_static", {{"observer", "median"}}}, {"verify", {}}}))
+          .starts_with("11:1: ptq_static.observer: expected \"minmax\" or \"moving_average\" or"));
+  CHECK(Refusal(Passes({{"ptq_static", {{"granularity", "row"}}}, {"verify", {}}}))
+            .starts_with("11:1: ptq_static.granularity: "));
 }
 
 TEST_CASE("ParsePassList: a student that does not fit the teacher is refused") {
@@ -157,9 +159,10 @@ TEST_CASE("ParsePassList: orders that make no sense are refused") {
             .starts_with("20:8: verify: a pass list has this pass once"));
   CHECK(
       Refusal(Passes({{"ptq_static", {}}})).starts_with("10:8: expected verify after ptq_static"));
-  CHECK(Refusal(Passes({{"verify", {}}})).starts_with("10:8: expected ptq_static before verify"));
+  CHECK(Refusal(Passes({{"verify", {}}}))
+            .starts_with("10:8: expected ptq_static or half_weights before verify"));
   CHECK(Refusal(Passes({{"distil", {}}, {"verify", {}}}))
-            .starts_with("20:8: expected ptq_static before verify"));
+            .starts_with("20:8: expected ptq_static or half_weights before verify"));
 }
 
 TEST_CASE("ParsePassList: a new student after what it would replace is refused") {
