@@ -35,6 +35,11 @@ Result<EngineDifference> CompareWithEngine(const nn::QuantizedModel& model,
   const std::size_t outputs = model.graph.output_shape().count();
   if (count == 0 || samples.size() != count * features)
     return Error{ErrorCode::kInvalidArgument, "simulation: expected whole samples"};
+  if (model.dynamic()) {
+    return Error{ErrorCode::kUnsupported,
+                 "simulation: a model whose activations are rounded in each run has no scales to "
+                 "compare in (lsb_max is for ptq_static)"};
+  }
   const std::size_t batch = std::min(count, kBatch);
   FL_TRY(nn::IntegerSession engine, nn::IntegerSession::Create(model, batch));
   FL_TRY(nn::TrainingStep simulation, nn::TrainingStep::Create(model.graph, batch));

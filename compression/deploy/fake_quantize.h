@@ -48,7 +48,7 @@ struct EngineDifference {
 // weights and biases that the integers stand for, every output rounded to its node's scale. Both
 // compute the same sums, the engine exactly and the simulation in fp32: where a sum lies so near to
 // the middle between two integers that this decides, an inner value differs by one unit. The errors
-// of the sessions; kInvalidArgument without samples.
+// of the sessions; kInvalidArgument without samples, kUnsupported for a dynamic model.
 Result<EngineDifference> CompareWithEngine(const nn::QuantizedModel& model,
                                            std::span<const float> samples, std::size_t count);
 

@@ -86,7 +86,7 @@ Result<std::vector<LayerNoise>> MeasureLayerNoise(const nn::Graph& graph,
   constexpr std::size_t kBatch = 32;
   const std::size_t features = graph.input_shape().count();
   const std::size_t batch = std::min(count, kBatch);
-  if (batch == 0) return std::vector<LayerNoise>();
+  if (batch == 0 || quantized.dynamic()) return std::vector<LayerNoise>();
   FL_TRY(Run exact, Run::Create(graph, batch));
   FL_TRY(Run rounded, Run::Create(quantized.graph, batch));
   const NamedTensors values = nn::Dequantize(quantized);

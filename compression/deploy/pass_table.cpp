@@ -11,6 +11,7 @@
 #include "fl/compression/deploy/passes/prune_channels.h"
 #include "fl/compression/deploy/passes/prune_layers.h"
 #include "fl/compression/deploy/passes/prune_weights.h"
+#include "fl/compression/deploy/passes/ptq_dynamic.h"
 #include "fl/compression/deploy/passes/ptq_static.h"
 #include "fl/compression/deploy/passes/qat.h"
 #include "fl/compression/deploy/passes/verify.h"
@@ -31,6 +32,7 @@ std::span<const PassRow> PassTable() {
       {"qat", ReadQat},
       {"adaround", ReadAdaRound},
       {"correct_bias", ReadCorrectBias},
+      {"ptq_dynamic", ReadPtqDynamic},
       {"ptq_static", ReadPtqStatic},
       {"half_weights", ReadHalfWeights},
       {"verify", ReadVerify},

@@ -24,8 +24,8 @@ bool IsView(const nn::Node& node) {
 
 Result<nn::WeightGrid> FitGrid(const nn::Graph& graph, std::size_t node,
                                std::span<const float> parameters, const nn::WeightSpec& spec) {
-  auto grid = nn::FitWeightGrid(nn::WeightOf(graph, graph.nodes[node], parameters), spec,
-                                nn::ClipOf(spec));
+  auto grid =
+      nn::FitWeightGrid(nn::WeightOf(graph, graph.nodes[node], parameters), spec, nn::ClipOf(spec));
   if (!grid) return grid.error().At("node " + graph.nodes[node].name);
   return grid;
 }

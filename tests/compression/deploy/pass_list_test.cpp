@@ -121,7 +121,7 @@ TEST_CASE("ParsePassList: unknown passes and keys are refused with the lists of 
   CHECK(Refusal(WithDistil({{"epoch", std::int64_t{3}}}))
             .starts_with("11:1: unknown key \"epoch\"; distil has layers, epochs, "));
   CHECK(Refusal(Passes({{"ptq_static", {}}, {"verify", {{"x", true}}}})) ==
-        "21:1: unknown key \"x\"; verify has none");
+        "21:1: unknown key \"x\"; verify has lsb_max");
 }
 
 TEST_CASE("ParsePassList: values out of range or of another type are refused with their place") {
