@@ -2,9 +2,9 @@
 
 #include <memory>
 
-#include "fl/common/nn/weight_coding.h"
 #include "fl/compression/deploy/fields.h"
 #include "fl/compression/deploy/pass.h"
+#include "fl/compression/deploy/round_weights.h"
 
 namespace fl::deploy {
 
@@ -13,7 +13,7 @@ namespace fl::deploy {
 // the values that are there (nn::QuantizedModel::dynamic). It looks at no sample: for devices
 // without calibration data, and for inputs whose size varies, which fixed ranges would cut off.
 struct PtqDynamicConfig {
-  nn::WeightSpec weights;  // Of nodes that no earlier pass decided on.
+  WeightPlan weights;  // Of nodes that no earlier pass decided on.
 };
 
 class PtqDynamic final : public Pass {
@@ -23,14 +23,14 @@ class PtqDynamic final : public Pass {
 
   std::string_view name() const override { return "ptq_dynamic"; }
   PassStage stage() const override { return PassStage::kQuantize; }
-  // The errors of nn::QuantizeDynamic.
+  // The errors of PlanFor and nn::QuantizeDynamic.
   Result<> Run(const PassInputs& inputs, WorkingModel& model, PassReport& report) const override;
 
  private:
   PtqDynamicConfig config_;
 };
 
-// Keys: `bits`, `granularity` ("tensor", "channel", "group"), `group`, `symmetric`.
+// Keys: those of WeightSettings.
 Result<std::shared_ptr<const Pass>> ReadPtqDynamic(Fields& fields);
 
 }  // namespace fl::deploy

@@ -4,7 +4,7 @@
 
 #include "fl/common/nn/calibrate.h"
 #include "fl/compression/deploy/calibration_samples.h"
-#include "fl/compression/deploy/weight_settings.h"
+#include "fl/compression/deploy/passes/weight_settings.h"
 
 namespace fl::deploy {
 namespace {
@@ -49,8 +49,8 @@ Result<std::shared_ptr<const Pass>> ReadQat(Fields& fields) {
   fields.Number("observe", config.quantization.observe, 0, 1);
   fields.Number("moving_share", config.quantization.moving_share, 1e-6, 1);
   fields.Number("samples", config.samples, 1, 1e6);
-  FL_TRY_OK(ReadWeightSpec(fields, config.weights));
-  FL_TRY_OK(fields.Finish());
+  const WeightSettings weights(fields, {});
+  FL_TRY(config.weights, weights.Finish());
   config.quantization.momentum = config.training.momentum;
   config.quantization.clip = config.training.clip;
   config.quantization.warmup = config.training.warmup;
@@ -63,7 +63,13 @@ Result<> Qat::Run(const PassInputs& inputs, WorkingModel& model, PassReport& rep
   auto ranges = nn::ObserveRanges(model.graph, model.parameters, samples.values, samples.count,
                                   nn::RangeMethod::kMinMax);
   if (!ranges) return ranges.error().At(name());
-  const auto specs = SpecsOf(model.graph, {config_.weights, model.precision});
+  if (model.rounded) {
+    return Error{ErrorCode::kInvalidArgument,
+                 "qat: the weights are rounded already; expected it before what rounds them"};
+  }
+  const auto plan = PlanFor(model, config_.weights);
+  if (!plan) return plan.error().At(name());
+  const auto specs = SpecsOf(model.graph, *plan);
   if (!specs) return specs.error().At(name());
   auto hook = QuantizationTraining::Create(model.graph, model.parameters, *std::move(ranges),
                                            *specs, config_.quantization);

@@ -4,6 +4,7 @@
 
 #include "fl/compression/deploy/fine_tune.h"
 #include "fl/compression/deploy/quantization_training.h"
+#include "fl/compression/deploy/round_weights.h"
 
 namespace fl::deploy {
 
@@ -18,7 +19,7 @@ struct QatConfig {
   FineTuneConfig training = {.epochs = 1, .learning_rate = 0.005};
   QuantizationTrainingConfig quantization;
   std::uint32_t samples = 512;  // Calibration samples that the first ranges come from, >= 1.
-  nn::WeightSpec weights;       // Of nodes that no earlier pass decided on.
+  WeightPlan weights;           // Of nodes that no earlier pass decided on.
 };
 
 class Qat final : public Pass {
@@ -29,8 +30,8 @@ class Qat final : public Pass {
   std::string_view name() const override { return "qat"; }
   PassStage stage() const override { return PassStage::kRound; }
   // Refuses the model when every attempt failed. kUnsupported: a batch norm; the errors of
-  // FineTune, nn::ObserveRanges (calibration samples that are empty, constant or not finite) and
-  // nn::FitWeightGrid.
+  // PlanFor, FineTune, nn::ObserveRanges (calibration samples that are empty, constant or not
+  // finite) and nn::FitWeightGrid.
   Result<> Run(const PassInputs& inputs, WorkingModel& model, PassReport& report) const override;
 
  private:
@@ -38,8 +39,7 @@ class Qat final : public Pass {
 };
 
 // Keys: `teacher`, those of ReadFineTuneConfig, `learned_steps`, `observe` (share of the steps),
-// `moving_share`, `samples`, `bits`, `granularity` ("tensor", "channel", "group"), `group`,
-// `symmetric`.
+// `moving_share`, `samples`, and those of WeightSettings.
 Result<std::shared_ptr<const Pass>> ReadQat(Fields& fields);
 
 }  // namespace fl::deploy

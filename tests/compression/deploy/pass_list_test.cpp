@@ -160,9 +160,9 @@ TEST_CASE("ParsePassList: orders that make no sense are refused") {
   CHECK(
       Refusal(Passes({{"ptq_static", {}}})).starts_with("10:8: expected verify after ptq_static"));
   CHECK(Refusal(Passes({{"verify", {}}}))
-            .starts_with("10:8: expected ptq_static or half_weights before verify"));
+            .starts_with("10:8: expected ptq_static, ptq_dynamic or half_weights before verify"));
   CHECK(Refusal(Passes({{"distil", {}}, {"verify", {}}}))
-            .starts_with("20:8: expected ptq_static or half_weights before verify"));
+            .starts_with("20:8: expected ptq_static, ptq_dynamic or half_weights before verify"));
 }
 
 TEST_CASE("ParsePassList: a new student after what it would replace is refused") {

@@ -151,8 +151,10 @@ TEST_CASE("qat: wrong orders and settings are refused with a reason") {
   CHECK(error({{"qat", {{"granularity", std::string("group")}}}, kInt8})
             .find("groups at 7 bits or fewer") != std::string::npos);
   CHECK(error({{"qat", {{"observe", 1.5}}}, kInt8}).find("qat.observe") != std::string::npos);
-  CHECK(error({{"qat", {{"layers", std::string("conv1")}}}, kInt8}).find("layers") !=
-        std::string::npos);
+  CHECK(error({{"qat", {{"layers", std::vector<std::string>{"nowhere 4"}}}}, kInt8})
+            .find("nowhere") != std::string::npos);
+  CHECK(error({{"adaround", {{"iterations", std::int64_t{1}}}}, {"qat", {}}, kInt8})
+            .find("rounded already") != std::string::npos);
 }
 
 // Samples that all hold `value`.
