@@ -46,7 +46,9 @@ struct QuantizedNode : CodedWeight {
 // A dynamic model has weights like that and no scales of activations: each product rounds what it
 // reads sample by sample, over the values that are there (ScaleOf their extremes), and yields fp32,
 //   float(acc) * float(s_x s_w[c]) + float_bias[c],   acc = sum q_w (q_x - z_x);
-// everything else is computed in fp32. It needs no calibration and nothing is cut off.
+// everything else is computed in fp32. It needs no calibration and nothing is cut off. All x86
+// paths give the same bits; where the compiler fuses multiply and add (arm64), what is in fp32 may
+// differ in the last one.
 struct QuantizedModel {
   Graph graph;
   std::vector<ActivationScale> activations;  // One for each node: of its output; none: dynamic.

@@ -63,7 +63,8 @@ void PutSteps(std::span<const float> steps, nn::WeightGrid& grid) {
     return;
   }
   constexpr std::int32_t kEngineMax = 127;
-  const auto most = static_cast<float>(kEngineMax / grid.code_max());
+  const std::int32_t multiplier_max = kEngineMax / grid.code_max();
+  const auto most = static_cast<float>(multiplier_max);
   for (std::size_t c = 0; c < grid.channels(); ++c) {
     const auto channel = steps.subspan(c * grid.groups, grid.groups);
     grid.scale[c] = *std::ranges::max_element(channel) / most;
