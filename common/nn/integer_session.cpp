@@ -1,27 +1,36 @@
 #include "fl/common/nn/integer_session.h"
 
+#include "fl/common/base/check.h"
+#include "fl/common/nn/internal/dynamic_pass.h"
 #include "fl/common/nn/internal/integer_pass.h"
 
 namespace fl::nn {
 
+using internal::DynamicPass;
 using internal::IntegerPass;
 
 IntegerSession::IntegerSession(std::unique_ptr<IntegerPass> pass) : pass_(std::move(pass)) {}
+IntegerSession::IntegerSession(std::unique_ptr<DynamicPass> pass) : dynamic_(std::move(pass)) {}
 IntegerSession::IntegerSession(IntegerSession&&) noexcept = default;
 IntegerSession& IntegerSession::operator=(IntegerSession&&) noexcept = default;
 IntegerSession::~IntegerSession() = default;
 
 Result<IntegerSession> IntegerSession::Create(const QuantizedModel& model, std::size_t batch_max,
                                               IntegerInstructionSet instruction_set) {
+  if (model.dynamic()) {
+    FL_TRY(std::unique_ptr<DynamicPass> dynamic,
+           DynamicPass::Create(model, batch_max, instruction_set));
+    return IntegerSession(std::move(dynamic));
+  }
   FL_TRY(std::unique_ptr<IntegerPass> pass, IntegerPass::Create(model, batch_max, instruction_set));
   return IntegerSession(std::move(pass));
 }
 
 const Graph& IntegerSession::graph() const {
-  return pass_->graph();
+  return dynamic_ != nullptr ? dynamic_->graph() : pass_->graph();
 }
 std::size_t IntegerSession::batch_max() const {
-  return pass_->batch_max();
+  return dynamic_ != nullptr ? dynamic_->batch_max() : pass_->batch_max();
 }
 
 void IntegerSession::Run(std::span<const float> input, std::size_t batch, std::span<float> output) {
@@ -29,7 +38,11 @@ void IntegerSession::Run(std::span<const float> input, std::size_t batch, std::s
   FL_CHECK(input.size() == batch * graph().input_shape().count(), "input is batch x input shape");
   FL_CHECK(output.size() == batch * graph().output_shape().count(),
            "output is batch x output shape");
-  pass_->Run(input.data(), batch, output.data());
+  if (dynamic_ != nullptr) {
+    dynamic_->Run(input.data(), batch, output.data());
+  } else {
+    pass_->Run(input.data(), batch, output.data());
+  }
 }
 
 }  // namespace fl::nn

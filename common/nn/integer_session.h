@@ -9,10 +9,12 @@
 namespace fl::nn {
 
 namespace internal {
+class DynamicPass;
 class IntegerPass;
-}
+}  // namespace internal
 
-// Runs a quantized model: fp32 in, fp32 out, integers between. The output is the same to the last
+// Runs a quantized model: fp32 in, fp32 out, integers between (of a dynamic model within its
+// products). The output is the same to the last
 // bit with every instruction set. Weights are packed by Create; Run allocates nothing. Thread
 // safety: distinct objects safe, shared objects unsafe.
 class IntegerSession {
@@ -34,7 +36,9 @@ class IntegerSession {
 
  private:
   explicit IntegerSession(std::unique_ptr<internal::IntegerPass> pass);
+  explicit IntegerSession(std::unique_ptr<internal::DynamicPass> pass);
   std::unique_ptr<internal::IntegerPass> pass_;
+  std::unique_ptr<internal::DynamicPass> dynamic_;  // In its place, of a dynamic model.
 };
 
 }  // namespace fl::nn

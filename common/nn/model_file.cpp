@@ -11,6 +11,7 @@
 namespace fl::nn {
 namespace {
 
+constexpr std::string_view kDynamicName = "int8-dynamic";
 constexpr std::string_view kNotePrefix = "fl.note.";
 
 Error Malformed(std::string message) {
@@ -187,56 +188,88 @@ Result<> ReadCodes(const SafetensorsFile& file, const std::string& name, std::si
   return UnpackCodes(std::as_bytes(std::span(codes)), depth, to);
 }
 
-// The tensors of a node; their number is added to `tensors`.
-Result<> ReadNode(const SafetensorsFile& file, const Graph& graph, const Node& node,
-                  Codings& codings, QuantizedNode& to, std::size_t& tensors) {
-  const Shape& weight = graph.parameters[node.parameters[0]].shape;
-  const std::size_t channels = weight[weight.rank() - 1];
-  if (node.kind == OpKind::kLayerNorm) {
-    FL_TRY(to.gamma, ReadIntegers<float>(file, node.name + ".gamma", DType::kF32, channels));
-    FL_TRY(to.beta, ReadIntegers<float>(file, node.name + ".beta", DType::kF32, channels));
-    tensors += 2;
-    return {};
-  }
-  FL_TRY(to.weight_scale, ReadIntegers<float>(file, node.name + ".scale", DType::kF32, channels));
-  FL_TRY(to.bias, ReadIntegers<std::int32_t>(file, node.name + ".bias", DType::kI32, channels));
-  const auto coding = codings.find(node.name);
-  if (coding == codings.end()) {
-    FL_TRY(to.weight,
-           ReadIntegers<std::int8_t>(file, node.name + ".weight", DType::kI8, weight.count()));
-    tensors += 3;
-    return {};
-  }
-  to.coding = coding->second;
-  codings.erase(coding);
-  tensors += to.coding.asymmetric ? 5 : 4;
-  return ReadCodes(file, node.name, weight.count() / channels, to);
-}
+// Reads the nodes' tensors and counts them.
+class NodeReader {
+ public:
+  NodeReader(const SafetensorsFile& file, const Graph& graph, bool dynamic, Codings codings)
+      : file_(file), graph_(graph), dynamic_(dynamic), codings_(std::move(codings)) {}
 
-Result<QuantizedModel> ReadQuantized(const SafetensorsFile& file, const Graph& graph) {
+  Result<> Read(const Node& node, QuantizedNode& to) {
+    const Shape& weight = graph_.parameters[node.parameters[0]].shape;
+    const std::size_t channels = weight[weight.rank() - 1];
+    if (node.kind == OpKind::kLayerNorm) {
+      FL_TRY(to.gamma, Floats(node.name + ".gamma", channels));
+      FL_TRY(to.beta, Floats(node.name + ".beta", channels));
+      return {};
+    }
+    FL_TRY(to.weight_scale, Floats(node.name + ".scale", channels));
+    if (dynamic_) {
+      FL_TRY(to.float_bias, Floats(node.name + ".bias", channels));
+    } else {
+      FL_TRY(to.bias,
+             ReadIntegers<std::int32_t>(file_, node.name + ".bias", DType::kI32, channels));
+      ++tensors_;
+    }
+    const auto coding = codings_.find(node.name);
+    if (coding == codings_.end()) {
+      FL_TRY(to.weight,
+             ReadIntegers<std::int8_t>(file_, node.name + ".weight", DType::kI8, weight.count()));
+      ++tensors_;
+      return {};
+    }
+    to.coding = coding->second;
+    codings_.erase(coding);
+    tensors_ += to.coding.asymmetric ? 3 : 2;
+    return ReadCodes(file_, node.name, weight.count() / channels, to);
+  }
+
+  // A scale and a zero point for each node.
+  Result<> ReadActivations(std::vector<ActivationScale>& to) {
+    const std::size_t count = graph_.nodes.size();
+    FL_TRY(const std::vector<float> scales, Floats("activation.scale", count));
+    FL_TRY(const std::vector<std::int32_t> zeros,
+           ReadIntegers<std::int32_t>(file_, "activation.zero_point", DType::kI32, count));
+    ++tensors_;
+    for (std::size_t i = 0; i < count; ++i) to.push_back({scales[i], zeros[i]});
+    return {};
+  }
+
+  // Whether everything in the file was read.
+  Result<> Finish() const {
+    if (!codings_.empty()) {
+      return Malformed("fl.coding: expected layers with a weight, found \"" +
+                       codings_.begin()->first.substr(0, 64) + "\"");
+    }
+    if (file_.tensors.size() == tensors_) return {};
+    return Malformed("expected " + std::to_string(tensors_) + " tensors, found " +
+                     std::to_string(file_.tensors.size()));
+  }
+
+ private:
+  Result<std::vector<float>> Floats(const std::string& name, std::size_t count) {
+    ++tensors_;
+    return ReadIntegers<float>(file_, name, DType::kF32, count);
+  }
+
+  const SafetensorsFile& file_;
+  const Graph& graph_;
+  bool dynamic_;
+  Codings codings_;
+  std::size_t tensors_ = 0;
+};
+
+Result<QuantizedModel> ReadQuantized(const SafetensorsFile& file, const Graph& graph,
+                                     bool dynamic) {
   FL_TRY_OK(ExpectPlain(graph, "model file: int8"));
   QuantizedModel model{graph, {}, std::vector<QuantizedNode>(graph.nodes.size())};
-  const std::size_t count = graph.nodes.size();
-  FL_TRY(const std::vector<float> scales,
-         ReadIntegers<float>(file, "activation.scale", DType::kF32, count));
-  FL_TRY(const std::vector<std::int32_t> zeros,
-         ReadIntegers<std::int32_t>(file, "activation.zero_point", DType::kI32, count));
   FL_TRY(Codings codings, ReadCodings(file));
-  std::size_t tensors = 2;
-  for (std::size_t i = 0; i < count; ++i) {
-    model.activations.push_back({scales[i], zeros[i]});
-    const Node& node = graph.nodes[i];
-    if (node.parameters.empty()) continue;
-    FL_TRY_OK(ReadNode(file, graph, node, codings, model.nodes[i], tensors));
+  NodeReader reader(file, graph, dynamic, std::move(codings));
+  if (!dynamic) FL_TRY_OK(reader.ReadActivations(model.activations));
+  for (std::size_t i = 0; i < graph.nodes.size(); ++i) {
+    if (graph.nodes[i].parameters.empty()) continue;
+    FL_TRY_OK(reader.Read(graph.nodes[i], model.nodes[i]));
   }
-  if (!codings.empty()) {
-    return Malformed("fl.coding: expected layers with a weight, found \"" +
-                     codings.begin()->first.substr(0, 64) + "\"");
-  }
-  if (file.tensors.size() != tensors) {
-    return Malformed("expected " + std::to_string(tensors) + " tensors, found " +
-                     std::to_string(file.tensors.size()));
-  }
+  FL_TRY_OK(reader.Finish());
   FL_TRY_OK(model.Validate());
   return model;
 }
@@ -264,9 +297,10 @@ Result<FloatStorage> ParsePrecision(std::string_view text) {
        {FloatStorage::kFp32, FloatStorage::kFp16, FloatStorage::kBf16}) {
     if (text == PrecisionName(storage)) return storage;
   }
-  return Error{ErrorCode::kUnsupported,
-               "model file: fl.precision: expected fp32, fp16, bf16 or int8, found \"" +
-                   std::string(text.substr(0, 64)) + "\""};
+  return Error{
+      ErrorCode::kUnsupported,
+      "model file: fl.precision: expected fp32, fp16, bf16, int8 or int8-dynamic, found \"" +
+          std::string(text.substr(0, 64)) + "\""};
 }
 
 Result<> ReadDescription(const SafetensorsFile& file, ModelFile& to) {
@@ -306,16 +340,16 @@ void AppendNode(const Graph& graph, const Node& node, const QuantizedNode& from,
       append(".zero", DType::kU8, groups, std::as_bytes(std::span(from.zero)));
   }
   append(".scale", DType::kF32, Shape{channels}, std::as_bytes(std::span(from.weight_scale)));
-  append(".bias", DType::kI32, Shape{channels}, std::as_bytes(std::span(from.bias)));
+  if (!from.float_bias.empty()) {
+    append(".bias", DType::kF32, Shape{channels}, std::as_bytes(std::span(from.float_bias)));
+  } else {
+    append(".bias", DType::kI32, Shape{channels}, std::as_bytes(std::span(from.bias)));
+  }
 }
 
 void AppendQuantized(const QuantizedModel& model, SafetensorsFile& file) {
-  std::vector<float> scales;
-  std::vector<std::int32_t> zeros;
   std::vector<std::string> codings;
   for (std::size_t i = 0; i < model.graph.nodes.size(); ++i) {
-    scales.push_back(model.activations[i].scale);
-    zeros.push_back(model.activations[i].zero_point);
     const Node& node = model.graph.nodes[i];
     if (node.parameters.empty()) continue;
     AppendNode(model.graph, node, model.nodes[i], file);
@@ -323,6 +357,13 @@ void AppendQuantized(const QuantizedModel& model, SafetensorsFile& file) {
       codings.push_back(CodingLine(node.name, model.nodes[i].coding));
   }
   if (!codings.empty()) file.metadata["fl.coding"] = JoinLines(codings);
+  if (model.dynamic()) return;
+  std::vector<float> scales;
+  std::vector<std::int32_t> zeros;
+  for (const ActivationScale& scale : model.activations) {
+    scales.push_back(scale.scale);
+    zeros.push_back(scale.zero_point);
+  }
   const Shape nodes{scales.size()};
   file.tensors.push_back(
       StoreValues("activation.scale", DType::kF32, nodes, std::as_bytes(std::span(scales))));
@@ -365,8 +406,8 @@ Result<ModelFile> ReadModel(const SafetensorsFile& file, const ModelFileLimits& 
   FL_TRY(const Graph graph, ReadGraph(file, limits.graph));
   FL_TRY(const std::string precision, Require(file, "fl.precision"));
   ModelFile result;
-  if (precision == "int8") {
-    FL_TRY(result.model, ReadQuantized(file, graph));
+  if (precision == "int8" || precision == kDynamicName) {
+    FL_TRY(result.model, ReadQuantized(file, graph, precision == kDynamicName));
   } else {
     FL_TRY(const FloatStorage storage, ParsePrecision(precision));
     FL_TRY(result.model, ReadFloat(file, graph, storage));
@@ -411,7 +452,7 @@ Bytes SerializeModelFile(const ModelFile& file) {
   for (const auto& [key, value] : file.notes)
     stored.metadata[std::string(kNotePrefix) + key] = value;
   if (const auto* quantized = std::get_if<QuantizedModel>(&file.model)) {
-    stored.metadata["fl.precision"] = "int8";
+    stored.metadata["fl.precision"] = quantized->dynamic() ? kDynamicName : "int8";
     AppendQuantized(*quantized, stored);
   } else {
     const FloatModel& floats = std::get<FloatModel>(file.model);

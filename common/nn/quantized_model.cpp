@@ -72,10 +72,16 @@ Result<> ExpectInteger(const Graph& graph) {
   return {};
 }
 
-Result<> ValidateProduct(const Graph& graph, const Node& node, const QuantizedNode& quantized) {
+Result<> ValidateProduct(const QuantizedModel& model, std::size_t i) {
+  const Graph& graph = model.graph;
+  const Node& node = graph.nodes[i];
+  const QuantizedNode& quantized = model.nodes[i];
+  const bool dynamic = model.dynamic();
   const ProductSize size = SizeOf(graph, node);
+  const std::size_t biases = dynamic ? quantized.float_bias.size() : quantized.bias.size();
+  const std::size_t others = dynamic ? quantized.bias.size() : quantized.float_bias.size();
   if (quantized.weight.size() != size.depth * size.channels ||
-      quantized.weight_scale.size() != size.channels || quantized.bias.size() != size.channels ||
+      quantized.weight_scale.size() != size.channels || biases != size.channels || others != 0 ||
       !quantized.gamma.empty() || !quantized.beta.empty()) {
     return Malformed(node, "expected a weight, scales and biases of the graph's sizes");
   }
@@ -85,6 +91,8 @@ Result<> ValidateProduct(const Graph& graph, const Node& node, const QuantizedNo
   if (std::ranges::find(quantized.weight, std::int8_t{-128}) != quantized.weight.end()) {
     return Malformed(node, "expected weights in [-127, 127], found -128");
   }
+  if (!std::ranges::all_of(quantized.float_bias, IsFinite))
+    return Malformed(node, "expected biases to be finite");
   for (const std::int32_t bias : quantized.bias) {
     if (bias > kBiasMax || bias < -kBiasMax)
       return Malformed(node, "expected biases in [-2^30, 2^30]");
@@ -97,7 +105,8 @@ Result<> ValidateProduct(const Graph& graph, const Node& node, const QuantizedNo
 Result<> ValidateLayerNorm(const Node& node, const QuantizedNode& quantized) {
   const std::size_t channels = node.shape[node.shape.rank() - 1];
   const bool fits = quantized.gamma.size() == channels && quantized.beta.size() == channels;
-  if (!fits || !quantized.weight.empty() || !quantized.bias.empty())
+  if (!fits || !quantized.weight.empty() || !quantized.bias.empty() ||
+      !quantized.float_bias.empty())
     return Malformed(node, "expected a gamma and a beta for each channel");
   if (std::ranges::all_of(quantized.gamma, IsFinite) &&
       std::ranges::all_of(quantized.beta, IsFinite)) {
@@ -106,7 +115,7 @@ Result<> ValidateLayerNorm(const Node& node, const QuantizedNode& quantized) {
   return Malformed(node, "expected gamma and beta to be finite");
 }
 
-Result<> ValidateNode(const QuantizedModel& model, std::size_t i) {
+Result<> ValidateScale(const QuantizedModel& model, std::size_t i) {
   const Node& node = model.graph.nodes[i];
   const ActivationScale& scale = model.activations[i];
   if (!IsPositive(scale.scale))
@@ -115,14 +124,20 @@ Result<> ValidateNode(const QuantizedModel& model, std::size_t i) {
     return Malformed(
         node, "expected a zero point in [-128, 127], found " + std::to_string(scale.zero_point));
   }
-  if (node.inputs.empty()) return {};
-  if (KeepsScale(node) && !(scale == model.activations[node.inputs[0]])) {
+  if (!node.inputs.empty() && KeepsScale(node) && !(scale == model.activations[node.inputs[0]])) {
     return Malformed(node, "expected the scale and zero point of its input");
   }
+  return {};
+}
+
+Result<> ValidateNode(const QuantizedModel& model, std::size_t i) {
+  const Node& node = model.graph.nodes[i];
+  if (!model.dynamic()) FL_TRY_OK(ValidateScale(model, i));
+  if (node.inputs.empty()) return {};
   const std::string why = WhyTooLong(model.graph, node);
   if (!why.empty()) return Malformed(node, why);
   if (node.kind == OpKind::kLayerNorm) return ValidateLayerNorm(node, model.nodes[i]);
-  if (!node.parameters.empty()) return ValidateProduct(model.graph, node, model.nodes[i]);
+  if (!node.parameters.empty()) return ValidateProduct(model, i);
   if (model.nodes[i] == QuantizedNode{}) return {};
   return Malformed(node, "expected no integers in a node without parameters");
 }
@@ -174,9 +189,9 @@ std::vector<float> Tensor(const Graph& graph, std::span<const float> parameters,
 }  // namespace
 
 Result<> QuantizedModel::Validate() const {
-  if (graph.nodes.empty() || activations.size() != graph.nodes.size() ||
-      nodes.size() != graph.nodes.size()) {
-    return Error{ErrorCode::kMalformed, "expected one scale for each node of the graph"};
+  const std::size_t count = graph.nodes.size();
+  if (count == 0 || nodes.size() != count || (!dynamic() && activations.size() != count)) {
+    return Error{ErrorCode::kMalformed, "expected one scale for each node of the graph, or none"};
   }
   FL_TRY_OK(ExpectInteger(graph));
   for (std::size_t i = 0; i < graph.nodes.size(); ++i) FL_TRY_OK(ValidateNode(*this, i));
@@ -268,6 +283,21 @@ Result<QuantizedModel> Quantize(const Graph& graph, std::span<const float> param
   return Quantize(graph, parameters, scales, weights, grids);
 }
 
+// As if every scale were 1; the biases then stay what they were.
+Result<QuantizedModel> QuantizeDynamic(const Graph& graph, std::span<const float> parameters,
+                                       std::span<const WeightSpec> weights,
+                                       const WeightGrids& grids) {
+  const std::vector<ActivationScale> ones(graph.nodes.size(), {.scale = 1, .zero_point = 0});
+  FL_TRY(QuantizedModel model, Quantize(graph, parameters, ones, weights, grids));
+  model.activations.clear();
+  for (std::size_t i = 0; i < graph.nodes.size(); ++i) {
+    model.nodes[i].bias.clear();
+    if (HasWeight(graph.nodes[i]))
+      model.nodes[i].float_bias = Tensor(graph, parameters, graph.nodes[i].parameters[1]);
+  }
+  return model;
+}
+
 NamedTensors Dequantize(const QuantizedModel& model) {
   NamedTensors parameters(model.graph.parameters);
   for (std::size_t i = 0; i < model.graph.nodes.size(); ++i) {
@@ -280,14 +310,15 @@ NamedTensors Dequantize(const QuantizedModel& model) {
       continue;
     }
     const ProductSize size = SizeOf(model.graph, node);
-    const float input_scale = model.activations[node.inputs[0]].scale;
+    const float input_scale = model.dynamic() ? 1 : model.activations[node.inputs[0]].scale;
     for (std::size_t c = 0; c < size.channels; ++c) {
       for (std::size_t k = 0; k < size.depth; ++k) {
         parameters.tensor(node.parameters[0])[k * size.channels + c] =
             from.weight_scale[c] * static_cast<float>(from.weight[c * size.depth + k]);
       }
       parameters.tensor(node.parameters[1])[c] =
-          input_scale * from.weight_scale[c] * static_cast<float>(from.bias[c]);
+          model.dynamic() ? from.float_bias[c]
+                          : input_scale * from.weight_scale[c] * static_cast<float>(from.bias[c]);
     }
   }
   return parameters;

@@ -21,6 +21,7 @@ struct ActivationScale {
 // The integers of a dense, convolution or depthwise node; the floats of a layer norm.
 struct QuantizedNode : CodedWeight {
   std::vector<std::int32_t> bias;  // Of scale input scale * weight_scale[c].
+  std::vector<float> float_bias;   // In its place, of a dynamic model.
   std::vector<float> gamma;        // Layer norm: one for each channel.
   std::vector<float> beta;
   friend bool operator==(const QuantizedNode&, const QuantizedNode&) = default;
@@ -41,11 +42,19 @@ struct QuantizedNode : CodedWeight {
 //   layernorm fp64, from exact integer sums
 //   relu      max(q, z); relu6 also min(q, z + round_half_even(6 / s)): scale and zero point, like
 //             those of maxpool, flatten and reshape, are those of the input
+//
+// A dynamic model has weights like that and no scales of activations: each product rounds what it
+// reads sample by sample, over the values that are there (ScaleOf their extremes), and yields fp32,
+//   float(acc) * float(s_x s_w[c]) + float_bias[c],   acc = sum q_w (q_x - z_x);
+// everything else is computed in fp32. It needs no calibration and nothing is cut off. All x86
+// paths give the same bits; where the compiler fuses multiply and add (arm64), what is in fp32 may
+// differ in the last one.
 struct QuantizedModel {
   Graph graph;
-  std::vector<ActivationScale> activations;  // One for each node: of its output.
+  std::vector<ActivationScale> activations;  // One for each node: of its output; none: dynamic.
   std::vector<QuantizedNode> nodes;  // One for each node; empty where a node has no parameters.
 
+  bool dynamic() const { return activations.empty(); }
   // kMalformed names the node and what is wrong: sizes, scales that are not positive and finite,
   // -128 as a weight, weights that their coding cannot hold, zero points out of range, scales that
   // must agree (see above) and do not, sums that could overflow 32 bits. kUnsupported: a batch norm
@@ -76,6 +85,11 @@ Result<QuantizedModel> Quantize(const Graph& graph, std::span<const float> param
                                 std::span<const ActivationRange> ranges,
                                 std::span<const WeightSpec> weights = {},
                                 const WeightGrids& grids = {});
+
+// A dynamic model. The errors of Quantize.
+Result<QuantizedModel> QuantizeDynamic(const Graph& graph, std::span<const float> parameters,
+                                       std::span<const WeightSpec> weights = {},
+                                       const WeightGrids& grids = {});
 
 // The fp32 parameters that the integers stand for, in the layout's order.
 NamedTensors Dequantize(const QuantizedModel& model);

@@ -93,8 +93,9 @@ class Dealer {
             .distillation = settings};
   }
   std::size_t batch() const { return batch_; }
-  // The teacher's logits of the last batch, for a hook to replace.
+  // The teacher's logits and the inputs of the last batch, for a hook to replace.
   std::span<float> logits() { return logits_; }
+  std::span<float> inputs() { return input_; }
 
  private:
   static std::ptrdiff_t Offset(std::size_t index) { return static_cast<std::ptrdiff_t>(index); }
@@ -191,7 +192,7 @@ class Attempt {
       batch.running_statistics = inputs_.running_statistics;
       if (inputs_.hook != nullptr) batch.hook = inputs_.hook->inner();
       const FineTuneStep here{i, outcome.steps, rate, batch};
-      const double loss = Compute(here, dealer.logits(), step, outcome.parameters);
+      const double loss = Compute(here, dealer, step, outcome.parameters);
       const bool watched = course.IsFirst(i) || course.IsLast(i);
       course.Add(i, loss, watched ? nn::SoftmaxCrossEntropy(step.outputs(), batch.labels, {}) : 0);
       if (!std::isfinite(loss)) {
@@ -208,11 +209,12 @@ class Attempt {
 
  private:
   // The loss of one batch; its gradient lies in gradient_.
-  double Compute(const FineTuneStep& here, std::span<float> logits, nn::TrainingStep& step,
+  double Compute(const FineTuneStep& here, Dealer& dealer, nn::TrainingStep& step,
                  std::span<const float> parameters) {
     FineTuneHook* hook = inputs_.hook;
     if (hook == nullptr) return step.Compute(parameters, here.batch, gradient_);
-    hook->Teach(here, logits);
+    hook->Teach(here, dealer.logits());
+    hook->Feed(here, dealer.inputs());
     used_.assign(parameters.begin(), parameters.end());
     hook->Transform(here, used_);
     const double loss = step.Compute(used_, here.batch, gradient_);

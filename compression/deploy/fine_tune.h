@@ -50,8 +50,8 @@ struct FineTuneStep {
 };
 
 // What a technique adds to the loop. The object must outlive the call. Called in this order within
-// a step: Teach, Transform, the passes forward and backward (which call inner()), Adjust, the step
-// itself, Stepped.
+// a step: Teach, Feed, Transform, the passes forward and backward (which call inner()), Adjust, the
+// step itself, Stepped.
 class FineTuneHook {
  public:
   virtual ~FineTuneHook() = default;
@@ -61,6 +61,8 @@ class FineTuneHook {
   virtual void Begin() {}
   // May replace the teacher's logits of this batch (count x classes; empty without a teacher).
   virtual void Teach(const FineTuneStep& /*step*/, std::span<float> /*logits*/) {}
+  // May change the batch's inputs (count x input shape), of which the batch has its own copy.
+  virtual void Feed(const FineTuneStep& /*step*/, std::span<float> /*inputs*/) {}
   // `used` begins as a copy of the parameters; what the hook makes of them (rounded ones, say) is
   // what the batch is computed with. The gradient that arises there then moves the parameters
   // themselves: a straight-through estimator (Bengio et al. 2013, arXiv:1308.3432).

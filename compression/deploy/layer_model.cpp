@@ -5,6 +5,7 @@
 
 #include "fl/common/nn/quantized_model.h"
 #include "fl/common/nn/session.h"
+#include "fl/compression/deploy/fake_quantize.h"
 
 namespace fl::deploy {
 
@@ -61,12 +62,7 @@ Result<std::vector<float>> LayerOutputOf(const nn::FloatModel& layer,
 }
 
 void RoundActivations(const nn::ActivationRange& range, std::span<float> values) {
-  const nn::ActivationScale scale = nn::ScaleOf(range);
-  const auto zero = static_cast<float>(scale.zero_point);
-  for (float& value : values) {
-    const float code = std::clamp(std::nearbyint(value / scale.scale) + zero, -128.0F, 127.0F);
-    value = scale.scale * (code - zero);
-  }
+  RoundToScale(nn::ScaleOf(range), values);
 }
 
 }  // namespace fl::deploy

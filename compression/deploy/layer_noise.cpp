@@ -5,6 +5,7 @@
 #include <map>
 
 #include "fl/common/nn/gradient.h"
+#include "fl/compression/deploy/fake_quantize.h"
 
 namespace fl::deploy {
 namespace {
@@ -16,10 +17,8 @@ class Recorder final : public nn::TrainingHook {
       : graph_(graph), rounded_(rounded) {}
 
   void OnForward(std::size_t node, std::span<float> output) override {
-    // A maximum keeps the scale of what it chooses from.
-    if (rounded_ != nullptr && graph_.nodes[node].kind != nn::OpKind::kMaxPool &&
-        node + 1 != graph_.nodes.size())
-      Round(rounded_->activations[node], output);
+    if (rounded_ != nullptr && RoundsOutput(graph_, node))
+      RoundToScale(rounded_->activations[node], output);
     outputs_[graph_.nodes[node].name].assign(output.begin(), output.end());
   }
   double OnBackward(std::size_t /*node*/, std::span<const float> /*output*/,
@@ -29,14 +28,6 @@ class Recorder final : public nn::TrainingHook {
   const std::map<std::string, std::vector<float>>& outputs() const { return outputs_; }
 
  private:
-  static void Round(const nn::ActivationScale& scale, std::span<float> values) {
-    const auto zero = static_cast<float>(scale.zero_point);
-    for (float& value : values) {
-      const float code = std::clamp(std::nearbyint(value / scale.scale) + zero, -128.0F, 127.0F);
-      value = scale.scale * (code - zero);
-    }
-  }
-
   const nn::Graph& graph_;
   const nn::QuantizedModel* rounded_;
   std::map<std::string, std::vector<float>> outputs_;
@@ -95,7 +86,7 @@ Result<std::vector<LayerNoise>> MeasureLayerNoise(const nn::Graph& graph,
   constexpr std::size_t kBatch = 32;
   const std::size_t features = graph.input_shape().count();
   const std::size_t batch = std::min(count, kBatch);
-  if (batch == 0) return std::vector<LayerNoise>();
+  if (batch == 0 || quantized.dynamic()) return std::vector<LayerNoise>();
   FL_TRY(Run exact, Run::Create(graph, batch));
   FL_TRY(Run rounded, Run::Create(quantized.graph, batch));
   const NamedTensors values = nn::Dequantize(quantized);
@@ -106,7 +97,9 @@ Result<std::vector<LayerNoise>> MeasureLayerNoise(const nn::Graph& graph,
     Recorder exact_outputs(graph, nullptr);
     Recorder rounded_outputs(quantized.graph, &quantized);
     exact.Record(parameters, input, size, exact_outputs);
-    rounded.Record(values.values, input, size, rounded_outputs);
+    std::vector<float> rounded_input(input.begin(), input.end());
+    RoundToScale(quantized.activations.front(), rounded_input);
+    rounded.Record(values.values, rounded_input, size, rounded_outputs);
     for (const auto& [name, output] : exact_outputs.outputs()) {
       const auto other = rounded_outputs.outputs().find(name);
       if (other != rounded_outputs.outputs().end()) Compare(output, other->second, energies[name]);

@@ -20,8 +20,8 @@ struct LayerNoise {
 // that one sees where error builds up. The integer model is played in fp32: its weights as the
 // integers stand for them, each output rounded to the node's scale, as the engine does but for the
 // last bit of fp32 sums. Nodes of one name in both are compared; those that share memory with the
-// next one, flatten and reshape are left out. Nothing without samples. The errors of
-// nn::TrainingStep::Create.
+// next one, flatten and reshape are left out. Nothing without samples and of a dynamic model, whose
+// nodes have no scales. The errors of nn::TrainingStep::Create.
 Result<std::vector<LayerNoise>> MeasureLayerNoise(const nn::Graph& graph,
                                                   std::span<const float> parameters,
                                                   const nn::QuantizedModel& quantized,

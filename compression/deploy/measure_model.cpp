@@ -35,6 +35,8 @@ std::size_t CountNonzero(const nn::QuantizedModel& model) {
                static_cast<std::size_t>(std::ranges::count(node.weight, std::int8_t{0}));
     nonzero +=
         node.bias.size() - static_cast<std::size_t>(std::ranges::count(node.bias, std::int32_t{0}));
+    nonzero += node.float_bias.size() -
+               static_cast<std::size_t>(std::ranges::count(node.float_bias, 0.0F));
   }
   return nonzero;
 }
@@ -77,15 +79,18 @@ ModelCost CostOfModel(const WorkingModel& model) {
   const nn::Graph& graph = integers ? model.quantized->graph : model.graph;
   const nn::OperatorCost cost = nn::CostOf(graph);
   const std::size_t value_bytes = integers ? 1 : sizeof(float);
+  // A dynamic model keeps its activations in fp32.
+  const std::size_t activation_bytes = integers && !model.quantized->dynamic() ? 1 : sizeof(float);
   ModelCost result;
   result.parameters = graph.parameters.total();
   result.nonzero = integers ? CountNonzero(*model.quantized)
                             : model.parameters.size() - static_cast<std::size_t>(std::ranges::count(
                                                             model.current_parameters(), 0.0F));
   result.multiply_accumulates = cost.flops / 2;
-  result.bytes_moved = (cost.activation_bytes + cost.parameter_bytes) *
-                       static_cast<double>(value_bytes) / sizeof(float);
-  result.activation_peak = ActivationPeak(graph, value_bytes);
+  result.bytes_moved = (cost.activation_bytes * static_cast<double>(activation_bytes) +
+                        cost.parameter_bytes * static_cast<double>(value_bytes)) /
+                       sizeof(float);
+  result.activation_peak = ActivationPeak(graph, activation_bytes);
   return result;
 }
 

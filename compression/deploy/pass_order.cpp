@@ -79,8 +79,9 @@ Result<> CheckForDevice(const PassList& passes) {
   if (has(PassStage::kQuantize)) return {};
   const auto verify = std::ranges::find_if(
       passes, [](const PassEntry& entry) { return entry.pass->stage() == PassStage::kVerify; });
-  return Refuse(verify->location,
-                "expected ptq_static or half_weights before verify: it measures what is kept");
+  return Refuse(
+      verify->location,
+      "expected ptq_static, ptq_dynamic or half_weights before verify: it measures what is kept");
 }
 
 }  // namespace

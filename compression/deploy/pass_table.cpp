@@ -11,7 +11,9 @@
 #include "fl/compression/deploy/passes/prune_channels.h"
 #include "fl/compression/deploy/passes/prune_layers.h"
 #include "fl/compression/deploy/passes/prune_weights.h"
+#include "fl/compression/deploy/passes/ptq_dynamic.h"
 #include "fl/compression/deploy/passes/ptq_static.h"
+#include "fl/compression/deploy/passes/qat.h"
 #include "fl/compression/deploy/passes/verify.h"
 
 namespace fl::deploy {
@@ -27,8 +29,10 @@ std::span<const PassRow> PassTable() {
       {"fine_tune", ReadFineTune},
       {"distil", ReadDistil},
       {"mixed_precision", ReadMixedPrecision},
+      {"qat", ReadQat},
       {"adaround", ReadAdaRound},
       {"correct_bias", ReadCorrectBias},
+      {"ptq_dynamic", ReadPtqDynamic},
       {"ptq_static", ReadPtqStatic},
       {"half_weights", ReadHalfWeights},
       {"verify", ReadVerify},

@@ -26,12 +26,13 @@ ForwardPass::ForwardPass(const Graph& graph, std::size_t batch_max, InstructionS
       mode_(mode) {}
 
 Result<std::unique_ptr<ForwardPass>> ForwardPass::Create(const Graph& graph, std::size_t batch_max,
-                                                         InstructionSet instruction_set,
-                                                         Mode mode) {
+                                                         InstructionSet instruction_set, Mode mode,
+                                                         ProductSteps* products) {
   FL_TRY_OK(ExpectSupported(instruction_set, SupportedInstructionSets()));
   FL_TRY_OK(ExpectBatchMax(batch_max));
   FL_TRY_OK(ExpectPlain(graph, "a pass"));
   std::unique_ptr<ForwardPass> pass(new ForwardPass(graph, batch_max, instruction_set, mode));
+  pass->products_ = products;
   pass->Plan();
   FL_TRY_OK(pass->Allocate());
   return pass;
@@ -139,7 +140,8 @@ Result<> ForwardPass::Allocate() {
   for (const Step& step : steps_) {
     const Node& node = graph_.nodes[step.node];
     operands_.reserve(node.inputs.size());
-    if (step.rules->scratch_floats != nullptr)
+    const bool elsewhere = products_ != nullptr && IsProduct(node.kind);
+    if (step.rules->scratch_floats != nullptr && !elsewhere)
       scratch = std::max(scratch, step.rules->scratch_floats(graph_, node, kernels_));
     if (mode_ != Mode::kTraining || step.rules->state_floats == nullptr) continue;
     states_[step.node] = state;
@@ -164,8 +166,12 @@ void ForwardPass::Run(const float* parameters, const float* input, std::size_t b
     for (const std::size_t operand : node.inputs) operands_.push_back(values_[operand]);
     float* output = buffer_.data() + places_[owners_[step.node]];
     float* state = states_[step.node] == kNowhere ? nullptr : state_.data() + states_[step.node];
-    step.rules->run({graph_, node, kernels_, parameters, operands_, output, batch, scratch_.data(),
-                     state, step.relu, running});
+    if (products_ != nullptr && IsProduct(node.kind)) {
+      products_->RunProduct({step.node, operands_[0], batch, step.relu, output});
+    } else {
+      step.rules->run({graph_, node, kernels_, parameters, operands_, output, batch,
+                       scratch_.data(), state, step.relu, running});
+    }
     if (hook != nullptr && !overwritten_[step.last])
       hook->OnForward(step.last, {output, batch * node.shape.count()});
   }

@@ -11,6 +11,22 @@
 
 namespace fl::nn::internal {
 
+// A dense, convolution or depthwise node at work on a batch.
+struct ProductCall {
+  std::size_t node = 0;
+  const float* input = nullptr;
+  std::size_t batch = 0;
+  bool relu = false;  // The ReLU that follows is part of it.
+  float* output = nullptr;
+};
+
+// Computes products in another way than by the graph's fp32 parameters.
+class ProductSteps {
+ public:
+  virtual ~ProductSteps() = default;
+  virtual void RunProduct(const ProductCall& call) = 0;
+};
+
 // A graph compiled into steps over one buffer: a ReLU after a product is part of the product,
 // functions of one value work in place where nobody else reads what they overwrite, and flatten is
 // its input. Thread safety: distinct objects safe, shared objects unsafe.
@@ -21,8 +37,11 @@ class ForwardPass {
     kObserve,    // Each node's output stays until the next Run; otherwise as inference.
     kTraining,   // Likewise, with batch statistics and what the way back needs.
   };
+  // With `products`, which must outlive the pass, these compute all products; their nodes need no
+  // parameters then.
   static Result<std::unique_ptr<ForwardPass>> Create(const Graph& graph, std::size_t batch_max,
-                                                     InstructionSet instruction_set, Mode mode);
+                                                     InstructionSet instruction_set, Mode mode,
+                                                     ProductSteps* products = nullptr);
 
   const Graph& graph() const { return graph_; }
   std::size_t batch_max() const { return batch_max_; }
@@ -70,6 +89,7 @@ class ForwardPass {
   InstructionSet instruction_set_;
   KernelSet kernels_;
   Mode mode_;
+  ProductSteps* products_ = nullptr;
   std::vector<Step> steps_;
   std::vector<bool> needed_;          // By the last node, or all.
   std::vector<std::size_t> readers_;  // How many inputs of needed nodes each node is.

@@ -30,6 +30,7 @@ struct PackedGroup {
   AlignedBuffer<std::int8_t> weight;
   std::vector<std::int32_t> bias;  // With the zero point taken out; padded to whole panels.
   std::vector<float> multiplier;
+  std::vector<std::int32_t> sums;  // Of each channel's weights, where runs bring their own scales.
 };
 
 class ProductStep final : public IntegerStep {
@@ -63,20 +64,23 @@ class ProductStep final : public IntegerStep {
   }
 
   std::size_t scratch_bytes() const override {
-    return copies_ ? padded_image().count() + kIntegerSlack : 0;
+    return image_bytes() + 2 * panels_ * kIntegerPanel * sizeof(std::int32_t);
   }
 
   void Run(const StepRun& run) const override {
     const std::size_t images = dense_ ? 1 : run.batch;
     const std::size_t pixels = row_offsets_.size() / (pooled_ ? kernels::kIntegerPool : 1);
     const std::size_t outputs = pixels * window_.output.channels;
+    const auto zero =
+        run.input != nullptr ? static_cast<std::uint8_t>(run.input->zero_point) : zero_;
     for (std::size_t image = 0; image < images; ++image) {
       const std::uint8_t* from = run.inputs[0] + image * window_.input.count();
       for (std::size_t group = 0; group < groups_; ++group) {
         IntegerProduct call = CallOf(group);
+        if (run.input != nullptr) Rescale(*run.input, packed_[group], run.scratch, call.to);
         call.a = from;
         if (copies_) {
-          PadBytes(window_, {group * slice_.channels, slice_.channels}, from, zero_, run.scratch);
+          PadBytes(window_, {group * slice_.channels, slice_.channels}, from, zero, run.scratch);
           call.a = run.scratch;
         }
         if (dense_) call.rows = run.batch;
@@ -97,6 +101,28 @@ class ProductStep final : public IntegerStep {
     if (!copies_) return window_.input;
     const ImageExtent padded = window_.padded();
     return {padded.height, padded.width, slice_.channels};
+  }
+
+  // Of the padded image, at the begin of the scratch.
+  std::size_t image_bytes() const {
+    constexpr std::size_t kAligned = AlignedBuffer<std::uint8_t>::kAlignment;
+    if (!copies_) return 0;
+    return (padded_image().count() + kIntegerSlack + kAligned - 1) / kAligned * kAligned;
+  }
+
+  // Puts what the inputs are in this run in the place of what the model says.
+  void Rescale(const InputOfRun& input, const PackedGroup& packed, std::uint8_t* scratch,
+               kernels::Requantization& to) const {
+    const std::size_t count = packed.bias.size();
+    // The scratch is memory for any type.
+    auto* bias = reinterpret_cast<std::int32_t*>(scratch + image_bytes());
+    auto* multiplier = reinterpret_cast<float*>(bias + count);
+    for (std::size_t c = 0; c < count; ++c) {
+      bias[c] = -input.zero_point * packed.sums[c];
+      multiplier[c] = input.scale * packed.multiplier[c];
+    }
+    to.bias = bias;
+    to.multiplier = multiplier;
   }
 
   IntegerProduct CallOf(std::size_t group) const {
@@ -128,6 +154,7 @@ class ProductStep final : public IntegerStep {
                                                                panel_groups * kIntegerGroup));
     packed.bias.resize(panels_ * kIntegerPanel);
     packed.multiplier.resize(panels_ * kIntegerPanel);
+    packed.sums.resize(panels_ * kIntegerPanel);
     for (std::size_t c = 0; c < group_channels_; ++c) {
       const std::size_t channel = group * group_channels_ + c;
       std::int8_t* to =
@@ -142,6 +169,7 @@ class ProductStep final : public IntegerStep {
       }
       packed.bias[c] = from.bias[channel] - source.input_zero() * sum;
       packed.multiplier[c] = OutputMultiplier(source, channel);
+      packed.sums[c] = sum;
     }
     return packed;
   }

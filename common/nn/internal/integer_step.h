@@ -10,6 +10,12 @@
 
 namespace fl::nn::internal {
 
+// What a product's inputs are in one run alone, of a dynamic model.
+struct InputOfRun {
+  float scale = 1;
+  std::int32_t zero_point = 0;  // As kernels take it.
+};
+
 // Where a step reads and writes in a run; bytes as integer_kernels.h says.
 struct StepRun {
   std::span<const std::uint8_t* const> inputs;
@@ -17,6 +23,7 @@ struct StepRun {
   float* result = nullptr;  // Of a product that is the model's last node.
   std::uint8_t* scratch = nullptr;
   std::size_t batch = 0;
+  const InputOfRun* input = nullptr;  // Null: as the model says.
 };
 
 // One operation of a compiled integer model: an operator with what was fused into it.

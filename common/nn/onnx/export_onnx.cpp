@@ -27,6 +27,12 @@ Result<> CheckSize(const OnnxModel& model) {
 Result<OnnxModel> WriteGraph(const nn::ModelFile& file) {
   if (const auto* quantized = std::get_if<nn::QuantizedModel>(&file.model)) {
     FL_TRY_OK(quantized->Validate());
+    if (quantized->dynamic()) {
+      return Error{
+          ErrorCode::kUnsupported,
+          "ONNX: a model whose activations are rounded sample by sample in each run has no "
+          "form there (DynamicQuantizeLinear takes a whole batch); expected ptq_static"};
+    }
     return internal::GraphWriter(quantized->graph, {}, quantized).Write();
   }
   const auto& held = std::get<nn::FloatModel>(file.model);

@@ -26,8 +26,9 @@ namespace fl::onnx {
 //   Labels, normalization, loss and notes travel as metadata "fl.labels", "fl.normalization",
 //   "fl.loss", "fl.note.KEY". Nodes that the output does not depend on are left out.
 //
-// kUnsupported: more than two factors of a multiply in int8, scales whose product is no normal
-// number; kLimitExceeded: more than protobuf's 2 GiB; what QuantizedModel::Validate refuses.
+// kUnsupported: a dynamic model; more than two factors of a multiply in int8, scales whose product
+// is no normal number; kLimitExceeded: more than protobuf's 2 GiB; what QuantizedModel::Validate
+// refuses.
 Result<OnnxModel> ExportOnnx(const nn::ModelFile& file);
 
 }  // namespace fl::onnx

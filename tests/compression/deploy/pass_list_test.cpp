@@ -121,7 +121,7 @@ TEST_CASE("ParsePassList: unknown passes and keys are refused with the lists of 
   CHECK(Refusal(WithDistil({{"epoch", std::int64_t{3}}}))
             .starts_with("11:1: unknown key \"epoch\"; distil has layers, epochs, "));
   CHECK(Refusal(Passes({{"ptq_static", {}}, {"verify", {{"x", true}}}})) ==
-        "21:1: unknown key \"x\"; verify has none");
+        "21:1: unknown key \"x\"; verify has lsb_max");
 }
 
 TEST_CASE("ParsePassList: values out of range or of another type are refused with their place") {
@@ -160,9 +160,9 @@ TEST_CASE("ParsePassList: orders that make no sense are refused") {
   CHECK(
       Refusal(Passes({{"ptq_static", {}}})).starts_with("10:8: expected verify after ptq_static"));
   CHECK(Refusal(Passes({{"verify", {}}}))
-            .starts_with("10:8: expected ptq_static or half_weights before verify"));
+            .starts_with("10:8: expected ptq_static, ptq_dynamic or half_weights before verify"));
   CHECK(Refusal(Passes({{"distil", {}}, {"verify", {}}}))
-            .starts_with("20:8: expected ptq_static or half_weights before verify"));
+            .starts_with("20:8: expected ptq_static, ptq_dynamic or half_weights before verify"));
 }
 
 TEST_CASE("ParsePassList: a new student after what it would replace is refused") {

@@ -186,5 +186,14 @@ TEST_CASE("ONNX: weights of 4 bits are written as the 8 bits that they stand for
   CheckSameOutputs(file, after, 0);
 }
 
+TEST_CASE("ExportOnnx: a model whose activations are rounded in each run is refused in words") {
+  const nn::Graph graph = *nn::BuildZooModel("mlp");
+  nn::ModelFile file;
+  file.model = Get(nn::QuantizeDynamic(graph, RandomParameters(graph, 1)));
+  const auto refused = ExportOnnx(file);
+  REQUIRE(fl::testing::CodeOf(refused) == ErrorCode::kUnsupported);
+  CHECK(refused.error().message.find("expected ptq_static") != std::string::npos);
+}
+
 }  // namespace
 }  // namespace fl::onnx
