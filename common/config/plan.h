@@ -88,7 +88,7 @@ struct RecipeRule {
 
 // [compression]: how updates are encoded.
 struct CompressionConfig {
-  std::vector<RecipeRule> rules;  // None: everything raw.
+  std::vector<RecipeRule> rules;      // None: everything raw.
   std::uint32_t gather_below = 1024;  // Smaller tensors are coded as one, by `gathered`.
   LocatedText gathered = {"quantize 8",
                           {}};  // Recipe of the gathered ones (only where a rule is not raw).
