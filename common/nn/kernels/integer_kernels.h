@@ -128,5 +128,11 @@ const IntegerKernels& IntegerTable();
 namespace avx512vnni {
 const IntegerKernels& IntegerTable();
 }
+namespace neon {
+const IntegerKernels& IntegerTable();
+}
+namespace sdot {
+const IntegerKernels& IntegerTable();
+}
 
 }  // namespace fl::nn::kernels
