@@ -59,6 +59,7 @@ std::vector<IntegerInstructionSet> SupportedIntegerInstructionSets() {
   if (SupportedInstructionSets().back() == InstructionSet::kX86V4 &&
       __builtin_cpu_supports("avx512vnni")) {
     sets.push_back(IntegerInstructionSet::kAvx512Vnni);
+    if (__builtin_cpu_supports("avx512vbmi")) sets.push_back(IntegerInstructionSet::kAvx512Vbmi);
   }
 #elif defined(__aarch64__)
   sets.push_back(IntegerInstructionSet::kNeon);
@@ -99,6 +100,8 @@ std::string_view InstructionSetName(IntegerInstructionSet set) {
       return "avx-vnni";
     case IntegerInstructionSet::kAvx512Vnni:
       return "avx512-vnni";
+    case IntegerInstructionSet::kAvx512Vbmi:
+      return "avx512-vbmi";
     case IntegerInstructionSet::kNeon:
       return "neon";
     case IntegerInstructionSet::kSdot:
@@ -154,6 +157,8 @@ const IntegerKernels& IntegerKernelsFor(IntegerInstructionSet set) {
       return avxvnni::IntegerTable();
     case IntegerInstructionSet::kAvx512Vnni:
       return avx512vnni::IntegerTable();
+    case IntegerInstructionSet::kAvx512Vbmi:
+      return avx512vbmi::IntegerTable();
 #elif defined(__aarch64__)
     case IntegerInstructionSet::kNeon:
       return neon::IntegerTable();

@@ -16,6 +16,7 @@ enum class IntegerInstructionSet : std::uint8_t {
   kAvx2,
   kAvxVnni,
   kAvx512Vnni,
+  kAvx512Vbmi,  // VNNI, and permutations of bytes.
   kNeon,
   kSdot
 };
@@ -29,8 +30,8 @@ std::vector<IntegerInstructionSet> SupportedIntegerInstructionSets();
 InstructionSet BestInstructionSet();
 IntegerInstructionSet BestIntegerInstructionSet();
 
-// "generic", "x86-64-v2", ...; "generic", "avx2", "avx-vnni", "avx512-vnni", "neon",
-// "sdot".
+// "generic", "x86-64-v2", ...; "generic", "avx2", "avx-vnni", "avx512-vnni",
+// "avx512-vbmi", "neon", "sdot".
 std::string_view InstructionSetName(InstructionSet set);
 std::string_view InstructionSetName(IntegerInstructionSet set);
 

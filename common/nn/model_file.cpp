@@ -3,8 +3,10 @@
 #include <algorithm>
 #include <charconv>
 #include <optional>
+#include <set>
 
 #include "fl/common/nn/plain_graph.h"
+#include "fl/common/nn/sparse_blocks.h"
 #include "fl/common/tensor/half.h"
 #include "fl/common/tensor/safetensors.h"
 
@@ -187,9 +189,38 @@ Result<> ReadCodes(const SafetensorsFile& file, const std::string& name, std::si
   return UnpackCodes(std::as_bytes(std::span(codes)), depth, to);
 }
 
+using Names = std::set<std::string>;
+
+// Layers whose weights are stored as blocks.
+Result<Names> ReadSparse(const SafetensorsFile& file) {
+  const auto found = file.metadata.find("fl.sparse");
+  if (found == file.metadata.end()) return Names();
+  const std::vector<std::string> lines = SplitLines(found->second);
+  Names names(lines.begin(), lines.end());
+  if (names.size() != lines.size()) return Malformed("fl.sparse: a layer is named twice");
+  return names;
+}
+
+Result<std::vector<std::int8_t>> ReadBlocks(const SafetensorsFile& file, const std::string& name,
+                                            std::size_t channels, std::size_t depth) {
+  const std::size_t map_bytes =
+      SparseBlocks::map_rows(channels) * SparseBlocks::map_row_bytes(depth);
+  SparseBlocks blocks;
+  FL_TRY(blocks.map, ReadIntegers<std::uint8_t>(file, name + ".blocks", DType::kU8, map_bytes));
+  FL_TRY(blocks.values, ReadIntegers<std::int8_t>(file, name + ".weight", DType::kI8,
+                                                  4 * CountBlocks(blocks.map)));
+  return UnpackBlocks(blocks, channels, depth);
+}
+
+// How the layers' weights are stored; what a node has taken is removed.
+struct Storage {
+  Codings codings;
+  Names sparse;
+};
+
 // The tensors of a node; their number is added to `tensors`.
 Result<> ReadNode(const SafetensorsFile& file, const Graph& graph, const Node& node,
-                  Codings& codings, QuantizedNode& to, std::size_t& tensors) {
+                  Storage& storage, QuantizedNode& to, std::size_t& tensors) {
   const Shape& weight = graph.parameters[node.parameters[0]].shape;
   const std::size_t channels = weight[weight.rank() - 1];
   if (node.kind == OpKind::kLayerNorm) {
@@ -200,15 +231,20 @@ Result<> ReadNode(const SafetensorsFile& file, const Graph& graph, const Node& n
   }
   FL_TRY(to.weight_scale, ReadIntegers<float>(file, node.name + ".scale", DType::kF32, channels));
   FL_TRY(to.bias, ReadIntegers<std::int32_t>(file, node.name + ".bias", DType::kI32, channels));
-  const auto coding = codings.find(node.name);
-  if (coding == codings.end()) {
+  const auto coding = storage.codings.find(node.name);
+  if (coding == storage.codings.end()) {
+    if (storage.sparse.erase(node.name) > 0) {
+      FL_TRY(to.weight, ReadBlocks(file, node.name, channels, weight.count() / channels));
+      tensors += 4;
+      return {};
+    }
     FL_TRY(to.weight,
            ReadIntegers<std::int8_t>(file, node.name + ".weight", DType::kI8, weight.count()));
     tensors += 3;
     return {};
   }
   to.coding = coding->second;
-  codings.erase(coding);
+  storage.codings.erase(coding);
   tensors += to.coding.asymmetric ? 5 : 4;
   return ReadCodes(file, node.name, weight.count() / channels, to);
 }
@@ -221,17 +257,23 @@ Result<QuantizedModel> ReadQuantized(const SafetensorsFile& file, const Graph& g
          ReadIntegers<float>(file, "activation.scale", DType::kF32, count));
   FL_TRY(const std::vector<std::int32_t> zeros,
          ReadIntegers<std::int32_t>(file, "activation.zero_point", DType::kI32, count));
-  FL_TRY(Codings codings, ReadCodings(file));
+  Storage storage;
+  FL_TRY(storage.codings, ReadCodings(file));
+  FL_TRY(storage.sparse, ReadSparse(file));
   std::size_t tensors = 2;
   for (std::size_t i = 0; i < count; ++i) {
     model.activations.push_back({scales[i], zeros[i]});
     const Node& node = graph.nodes[i];
     if (node.parameters.empty()) continue;
-    FL_TRY_OK(ReadNode(file, graph, node, codings, model.nodes[i], tensors));
+    FL_TRY_OK(ReadNode(file, graph, node, storage, model.nodes[i], tensors));
   }
-  if (!codings.empty()) {
+  if (!storage.codings.empty()) {
     return Malformed("fl.coding: expected layers with a weight, found \"" +
-                     codings.begin()->first.substr(0, 64) + "\"");
+                     storage.codings.begin()->first.substr(0, 64) + "\"");
+  }
+  if (!storage.sparse.empty()) {
+    return Malformed("fl.sparse: expected layers with a weight of 8 bits, found \"" +
+                     storage.sparse.begin()->substr(0, 64) + "\"");
   }
   if (file.tensors.size() != tensors) {
     return Malformed("expected " + std::to_string(tensors) + " tensors, found " +
@@ -281,8 +323,9 @@ Result<> ReadDescription(const SafetensorsFile& file, ModelFile& to) {
                    std::to_string(to.labels.size()));
 }
 
-// The tensors of a product or a layer norm.
-void AppendNode(const Graph& graph, const Node& node, const QuantizedNode& from,
+// The tensors of a product or a layer norm. True where the weight is stored as blocks: where that
+// takes fewer bytes.
+bool AppendNode(const Graph& graph, const Node& node, const QuantizedNode& from,
                 SafetensorsFile& file) {
   const auto append = [&](const char* suffix, DType dtype, Shape shape, ByteSpan values) {
     file.tensors.push_back(StoreValues(node.name + suffix, dtype, std::move(shape), values));
@@ -292,10 +335,22 @@ void AppendNode(const Graph& graph, const Node& node, const QuantizedNode& from,
   if (node.kind == OpKind::kLayerNorm) {
     append(".gamma", DType::kF32, Shape{channels}, std::as_bytes(std::span(from.gamma)));
     append(".beta", DType::kF32, Shape{channels}, std::as_bytes(std::span(from.beta)));
-    return;
+    return false;
   }
+  bool sparse = false;
   if (from.coding.bits == 8) {
-    append(".weight", DType::kI8, StoredWeightShape(weight), std::as_bytes(std::span(from.weight)));
+    const std::size_t depth = weight.count() / channels;
+    const SparseBlocks blocks = PackBlocks(from.weight, depth);
+    sparse = !blocks.values.empty() && blocks.bytes() < from.weight.size();
+    if (sparse) {
+      const Shape map{SparseBlocks::map_rows(channels), SparseBlocks::map_row_bytes(depth)};
+      append(".blocks", DType::kU8, map, std::as_bytes(std::span(blocks.map)));
+      append(".weight", DType::kI8, Shape{blocks.values.size() / 4, 4},
+             std::as_bytes(std::span(blocks.values)));
+    } else {
+      append(".weight", DType::kI8, StoredWeightShape(weight),
+             std::as_bytes(std::span(from.weight)));
+    }
   } else {
     const std::size_t depth = weight.count() / channels;
     const Shape groups{channels, from.coding.groups(depth)};
@@ -307,22 +362,25 @@ void AppendNode(const Graph& graph, const Node& node, const QuantizedNode& from,
   }
   append(".scale", DType::kF32, Shape{channels}, std::as_bytes(std::span(from.weight_scale)));
   append(".bias", DType::kI32, Shape{channels}, std::as_bytes(std::span(from.bias)));
+  return sparse;
 }
 
 void AppendQuantized(const QuantizedModel& model, SafetensorsFile& file) {
   std::vector<float> scales;
   std::vector<std::int32_t> zeros;
   std::vector<std::string> codings;
+  std::vector<std::string> sparse;
   for (std::size_t i = 0; i < model.graph.nodes.size(); ++i) {
     scales.push_back(model.activations[i].scale);
     zeros.push_back(model.activations[i].zero_point);
     const Node& node = model.graph.nodes[i];
     if (node.parameters.empty()) continue;
-    AppendNode(model.graph, node, model.nodes[i], file);
+    if (AppendNode(model.graph, node, model.nodes[i], file)) sparse.push_back(node.name);
     if (model.nodes[i].coding.bits < 8)
       codings.push_back(CodingLine(node.name, model.nodes[i].coding));
   }
   if (!codings.empty()) file.metadata["fl.coding"] = JoinLines(codings);
+  if (!sparse.empty()) file.metadata["fl.sparse"] = JoinLines(sparse);
   const Shape nodes{scales.size()};
   file.tensors.push_back(
       StoreValues("activation.scale", DType::kF32, nodes, std::as_bytes(std::span(scales))));

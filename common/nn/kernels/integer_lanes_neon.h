@@ -65,6 +65,33 @@ inline Ints MultiplyAdd(Ints sums, std::int32_t four, const std::int8_t* b) {
   return sums;
 }
 
+// The four inputs of four groups for each quad of channels.
+struct Gathered {
+  int8x16_t quads[4];
+};
+// The window in eight registers: places from 64 on are found in the second half.
+inline Gathered Gather(const std::uint8_t* window, const std::uint8_t* places) {
+  const uint8x16x4_t low = {
+      {vld1q_u8(window), vld1q_u8(window + 16), vld1q_u8(window + 32), vld1q_u8(window + 48)}};
+  const uint8x16x4_t high = {{vld1q_u8(window + 64), vld1q_u8(window + 80), vld1q_u8(window + 96),
+                              vld1q_u8(window + 112)}};
+  Gathered gathered;
+  for (std::size_t i = 0; i < 4; ++i) {
+    const uint8x16_t at = vld1q_u8(places + 16 * i);
+    const uint8x16_t first = vqtbl4q_u8(low, at);
+    gathered.quads[i] = vreinterpretq_s8_u8(vqtbx4q_u8(first, high, vsubq_u8(at, vdupq_n_u8(64))));
+  }
+  return gathered;
+}
+template <int GROUP>
+Ints MultiplyAddGathered(Ints sums, const Gathered& gathered, const std::int8_t* b) {
+  for (std::size_t i = 0; i < 4; ++i) {
+    const int32x4_t four = vdupq_laneq_s32(vreinterpretq_s32_s8(gathered.quads[i]), GROUP);
+    sums.parts[i] = Dot(sums.parts[i], vreinterpretq_s8_s32(four), vld1q_s8(b + 16 * i));
+  }
+  return sums;
+}
+
 inline Floats ToFloats(Ints a) {
   Floats b;
   for (std::size_t i = 0; i < 4; ++i) b.parts[i] = vcvtq_f32_s32(a.parts[i]);
