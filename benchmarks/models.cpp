@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "fl/benchmarks/measure.h"
+#include "fl/benchmarks/sparse_layer.h"
 #include "fl/common/nn/initialize.h"
 #include "fl/common/nn/integer_session.h"
 #include "fl/common/nn/model_zoo.h"
@@ -82,6 +83,8 @@ Result<> RunModels(const ModelsConfig& config, Report& report) {
     report.Add({"models/suite/onnxruntime", std::exp(logarithms / static_cast<double>(members)),
                 "x", Bar::AtMost(0.8), "geometric mean over five networks"});
   }
+  if (std::string_view("sparse").find(config.only) != std::string_view::npos)
+    FL_TRY_OK(RunSparseLayers(config.conditions, report));
   if (config.onnxruntime.empty()) {
     report.AddNote("models: no times of ONNX Runtime (--onnxruntime NETWORK=MICROSECONDS)");
   }

@@ -23,7 +23,8 @@ struct ModelsConfig {
 // microseconds of the processor for a sample from fp32 to fp32, the median of many;
 // "models/NETWORK/fp32": int8 as a share of our own fp32, run in turns; "models/NETWORK/
 // onnxruntime": as a share of ONNX Runtime's; "models/suite/onnxruntime": the geometric mean over
-// mlp, resnet8, ds_cnn, mobilenet_025 and autoencoder, where all are given.
+// mlp, resnet8, ds_cnn, mobilenet_025 and autoencoder, where all are given; with `only` empty or
+// "sparse" also those of sparse_layer.h.
 Result<> RunModels(const ModelsConfig& config, Report& report);
 
 }  // namespace fl::bench

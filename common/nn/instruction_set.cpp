@@ -2,6 +2,8 @@
 
 #if defined(__x86_64__)
 #include <cpuid.h>
+#elif defined(__aarch64__)
+#include <sys/auxv.h>
 #endif
 
 #include "fl/common/base/check.h"
@@ -19,6 +21,11 @@ bool HasAvxVnni() {
   unsigned edx = 0;
   return __builtin_cpu_supports("avx2") && __get_cpuid_count(7, 1, &eax, &ebx, &ecx, &edx) != 0 &&
          (eax >> 4 & 1) != 0;
+}
+#elif defined(__aarch64__)
+// Bit 20 of AT_HWCAP, which older kernels' headers do not name: products of four bytes (SDOT).
+bool HasDotProduct() {
+  return (getauxval(AT_HWCAP) >> 20 & 1) != 0;
 }
 #endif
 
@@ -52,7 +59,11 @@ std::vector<IntegerInstructionSet> SupportedIntegerInstructionSets() {
   if (SupportedInstructionSets().back() == InstructionSet::kX86V4 &&
       __builtin_cpu_supports("avx512vnni")) {
     sets.push_back(IntegerInstructionSet::kAvx512Vnni);
+    if (__builtin_cpu_supports("avx512vbmi")) sets.push_back(IntegerInstructionSet::kAvx512Vbmi);
   }
+#elif defined(__aarch64__)
+  sets.push_back(IntegerInstructionSet::kNeon);
+  if (HasDotProduct()) sets.push_back(IntegerInstructionSet::kSdot);
 #endif
   return sets;
 }
@@ -89,6 +100,12 @@ std::string_view InstructionSetName(IntegerInstructionSet set) {
       return "avx-vnni";
     case IntegerInstructionSet::kAvx512Vnni:
       return "avx512-vnni";
+    case IntegerInstructionSet::kAvx512Vbmi:
+      return "avx512-vbmi";
+    case IntegerInstructionSet::kNeon:
+      return "neon";
+    case IntegerInstructionSet::kSdot:
+      return "sdot";
   }
   return "unknown";
 }
@@ -130,20 +147,28 @@ const LayerKernels& LayerKernelsFor(InstructionSet set) {
 }
 
 const IntegerKernels& IntegerKernelsFor(IntegerInstructionSet set) {
-#if defined(__x86_64__)
   switch (set) {
     case IntegerInstructionSet::kGeneric:
       return generic::IntegerTable();
+#if defined(__x86_64__)
     case IntegerInstructionSet::kAvx2:
       return avx2::IntegerTable();
     case IntegerInstructionSet::kAvxVnni:
       return avxvnni::IntegerTable();
     case IntegerInstructionSet::kAvx512Vnni:
       return avx512vnni::IntegerTable();
-  }
+    case IntegerInstructionSet::kAvx512Vbmi:
+      return avx512vbmi::IntegerTable();
+#elif defined(__aarch64__)
+    case IntegerInstructionSet::kNeon:
+      return neon::IntegerTable();
+    case IntegerInstructionSet::kSdot:
+      return sdot::IntegerTable();
 #endif
-  FL_CHECK(set == IntegerInstructionSet::kGeneric,
-           "an instruction set that this binary does not hold");
+    default:
+      break;
+  }
+  FL_CHECK(false, "an instruction set that this binary does not hold");
   return generic::IntegerTable();
 }
 

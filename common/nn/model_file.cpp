@@ -2,37 +2,25 @@
 
 #include <algorithm>
 #include <charconv>
-#include <optional>
 
+#include "fl/common/nn/internal/quantized_tensors.h"
 #include "fl/common/nn/plain_graph.h"
 #include "fl/common/tensor/half.h"
 #include "fl/common/tensor/safetensors.h"
 
 namespace fl::nn {
+
+using internal::AppendQuantized;
+using internal::JoinLines;
+using internal::MalformedFile;
+using internal::ReadQuantized;
+using internal::SplitLines;
+using internal::StoreValues;
+
 namespace {
 
 constexpr std::string_view kDynamicName = "int8-dynamic";
 constexpr std::string_view kNotePrefix = "fl.note.";
-
-Error Malformed(std::string message) {
-  return {ErrorCode::kMalformed, "model file: " + std::move(message)};
-}
-
-std::string JoinLines(std::span<const std::string> lines) {
-  std::string text;
-  for (const std::string& line : lines) text += (text.empty() ? "" : "\n") + line;
-  return text;
-}
-
-std::vector<std::string> SplitLines(std::string_view text) {
-  std::vector<std::string> lines;
-  while (!text.empty()) {
-    const std::size_t end = std::min(text.find('\n'), text.size());
-    lines.emplace_back(text.substr(0, end));
-    text.remove_prefix(std::min(end + 1, text.size()));
-  }
-  return lines;
-}
 
 // "28x28x1", at most three extents.
 Result<Shape> ParseShape(std::string_view text) {
@@ -48,14 +36,14 @@ Result<Shape> ParseShape(std::string_view text) {
     if (*next != 'x') break;
     at = next + 1;
   }
-  return Malformed("fl.input: expected a shape such as 28x28x1, found \"" +
-                   std::string(text.substr(0, 64)) + "\"");
+  return MalformedFile("fl.input: expected a shape such as 28x28x1, found \"" +
+                       std::string(text.substr(0, 64)) + "\"");
 }
 
 Result<std::string> Require(const SafetensorsFile& file, const std::string& key) {
   const auto found = file.metadata.find(key);
   if (found == file.metadata.end())
-    return Malformed("expected the metadata " + key + ", found none");
+    return MalformedFile("expected the metadata " + key + ", found none");
   return found->second;
 }
 
@@ -72,35 +60,9 @@ Result<Graph> ReadGraph(const SafetensorsFile& file, const GraphLimits& limits) 
   return BuildGraph(input, SplitLines(layers), loss, nullptr, limits);
 }
 
-// A tensor of a given type and length, read into a vector.
-template <typename T>
-Result<std::vector<T>> ReadIntegers(const SafetensorsFile& file, const std::string& name,
-                                    DType dtype, std::size_t count) {
-  const StoredTensor* tensor = file.Find(name);
-  if (tensor == nullptr || tensor->dtype != dtype || tensor->data.size() != count * sizeof(T)) {
-    return Error{ErrorCode::kShapeMismatch, "model file: tensor " + name + ": expected " +
-                                                std::to_string(count) + " values of " +
-                                                std::string(DTypeName(dtype))};
-  }
-  std::vector<T> values(count);
-  if (count > 0) std::memcpy(values.data(), tensor->data.data(), tensor->data.size());
-  return values;
-}
-
 DType TypeOf(FloatStorage storage) {
   if (storage == FloatStorage::kFp16) return DType::kF16;
   return storage == FloatStorage::kBf16 ? DType::kBF16 : DType::kF32;
-}
-
-StoredTensor StoreValues(std::string name, DType dtype, Shape shape, ByteSpan values) {
-  return {std::move(name), dtype, std::move(shape), Bytes(values.begin(), values.end())};
-}
-
-// Output channel first.
-Shape StoredWeightShape(const Shape& weight) {
-  std::vector<std::size_t> extents = {weight[weight.rank() - 1]};
-  extents.insert(extents.end(), weight.extents().begin(), weight.extents().end() - 1);
-  return Shape(std::move(extents));
 }
 
 std::string_view PrecisionName(FloatStorage storage) {
@@ -115,175 +77,16 @@ std::string_view PrecisionName(FloatStorage storage) {
   return "unknown";
 }
 
-// NAME BITS [group=N] [asymmetric]
-std::string CodingLine(const std::string& name, const WeightCoding& coding) {
-  return name + " " + std::to_string(coding.bits) +
-         (coding.group > 0 ? " group=" + std::to_string(coding.group) : "") +
-         (coding.asymmetric ? " asymmetric" : "");
-}
-
-std::optional<std::size_t> ParseNumber(std::string_view text) {
-  std::size_t value = 0;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-  if (error != std::errc{} || end != text.data() + text.size()) return std::nullopt;
-  return value;
-}
-
-// Takes the next word of a line.
-std::string_view TakeWord(std::string_view& line) {
-  const std::size_t end = std::min(line.find(' '), line.size());
-  const std::string_view word = line.substr(0, end);
-  line.remove_prefix(std::min(end + 1, line.size()));
-  return word;
-}
-
-Result<std::pair<std::string, WeightCoding>> ParseCodingLine(std::string_view line) {
-  const Error malformed = Malformed(
-      "fl.coding: expected \"NAME BITS [group=N] [asymmetric]\" with 2 to 7 bits, found \"" +
-      std::string(line.substr(0, 64)) + "\"");
-  std::pair<std::string, WeightCoding> result;
-  result.first = TakeWord(line);
-  const std::optional<std::size_t> bits = ParseNumber(TakeWord(line));
-  if (!bits || *bits < 2 || *bits > 7) return malformed;
-  result.second.bits = static_cast<std::uint8_t>(*bits);
-  if (line.starts_with("group=")) {
-    const std::optional<std::size_t> group = ParseNumber(TakeWord(line).substr(6));
-    if (!group || *group == 0) return malformed;
-    result.second.group = *group;
-  }
-  if (line == "asymmetric") {
-    result.second.asymmetric = true;
-    line = {};
-  }
-  if (!line.empty()) return malformed;
-  return result;
-}
-
-using Codings = std::map<std::string, WeightCoding>;
-
-Result<Codings> ReadCodings(const SafetensorsFile& file) {
-  Codings codings;
-  const auto found = file.metadata.find("fl.coding");
-  if (found == file.metadata.end()) return codings;
-  for (const std::string& line : SplitLines(found->second)) {
-    FL_TRY(auto coding, ParseCodingLine(line));
-    if (!codings.insert(std::move(coding)).second)
-      return Malformed("fl.coding: a layer has two lines");
-  }
-  return codings;
-}
-
-// Fewer bits: multipliers, zeros and packed codes.
-Result<> ReadCodes(const SafetensorsFile& file, const std::string& name, std::size_t depth,
-                   QuantizedNode& to) {
-  const std::size_t channels = to.weight_scale.size();
-  const std::size_t groups = channels * to.coding.groups(depth);
-  FL_TRY(to.multiplier, ReadIntegers<std::uint8_t>(file, name + ".multiplier", DType::kU8, groups));
-  if (to.coding.asymmetric) {
-    FL_TRY(to.zero, ReadIntegers<std::uint8_t>(file, name + ".zero", DType::kU8, groups));
-  }
-  FL_TRY(const std::vector<std::uint8_t> codes,
-         ReadIntegers<std::uint8_t>(file, name + ".weight", DType::kU8,
-                                    channels * to.coding.row_bytes(depth)));
-  return UnpackCodes(std::as_bytes(std::span(codes)), depth, to);
-}
-
-// Reads the nodes' tensors and counts them.
-class NodeReader {
- public:
-  NodeReader(const SafetensorsFile& file, const Graph& graph, bool dynamic, Codings codings)
-      : file_(file), graph_(graph), dynamic_(dynamic), codings_(std::move(codings)) {}
-
-  Result<> Read(const Node& node, QuantizedNode& to) {
-    const Shape& weight = graph_.parameters[node.parameters[0]].shape;
-    const std::size_t channels = weight[weight.rank() - 1];
-    if (node.kind == OpKind::kLayerNorm) {
-      FL_TRY(to.gamma, Floats(node.name + ".gamma", channels));
-      FL_TRY(to.beta, Floats(node.name + ".beta", channels));
-      return {};
-    }
-    FL_TRY(to.weight_scale, Floats(node.name + ".scale", channels));
-    if (dynamic_) {
-      FL_TRY(to.float_bias, Floats(node.name + ".bias", channels));
-    } else {
-      FL_TRY(to.bias,
-             ReadIntegers<std::int32_t>(file_, node.name + ".bias", DType::kI32, channels));
-      ++tensors_;
-    }
-    const auto coding = codings_.find(node.name);
-    if (coding == codings_.end()) {
-      FL_TRY(to.weight,
-             ReadIntegers<std::int8_t>(file_, node.name + ".weight", DType::kI8, weight.count()));
-      ++tensors_;
-      return {};
-    }
-    to.coding = coding->second;
-    codings_.erase(coding);
-    tensors_ += to.coding.asymmetric ? 3 : 2;
-    return ReadCodes(file_, node.name, weight.count() / channels, to);
-  }
-
-  // A scale and a zero point for each node.
-  Result<> ReadActivations(std::vector<ActivationScale>& to) {
-    const std::size_t count = graph_.nodes.size();
-    FL_TRY(const std::vector<float> scales, Floats("activation.scale", count));
-    FL_TRY(const std::vector<std::int32_t> zeros,
-           ReadIntegers<std::int32_t>(file_, "activation.zero_point", DType::kI32, count));
-    ++tensors_;
-    for (std::size_t i = 0; i < count; ++i) to.push_back({scales[i], zeros[i]});
-    return {};
-  }
-
-  // Whether everything in the file was read.
-  Result<> Finish() const {
-    if (!codings_.empty()) {
-      return Malformed("fl.coding: expected layers with a weight, found \"" +
-                       codings_.begin()->first.substr(0, 64) + "\"");
-    }
-    if (file_.tensors.size() == tensors_) return {};
-    return Malformed("expected " + std::to_string(tensors_) + " tensors, found " +
-                     std::to_string(file_.tensors.size()));
-  }
-
- private:
-  Result<std::vector<float>> Floats(const std::string& name, std::size_t count) {
-    ++tensors_;
-    return ReadIntegers<float>(file_, name, DType::kF32, count);
-  }
-
-  const SafetensorsFile& file_;
-  const Graph& graph_;
-  bool dynamic_;
-  Codings codings_;
-  std::size_t tensors_ = 0;
-};
-
-Result<QuantizedModel> ReadQuantized(const SafetensorsFile& file, const Graph& graph,
-                                     bool dynamic) {
-  FL_TRY_OK(ExpectPlain(graph, "model file: int8"));
-  QuantizedModel model{graph, {}, std::vector<QuantizedNode>(graph.nodes.size())};
-  FL_TRY(Codings codings, ReadCodings(file));
-  NodeReader reader(file, graph, dynamic, std::move(codings));
-  if (!dynamic) FL_TRY_OK(reader.ReadActivations(model.activations));
-  for (std::size_t i = 0; i < graph.nodes.size(); ++i) {
-    if (graph.nodes[i].parameters.empty()) continue;
-    FL_TRY_OK(reader.Read(graph.nodes[i], model.nodes[i]));
-  }
-  FL_TRY_OK(reader.Finish());
-  FL_TRY_OK(model.Validate());
-  return model;
-}
-
 Result<FloatModel> ReadFloat(const SafetensorsFile& file, const Graph& graph,
                              FloatStorage storage) {
   if (file.tensors.size() != graph.parameters.size()) {
-    return Malformed("expected " + std::to_string(graph.parameters.size()) + " tensors, found " +
-                     std::to_string(file.tensors.size()));
+    return MalformedFile("expected " + std::to_string(graph.parameters.size()) +
+                         " tensors, found " + std::to_string(file.tensors.size()));
   }
   for (const StoredTensor& tensor : file.tensors) {
     if (storage == FloatStorage::kFp32 || tensor.dtype == TypeOf(storage)) continue;
-    return Malformed("tensor " + tensor.name + ": expected values of " +
-                     std::string(DTypeName(TypeOf(storage))));
+    return MalformedFile("tensor " + tensor.name + ": expected values of " +
+                         std::string(DTypeName(TypeOf(storage))));
   }
   FL_TRY(NamedTensors tensors, ExtractTensors(file, graph.parameters));
   if (!AllFinite(tensors.values)) {
@@ -311,64 +114,8 @@ Result<> ReadDescription(const SafetensorsFile& file, ModelFile& to) {
   }
   const std::size_t outputs = to.graph().output_shape().count();
   if (to.labels.empty() || to.labels.size() == outputs) return {};
-  return Malformed("fl.labels: expected " + std::to_string(outputs) + " lines, found " +
-                   std::to_string(to.labels.size()));
-}
-
-// The tensors of a product or a layer norm.
-void AppendNode(const Graph& graph, const Node& node, const QuantizedNode& from,
-                SafetensorsFile& file) {
-  const auto append = [&](const char* suffix, DType dtype, Shape shape, ByteSpan values) {
-    file.tensors.push_back(StoreValues(node.name + suffix, dtype, std::move(shape), values));
-  };
-  const Shape& weight = graph.parameters[node.parameters[0]].shape;
-  const std::size_t channels = weight[weight.rank() - 1];
-  if (node.kind == OpKind::kLayerNorm) {
-    append(".gamma", DType::kF32, Shape{channels}, std::as_bytes(std::span(from.gamma)));
-    append(".beta", DType::kF32, Shape{channels}, std::as_bytes(std::span(from.beta)));
-    return;
-  }
-  if (from.coding.bits == 8) {
-    append(".weight", DType::kI8, StoredWeightShape(weight), std::as_bytes(std::span(from.weight)));
-  } else {
-    const std::size_t depth = weight.count() / channels;
-    const Shape groups{channels, from.coding.groups(depth)};
-    append(".weight", DType::kU8, Shape{channels, from.coding.row_bytes(depth)},
-           PackCodes(from, depth));
-    append(".multiplier", DType::kU8, groups, std::as_bytes(std::span(from.multiplier)));
-    if (from.coding.asymmetric)
-      append(".zero", DType::kU8, groups, std::as_bytes(std::span(from.zero)));
-  }
-  append(".scale", DType::kF32, Shape{channels}, std::as_bytes(std::span(from.weight_scale)));
-  if (!from.float_bias.empty()) {
-    append(".bias", DType::kF32, Shape{channels}, std::as_bytes(std::span(from.float_bias)));
-  } else {
-    append(".bias", DType::kI32, Shape{channels}, std::as_bytes(std::span(from.bias)));
-  }
-}
-
-void AppendQuantized(const QuantizedModel& model, SafetensorsFile& file) {
-  std::vector<std::string> codings;
-  for (std::size_t i = 0; i < model.graph.nodes.size(); ++i) {
-    const Node& node = model.graph.nodes[i];
-    if (node.parameters.empty()) continue;
-    AppendNode(model.graph, node, model.nodes[i], file);
-    if (model.nodes[i].coding.bits < 8)
-      codings.push_back(CodingLine(node.name, model.nodes[i].coding));
-  }
-  if (!codings.empty()) file.metadata["fl.coding"] = JoinLines(codings);
-  if (model.dynamic()) return;
-  std::vector<float> scales;
-  std::vector<std::int32_t> zeros;
-  for (const ActivationScale& scale : model.activations) {
-    scales.push_back(scale.scale);
-    zeros.push_back(scale.zero_point);
-  }
-  const Shape nodes{scales.size()};
-  file.tensors.push_back(
-      StoreValues("activation.scale", DType::kF32, nodes, std::as_bytes(std::span(scales))));
-  file.tensors.push_back(
-      StoreValues("activation.zero_point", DType::kI32, nodes, std::as_bytes(std::span(zeros))));
+  return MalformedFile("fl.labels: expected " + std::to_string(outputs) + " lines, found " +
+                       std::to_string(to.labels.size()));
 }
 
 std::uint16_t StoredBits(float value, FloatStorage storage) {

@@ -28,7 +28,7 @@ float StoredValue(float value, FloatStorage storage);
 // A model as it is kept: a safetensors file. The metadata holds "fl.format" = "1", "fl.input"
 // ("28x28x1"), "fl.layers" (lines, see BuildGraph), "fl.loss", "fl.precision" ("fp32", "fp16",
 // "bf16", "int8" or "int8-dynamic") and, where given, "fl.labels" (lines), "fl.normalization",
-// "fl.coding" and "fl.note.KEY". Tensors, floats: the layout's, as F32, F16 or BF16. int8: for each
+// "fl.coding", "fl.sparse" and "fl.note.KEY". Tensors, floats: the layout's, as F32, F16 or BF16. int8: for each
 // product NAME.weight (I8, output channel first), NAME.scale (F32), NAME.bias (I32), for each layer
 // norm NAME.gamma and NAME.beta (F32), then activation.scale (F32) and activation.zero_point (I32),
 // one value for each node. int8-dynamic (QuantizedModel::dynamic): NAME.bias is F32, and there are
@@ -39,6 +39,10 @@ float StoredValue(float value, FloatStorage storage);
 // Their NAME.weight holds packed codes (U8, output channels x bytes of a channel), followed by
 // NAME.multiplier (U8, output channels x groups) and, of asymmetric codes, NAME.zero (U8,
 // likewise).
+//
+// A weight of 8 bits whose blocks of 4 output channels x 1 input are zero so often that it takes
+// fewer bytes is named by a line of "fl.sparse": NAME.blocks (U8, quads of channels x bytes of a
+// map) comes before NAME.weight (I8, blocks x 4), see sparse_blocks.h.
 struct ModelFile {
   std::variant<FloatModel, QuantizedModel> model;
   std::vector<std::string>

@@ -201,9 +201,10 @@ std::string DescribeSparsity(const SparsityCount& count) {
   char text[200];
   std::snprintf(text, sizeof(text), "%.1f %% of %s weights and %.1f %% of the blocks of 4 are 0",
                 percent(count.zeros, count.weights), WithCommas(count.weights).c_str(), blocks);
-  return std::string(text) + "; an entropy-coded file gets smaller by that" +
-         (blocks >= 70 ? ", and inference faster where a sparse kernel runs the blocks"
-                       : ", inference not faster: a sparse kernel needs 70 % of the blocks");
+  return std::string(text) +
+         (blocks >= 70
+              ? "; an int8 file leaves those blocks out, and its large dense layers run faster"
+              : "; inference is not faster before 70 % of the blocks are 0");
 }
 
 Result<> PruneWeights(const PruneWeightsConfig& config, const ImportanceInputs& inputs,

@@ -10,7 +10,7 @@ namespace {
 
 inline constexpr std::size_t kBlock = 64;
 
-#if defined(FL_ISA_avx512vnni)
+#if defined(__AVX512VNNI__)
 
 inline constexpr bool kTapsTogether = true;
 

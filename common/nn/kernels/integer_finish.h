@@ -28,7 +28,7 @@ void FinishTile(const IntegerProduct& product, std::size_t row, std::size_t pane
   }
 }
 
-#if defined(FL_ISA_avx512vnni)
+#if defined(__AVX512VNNI__)
 
 // Four vectors of values to 64 bytes, one after the other. What saturates is out of range anyway.
 inline __m512i PackBytes(const Ints (&from)[4], __m512i zero_point) {

@@ -4,6 +4,7 @@
 
 #include "fl/common/nn/kernels/integer_depthwise.h"
 #include "fl/common/nn/kernels/integer_lanes.h"
+#include "fl/common/nn/kernels/integer_sparse.h"
 #include "fl/common/nn/kernels/integer_tiles.h"
 
 namespace fl::nn::kernels {
@@ -106,6 +107,9 @@ constexpr IntegerKernels kTable = {
     .offset = kOffset,
     .taps_together = kTapsTogether,
     .multiply = Multiply,
+    .sparse_share_row = kSparseShareRow,
+    .sparse_share_rows = kSparseShareRows,
+    .multiply_sparse = MultiplySparse,
     .depthwise = Depthwise,
     .maximum = Maximum,
     .average = Average,

@@ -46,6 +46,20 @@ struct IntegerProduct {
   float* result = nullptr;     // Where set: float(sum + bias) * multiplier goes here, not to out.
 };
 
+inline constexpr std::size_t kSparseWindow = 128;
+inline constexpr std::size_t kSparsePlaces = 64;
+
+// Weights in chunks of 64 blocks of 4 channels x 1 input: 16 blocks for each quad of a panel's
+// channels. Place i of quad q is input first + places[16 q + i] of the row, places below the
+// window; memory must go on for the window after `first`. Its weights are those of group i / 4, as
+// a dense panel has them (16 channels x 4 inputs). What a quad does not fill has weights of zero.
+struct SparseWeights {
+  const std::uint32_t* panel_ends = nullptr;  // Chunks up to the end of each panel.
+  const std::uint32_t* first = nullptr;       // Of each chunk.
+  const std::uint8_t* places = nullptr;       // 64 of each chunk.
+  const std::int8_t* weights = nullptr;       // 256 of each chunk.
+};
+
 // One row of a depthwise convolution, seen as one vector over columns and channels: output i sums
 // weight * a[i + tap] over the taps. Weights repeat after `period` blocks of 64 outputs.
 struct IntegerDepthwise {
@@ -104,6 +118,12 @@ struct IntegerKernels {
   std::int32_t offset;
   bool taps_together;  // Depthwise weights: a channel's four taps side by side, else apart.
   void (*multiply)(const IntegerProduct& product);
+  // Up to which share of the dense weights (SparsePanels::share) multiply_sparse is faster,
+  // measured for one row and for many.
+  float sparse_share_row;
+  float sparse_share_rows;
+  // With rows of one segment; b is not read.
+  void (*multiply_sparse)(const IntegerProduct& product, const SparseWeights& sparse);
   void (*depthwise)(const IntegerDepthwise& depthwise);
   void (*maximum)(const IntegerPool& pool);
   void (*average)(const IntegerPool& pool, const IntegerMean& mean);
@@ -126,6 +146,15 @@ namespace avxvnni {
 const IntegerKernels& IntegerTable();
 }
 namespace avx512vnni {
+const IntegerKernels& IntegerTable();
+}
+namespace avx512vbmi {
+const IntegerKernels& IntegerTable();
+}
+namespace neon {
+const IntegerKernels& IntegerTable();
+}
+namespace sdot {
 const IntegerKernels& IntegerTable();
 }
 

@@ -3,10 +3,12 @@
 #include <cstddef>
 #include <cstdint>
 
-#if defined(FL_ISA_avx512vnni)
+#if defined(__AVX512VNNI__)
 #include "fl/common/nn/kernels/integer_lanes_avx512.h"
 #elif defined(FL_ISA_avxvnni) || defined(FL_ISA_avx2)
 #include "fl/common/nn/kernels/integer_lanes_avx2.h"
+#elif defined(FL_ISA_sdot) || defined(FL_ISA_neon)
+#include "fl/common/nn/kernels/integer_lanes_neon.h"
 #else
 #include "fl/common/nn/kernels/integer_lanes_generic.h"
 #endif

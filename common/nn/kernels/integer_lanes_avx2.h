@@ -77,6 +77,39 @@ inline Ints MultiplyAdd(Ints sums, std::int32_t four, const std::int8_t* b) {
           Dot(sums.high, a, _mm256_loadu_si256(panel + 1))};
 }
 
+// The four inputs of four groups for each quad of channels.
+struct Gathered {
+  __m256i low;
+  __m256i high;
+};
+// Sixteen bytes of the window after the other: where a place lies elsewhere, the sum below has its
+// high bit set, and the shuffle gives zero.
+inline __m256i GatherPart(const std::uint8_t* window, __m256i places) {
+  __m256i gathered = _mm256_setzero_si256();
+#pragma GCC unroll 8
+  for (int part = 0; part < 8; ++part) {
+    const __m128i bytes = _mm_loadu_si128(reinterpret_cast<const __m128i*>(window + 16 * part));
+    const __m256i at = _mm256_sub_epi8(places, _mm256_set1_epi8(static_cast<char>(16 * part)));
+    const __m256i here = _mm256_adds_epu8(at, _mm256_set1_epi8(0x70));
+    gathered =
+        _mm256_or_si256(gathered, _mm256_shuffle_epi8(_mm256_broadcastsi128_si256(bytes), here));
+  }
+  return gathered;
+}
+inline Gathered Gather(const std::uint8_t* window, const std::uint8_t* places) {
+  const __m256i* at = reinterpret_cast<const __m256i*>(places);
+  return {GatherPart(window, _mm256_loadu_si256(at)),
+          GatherPart(window, _mm256_loadu_si256(at + 1))};
+}
+template <int GROUP>
+Ints MultiplyAddGathered(Ints sums, const Gathered& gathered, const std::int8_t* b) {
+  const __m256i* panel = reinterpret_cast<const __m256i*>(b);
+  return {
+      Dot(sums.low, _mm256_shuffle_epi32(gathered.low, GROUP * 0x55), _mm256_loadu_si256(panel)),
+      Dot(sums.high, _mm256_shuffle_epi32(gathered.high, GROUP * 0x55),
+          _mm256_loadu_si256(panel + 1))};
+}
+
 inline Floats ToFloats(Ints a) {
   return {_mm256_cvtepi32_ps(a.low), _mm256_cvtepi32_ps(a.high)};
 }

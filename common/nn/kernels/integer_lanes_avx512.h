@@ -50,6 +50,37 @@ inline Ints MultiplyAdd(Ints sums, std::int32_t four, const std::int8_t* b) {
   return {_mm512_dpbusd_epi32(sums.v, _mm512_set1_epi32(four), _mm512_loadu_si512(b))};
 }
 
+// The four inputs of four groups for each quad of channels.
+struct Gathered {
+  __m512i v;
+};
+#if defined(__AVX512VBMI__)
+inline Gathered Gather(const std::uint8_t* window, const std::uint8_t* places) {
+  return {_mm512_permutex2var_epi8(_mm512_loadu_si512(window), _mm512_loadu_si512(places),
+                                   _mm512_loadu_si512(window + 64))};
+}
+#else
+// Sixteen bytes of the window after the other: where a place lies elsewhere, the sum below has its
+// high bit set, and the shuffle gives zero.
+inline Gathered Gather(const std::uint8_t* window, const std::uint8_t* places) {
+  const __m512i wanted = _mm512_loadu_si512(places);
+  __m512i gathered = _mm512_setzero_si512();
+#pragma GCC unroll 8
+  for (int part = 0; part < 8; ++part) {
+    const __m128i bytes = _mm_loadu_si128(reinterpret_cast<const __m128i*>(window + 16 * part));
+    const __m512i at = _mm512_sub_epi8(wanted, _mm512_set1_epi8(static_cast<char>(16 * part)));
+    const __m512i here = _mm512_adds_epu8(at, _mm512_set1_epi8(0x70));
+    gathered = _mm512_or_si512(gathered, _mm512_shuffle_epi8(_mm512_broadcast_i32x4(bytes), here));
+  }
+  return {gathered};
+}
+#endif
+template <int GROUP>
+Ints MultiplyAddGathered(Ints sums, const Gathered& gathered, const std::int8_t* b) {
+  const __m512i four = _mm512_shuffle_epi32(gathered.v, static_cast<_MM_PERM_ENUM>(GROUP * 0x55));
+  return {_mm512_dpbusd_epi32(sums.v, four, _mm512_loadu_si512(b))};
+}
+
 inline Floats ToFloats(Ints a) {
   return {_mm512_cvtepi32_ps(a.v)};
 }

@@ -52,16 +52,40 @@ inline Ints Larger(Ints a, Ints b) {
 }
 // A word holds a channel's four weights. The products of bytes 0 and 2, and of 1 and 3, are taken
 // in 16 bits, where a pair's sum is at most 32512.
+inline Words Dot(Halves a, Halves w) {
+  const Words pairs =
+      reinterpret_cast<Words>(((w << 8) >> 8) * ((a << 8) >> 8) + (w >> 8) * (a >> 8));
+  return ((pairs << 16) >> 16) + (pairs >> 16);
+}
 inline Ints MultiplyAdd(Ints sums, std::int32_t four, const std::int8_t* b) {
   const Halves a = reinterpret_cast<Halves>(Words{four, four, four, four});
-  const Halves even = (a << 8) >> 8;
-  const Halves odd = a >> 8;
 #pragma GCC unroll 4
   for (std::size_t i = 0; i < 4; ++i) {
     const Words words = *reinterpret_cast<const UnalignedWords*>(b + i * sizeof(Words));
-    const Halves w = reinterpret_cast<Halves>(words);
-    const Words pairs = reinterpret_cast<Words>(((w << 8) >> 8) * even + (w >> 8) * odd);
-    sums.parts[i] += ((pairs << 16) >> 16) + (pairs >> 16);
+    sums.parts[i] += Dot(a, reinterpret_cast<Halves>(words));
+  }
+  return sums;
+}
+
+// The four inputs of four groups for each quad of channels.
+struct Gathered {
+  Words quads[4];
+};
+inline Gathered Gather(const std::uint8_t* window, const std::uint8_t* places) {
+  Gathered gathered;
+  std::uint8_t bytes[64];
+  for (std::size_t i = 0; i < 64; ++i) bytes[i] = window[places[i]];
+  __builtin_memcpy(&gathered, bytes, sizeof(gathered));
+  return gathered;
+}
+template <int GROUP>
+Ints MultiplyAddGathered(Ints sums, const Gathered& gathered, const std::int8_t* b) {
+#pragma GCC unroll 4
+  for (std::size_t i = 0; i < 4; ++i) {
+    const std::int32_t four = gathered.quads[i][GROUP];
+    const Halves a = reinterpret_cast<Halves>(Words{four, four, four, four});
+    const Words words = *reinterpret_cast<const UnalignedWords*>(b + i * sizeof(Words));
+    sums.parts[i] += Dot(a, reinterpret_cast<Halves>(words));
   }
   return sums;
 }

@@ -1,0 +1,59 @@
+#include "fl/benchmarks/sparse_layer.h"
+
+#include "fl/benchmarks/measure.h"
+#include "fl/common/nn/build_graph.h"
+#include "fl/common/nn/integer_session.h"
+#include "fl/common/random/rng_stream.h"
+
+namespace fl::bench {
+namespace {
+
+constexpr std::size_t kInputs = 3136;
+constexpr double kSparsity = 0.8;
+constexpr std::size_t kRuns = 200;
+constexpr std::size_t kTurns = 5;
+
+Result<nn::IntegerSession> SessionOf(const nn::Graph& graph, double sparsity, RngStream rng) {
+  const std::size_t units = graph.output_shape().count();
+  nn::QuantizedModel model{graph, {{0.02F, 0}, {1.0F, 0}}, std::vector<nn::QuantizedNode>(2)};
+  nn::QuantizedNode& node = model.nodes[1];
+  node.weight.resize(kInputs * units);
+  for (std::size_t first = 0; first < units; first += 4) {
+    for (std::size_t k = 0; k < kInputs; ++k) {
+      if (rng.UniformDouble() < sparsity) continue;
+      for (std::size_t c = first; c < first + 4; ++c)
+        node.weight[c * kInputs + k] = static_cast<std::int8_t>(1 + rng.UniformInteger(100));
+    }
+  }
+  node.weight_scale.assign(units, 0.001F);
+  node.bias.assign(units, 0);
+  return nn::IntegerSession::Create(model, 1);
+}
+
+}  // namespace
+
+Result<> RunSparseLayers(const RunConditions& conditions, Report& report) {
+  for (const std::size_t units : {512, 2048}) {
+    const std::vector<std::string> layers = {"dense " + std::to_string(units)};
+    FL_TRY(const nn::Graph graph, nn::BuildGraph({kInputs}, layers, "mean_squared_error"));
+    const RngStream rng(conditions.seed);
+    FL_TRY(nn::IntegerSession dense, SessionOf(graph, 0, rng.Child("weights")));
+    FL_TRY(nn::IntegerSession sparse, SessionOf(graph, kSparsity, rng.Child("weights")));
+    std::vector<float> input(kInputs);
+    rng.Child("samples").FillUniform(input);
+    std::vector<float> output(units);
+    std::vector<double> of_dense;
+    std::vector<double> of_sparse;
+    for (std::size_t turn = 0; turn < kTurns * conditions.repeats; ++turn) {
+      of_dense.push_back(MedianSeconds(kRuns, [&] { dense.Run(input, 1, output); }));
+      of_sparse.push_back(MedianSeconds(kRuns, [&] { sparse.Run(input, 1, output); }));
+    }
+    const double seconds = Median(std::move(of_sparse));
+    report.Add({"models/sparse/" + std::to_string(kInputs) + "x" + std::to_string(units),
+                Median(std::move(of_dense)) / seconds, "x faster", Bar::AtLeast(1.5),
+                "80 % of the blocks are 0: " + std::to_string(1e6 * seconds) + " us, in turns"});
+  }
+  return {};
+}
+
+}  // namespace fl::bench
