@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "fl/common/base/result.h"
+#include "fl/common/config/hardware_profile.h"
 #include "fl/common/data/subset.h"
 #include "fl/common/nn/graph.h"
 #include "fl/common/random/rng_stream.h"
@@ -36,6 +37,9 @@ enum class PassStage : std::uint8_t {
 struct Teacher {
   const nn::Graph& graph;
   std::span<const float> parameters;
+  // What it says about PassInputs::training, in its order (TeacherLogits), where that was asked
+  // before; else empty.
+  std::span<const float> logits = {};
 };
 
 // What the passes work with. The three subsets are disjoint; all are references that outlive the
@@ -52,6 +56,8 @@ struct PassInputs {
   std::vector<std::string> labels;
   std::map<std::string, std::string> notes;
   const Instruments* instruments = nullptr;  // Null: no rows in the report.
+  // Of the device that the model is for; passes obey its channel multiple and its types. Null: any.
+  const HardwareProfile* profile = nullptr;
 };
 
 // The model's file as it would be written now.
