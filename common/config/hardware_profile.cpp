@@ -1,5 +1,6 @@
 #include "fl/common/config/hardware_profile.h"
 
+#include <algorithm>
 #include <cstdio>
 
 #include "fl/common/base/file.h"
@@ -42,6 +43,10 @@ Result<OperatorTime> ReadOperator(Table& table) {
 }
 
 }  // namespace
+
+bool HasType(const HardwareProfile& profile, std::string_view type) {
+  return std::ranges::find(profile.types, type) != profile.types.end();
+}
 
 std::string ProfileToToml(const HardwareProfile& profile) {
   std::string types;

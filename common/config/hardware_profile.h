@@ -34,6 +34,9 @@ struct HardwareProfile {
   std::vector<OperatorTime> operators;   // At least one.
 };
 
+// Whether the device computes in this type ("fp32", "int8").
+bool HasType(const HardwareProfile& profile, std::string_view type);
+
 // As TOML, and back. Errors are kInvalidArgument or kMalformed and begin "NAME:LINE:COLUMN: ".
 std::string ProfileToToml(const HardwareProfile& profile);
 Result<HardwareProfile> ParseProfile(std::string_view text, std::string_view name);

@@ -1,7 +1,10 @@
 #include "fl/common/config/pass_file.h"
 
 #include <algorithm>
+#include <array>
+#include <charconv>
 #include <cstdint>
+#include <cstdio>
 
 #include "fl/common/base/file.h"
 
@@ -21,6 +24,45 @@ Result<PassConfig::Field> ParseField(std::string_view key, const std::string& va
     return Error{ErrorCode::kInvalidArgument, "expected one value, found \"" + value + "\""};
   fields.front().key = key;
   return fields.front();
+}
+
+std::string ToToml(bool value) {
+  return value ? "true" : "false";
+}
+
+std::string ToToml(std::int64_t value) {
+  return std::to_string(value);
+}
+
+// The shortest digits that give the same number again.
+std::string ToToml(double value) {
+  std::array<char, 32> text{};
+  const auto [end, error] = std::to_chars(text.data(), text.data() + text.size(), value);
+  std::string digits(text.data(), error == std::errc{} ? end : text.data());
+  const bool real = digits.find_first_of(".en") != std::string::npos;
+  return real ? digits : digits + ".0";
+}
+
+std::string ToToml(const std::string& value) {
+  std::string text = "\"";
+  for (const char c : value) {
+    std::array<char, 8> escaped{};
+    const auto code = static_cast<unsigned char>(c);
+    if (code < 0x20 || code == 0x7f) {
+      std::snprintf(escaped.data(), escaped.size(), "\\u%04X", code);
+      text += escaped.data();
+    } else {
+      if (c == '"' || c == '\\') text += '\\';
+      text += c;
+    }
+  }
+  return text + "\"";
+}
+
+std::string ToToml(const std::vector<std::string>& values) {
+  std::string text;
+  for (const std::string& value : values) text += (text.empty() ? "" : ", ") + ToToml(value);
+  return "[" + text + "]";
 }
 
 Result<> SetField(const PassConfig::Field& field, PassConfig& pass) {
@@ -105,6 +147,21 @@ Result<DeploymentConfig> ParsePassFile(std::string_view text, std::string_view n
 Result<DeploymentConfig> LoadPassFile(const std::string& path) {
   FL_TRY(const Bytes bytes, ReadFile(path, kPassFileBytesMax));
   return ParsePassFile(AsText(bytes), path);
+}
+
+std::string PassFileToToml(const DeploymentConfig& deployment) {
+  std::string text = "[deployment]\nversion = " + std::to_string(deployment.version) +
+                     "\ndrop_points_max = " + ToToml(deployment.drop_points_max) + "\n";
+  if (deployment.bytes_max > 0)
+    text += "bytes_max = " + std::to_string(deployment.bytes_max) + "\n";
+  for (const PassConfig& pass : deployment.passes) {
+    text += "\n[[deployment.pass]]\npass = " + ToToml(pass.name.text) + "\n";
+    for (const PassConfig::Field& field : pass.fields) {
+      text += field.key + " = " +
+              std::visit([](const auto& value) { return ToToml(value); }, field.value) + "\n";
+    }
+  }
+  return text;
 }
 
 Result<> OverridePasses(const std::vector<std::string>& settings, DeploymentConfig& deployment) {

@@ -18,6 +18,10 @@ Result<> ReadDeployment(Table table, DeploymentConfig& deployment);
 Result<DeploymentConfig> ParsePassFile(std::string_view text, std::string_view name);
 Result<DeploymentConfig> LoadPassFile(const std::string& path);
 
+// The same as text: the gate and the passes; ParsePassFile reads the same values again, to the last
+// bit. Keys that ParsePassFile would refuse are the caller's fault.
+std::string PassFileToToml(const DeploymentConfig& deployment);
+
 // Applies "KEY=VALUE" settings: KEY is drop_points_max or bytes_max, or PASS.KEY for every pass of
 // that name; a value in TOML's notation, a bare word counts as a text. kInvalidArgument names the
 // setting.

@@ -68,7 +68,7 @@ double NodeMicroseconds(const HardwareProfile& profile, const nn::Graph& graph,
 Result<std::vector<double>> EstimateNodeLatency(const HardwareProfile& profile,
                                                 const nn::Graph& graph, bool integers) {
   const std::string type = integers ? "int8" : "fp32";
-  if (std::ranges::find(profile.types, type) == profile.types.end())
+  if (!HasType(profile, type))
     return Error{ErrorCode::kUnsupported, "the device of the profile has no " + type};
   std::vector<double> times;
   for (const nn::Node& node : graph.nodes)

@@ -27,19 +27,6 @@ struct Lesson {
   std::size_t count() const { return labels.size(); }
 };
 
-Result<> AskTeacher(const Teacher& teacher, Lesson& lesson) {
-  constexpr std::size_t kBatch = 64;
-  lesson.logits.resize(lesson.count() * lesson.classes);
-  FL_TRY(nn::Session session, nn::Session::Create(teacher.graph, kBatch));
-  for (std::size_t i = 0; i < lesson.count(); i += kBatch) {
-    const std::size_t size = std::min(kBatch, lesson.count() - i);
-    session.Run(teacher.parameters,
-                std::span(lesson.input).subspan(i * lesson.features, size * lesson.features), size,
-                std::span(lesson.logits).subspan(i * lesson.classes, size * lesson.classes));
-  }
-  return {};
-}
-
 Result<Lesson> Prepare(const FineTuneInputs& inputs) {
   const data::Subset& training = inputs.training;
   Lesson lesson;
@@ -50,8 +37,16 @@ Result<Lesson> Prepare(const FineTuneInputs& inputs) {
     training.CopySample(i, std::span(lesson.input).subspan(i * lesson.features, lesson.features));
     lesson.labels.push_back(training.label(i));
   }
-  if (inputs.teacher) FL_TRY_OK(AskTeacher(*inputs.teacher, lesson));
-  return lesson;
+  if (!inputs.teacher) return lesson;
+  if (inputs.teacher->logits.empty()) {
+    FL_TRY(lesson.logits, TeacherLogits(*inputs.teacher, training));
+  } else {
+    lesson.logits.assign(inputs.teacher->logits.begin(), inputs.teacher->logits.end());
+  }
+  if (lesson.logits.size() == training.count() * lesson.classes) return lesson;
+  return Error{ErrorCode::kShapeMismatch,
+               "expected " + std::to_string(training.count() * lesson.classes) +
+                   " logits of the teacher, found " + std::to_string(lesson.logits.size())};
 }
 
 // Deals the samples out in a new random order for each pass over them.
@@ -239,6 +234,23 @@ bool Succeeded(const Course& course, const FineTuneInputs& inputs, const FineTun
 }
 
 }  // namespace
+
+Result<std::vector<float>> TeacherLogits(const Teacher& teacher, const data::Subset& samples) {
+  constexpr std::size_t kBatch = 64;
+  const std::size_t features = samples.dataset().features();
+  const std::size_t classes = teacher.graph.output_shape().count();
+  std::vector<float> logits(samples.count() * classes);
+  std::vector<float> input(kBatch * features);
+  FL_TRY(nn::Session session, nn::Session::Create(teacher.graph, kBatch));
+  for (std::size_t i = 0; i < samples.count(); i += kBatch) {
+    const std::size_t size = std::min(kBatch, samples.count() - i);
+    for (std::size_t k = 0; k < size; ++k)
+      samples.CopySample(i + k, std::span(input).subspan(k * features, features));
+    session.Run(teacher.parameters, std::span(input).first(size * features), size,
+                std::span(logits).subspan(i * classes, size * classes));
+  }
+  return logits;
+}
 
 Result<FineTuned> FineTune(const FineTuneConfig& config, const FineTuneInputs& inputs) {
   if (inputs.training.empty())

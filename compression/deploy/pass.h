@@ -39,6 +39,9 @@ enum class PassStage : std::uint8_t {
 struct Teacher {
   const nn::Graph& graph;
   std::span<const float> parameters;
+  // What it says about PassInputs::training, in its order (TeacherLogits), where that was asked
+  // before; else empty.
+  std::span<const float> logits = {};
 };
 
 // What the passes work with. The three subsets are disjoint; all are references that outlive the

@@ -1,7 +1,8 @@
 #include "fl/compression/deploy/run_passes.h"
 
-#include <map>
+#include <algorithm>
 
+#include "fl/common/base/check.h"
 #include "fl/common/nn/model_file.h"
 #include "fl/compression/deploy/calibration_samples.h"
 
@@ -43,6 +44,14 @@ std::string NamesOf(const PassList& passes) {
   for (const PassEntry& entry : passes)
     names += (names.empty() ? "" : ", ") + std::string(entry.pass->name());
   return names;
+}
+
+// The stream of pass `i`: named by the pass and by how often it stood in the list before.
+RngStream RngOfPass(const PassList& passes, std::size_t i, const RngStream& rng) {
+  const std::string_view name = passes[i].pass->name();
+  const auto same = [&](const PassEntry& entry) { return entry.pass->name() == name; };
+  const auto here = passes.begin() + static_cast<std::ptrdiff_t>(i);
+  return rng.Child(name, static_cast<std::uint64_t>(std::count_if(passes.begin(), here, same)));
 }
 
 }  // namespace
@@ -116,13 +125,11 @@ Result<DeployReport> RunPasses(const PassList& passes, const PassInputs& inputs)
     FL_TRY(ReportRow row, Measure(model, own));
     report.rows.push_back(std::move(row));
   }
-  std::map<std::string_view, std::uint64_t> times;
-  for (const PassEntry& entry : passes) {
+  for (std::size_t i = 0; i < passes.size(); ++i) {
     if (inputs.stop.load(std::memory_order_relaxed))
       return Error{ErrorCode::kUnavailable, "deployment: stopped"};
-    const std::string_view name = entry.pass->name();
-    own.rng = inputs.rng.Child(name, times[name]++);
-    FL_TRY(const PassReport pass, RunPass(*entry.pass, own, model, report));
+    own.rng = RngOfPass(passes, i, inputs.rng);
+    FL_TRY(const PassReport pass, RunPass(*passes[i].pass, own, model, report));
     if (!pass.refusal.empty()) {
       report.reason = pass.refusal;
       return report;
@@ -136,6 +143,22 @@ Result<DeployReport> RunPasses(const PassList& passes, const PassInputs& inputs)
   report.reason = WhyRefused(report.measured, inputs.gate);
   report.accepted = report.reason.empty();
   return report;
+}
+
+Result<PassReport> RunPassAt(const PassList& passes, std::size_t i, const PassInputs& inputs,
+                             WorkingModel& model) {
+  FL_CHECK(i < passes.size(), "a pass of the list");
+  PassInputs own = inputs;
+  own.rng = RngOfPass(passes, i, inputs.rng);
+  PassReport report;
+  FL_TRY_OK(passes[i].pass->Run(own, model, report));
+  return report;
+}
+
+Bytes FileBehind(const PassList& passes, const PassInputs& inputs, const WorkingModel& model) {
+  PassInputs own = inputs;
+  own.notes["passes"] = NamesOf(passes);
+  return SerializeWorkingModel(model, own);
 }
 
 }  // namespace fl::deploy

@@ -43,4 +43,11 @@ struct DeployReport {
 // build. Thread safety: pure function.
 Result<DeployReport> RunPasses(const PassList& passes, const PassInputs& inputs);
 
+// Runs pass `i` of the list alone, with the random numbers that RunPasses gives it there, so that
+// one pass after the other makes the same bits.
+Result<PassReport> RunPassAt(const PassList& passes, std::size_t i, const PassInputs& inputs,
+                             WorkingModel& model);
+// The file that RunPasses makes of the model behind the list's last pass.
+Bytes FileBehind(const PassList& passes, const PassInputs& inputs, const WorkingModel& model);
+
 }  // namespace fl::deploy

@@ -23,6 +23,13 @@ struct Call {
   std::vector<std::string> settings;
   std::uint64_t seed = 1;
   bool unverified = false;
+  // compress --auto.
+  bool automatic = false;
+  double max_drop = 0.5;
+  std::string max_bytes;
+  std::string max_latency;
+  double seconds = 600;
+  std::uint32_t random = 0;
   std::uint32_t batch = 1;
   std::uint32_t runs = 1200;
   std::uint32_t threads = 1;
@@ -48,6 +55,9 @@ void AddBench(CLI::App& app, Call& call, Action& action);
 void AddProbe(CLI::App& app, Call& call, Action& action);
 void AddExport(CLI::App& app, Call& call, Action& action);
 void AddImport(CLI::App& app, Call& call, Action& action);
+
+// compress --auto: looks for the pass list itself.
+Result<> CompressAutomatically(const Call& call);
 
 // --data, --label and --normalize, for a command that reads samples.
 void AddData(CLI::App& command, Call& call);

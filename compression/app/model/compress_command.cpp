@@ -9,7 +9,6 @@
 #include "fl/common/base/file.h"
 #include "fl/common/config/hardware_profile.h"
 #include "fl/common/config/pass_file.h"
-#include "fl/common/nn/materialize.h"
 #include "fl/compression/app/model/call.h"
 #include "fl/compression/app/model/machine_instruments.h"
 #include "fl/compression/app/model/pass_report.h"
@@ -19,18 +18,6 @@
 
 namespace fl::model_app {
 namespace {
-
-// The fp32 model of a file, its weights whole and free to change.
-Result<nn::FloatModel> TeacherOf(const nn::ModelFile& file, const std::string& path) {
-  const auto* floats = std::get_if<nn::FloatModel>(&file.model);
-  if (floats == nullptr) {
-    return Error{ErrorCode::kUnsupported,
-                 path + ": expected an fp32 model, found one that is quantized already"};
-  }
-  FL_TRY(nn::FloatModel teacher, nn::Materialize(floats->graph, floats->parameters));
-  teacher.graph.frozen.clear();
-  return teacher;
-}
 
 Result<deploy::PassList> ReadPasses(const Call& call, const nn::Graph& graph,
                                     DeploymentConfig& deployment) {
@@ -94,31 +81,48 @@ Result<> WriteOutcome(const Call& call, const deploy::DeployReport& report) {
   return {};
 }
 
-Result<> Compress(const Call& call) {
+Result<> CheckCall(const Call& call) {
   FL_TRY_OK(CheckFolder(call.out));
+  if (call.automatic != call.passes.empty()) {
+    return Error{ErrorCode::kInvalidArgument,
+                 "compress: expected either --passes or --auto, found " +
+                     std::string(call.automatic ? "both" : "neither")};
+  }
+  const bool searches = !call.max_bytes.empty() || !call.max_latency.empty() || call.random > 0;
+  if (searches && !call.automatic) {
+    return Error{ErrorCode::kInvalidArgument,
+                 "compress: --max-bytes, --max-latency and --compare-random need --auto"};
+  }
+  if (call.automatic && (!call.settings.empty() || call.unverified)) {
+    return Error{ErrorCode::kInvalidArgument, "compress: --set and --unverified need --passes"};
+  }
+  return {};
+}
+
+Result<> Compress(const Call& call) {
+  FL_TRY_OK(CheckCall(call));
+  if (call.automatic) return CompressAutomatically(call);
   std::optional<HardwareProfile> profile;
   if (!call.profile.empty()) {
     FL_TRY(profile, LoadProfile(call.profile));
   }
-  FL_TRY(const nn::ModelFile file, ReadModel(call.in));
-  FL_TRY(const nn::FloatModel teacher, TeacherOf(file, call.in));
+  FL_TRY(const CompressInputs read, ReadCompressInputs(call.in, call.data, call.seed));
+  const nn::FloatModel& teacher = read.teacher;
   DeploymentConfig deployment;
   FL_TRY(const deploy::PassList passes, ReadPasses(call, teacher.graph, deployment));
-  FL_TRY(const auto dataset, OpenData(file, call.data));
-  const DataParts parts = SplitForPasses(dataset, call.seed);
   deploy::Instruments instruments = MachineInstruments();
   if (!call.json) instruments.progress = PrintProgress;
   const std::atomic<bool> stop = false;
   const deploy::PassInputs inputs{.teacher = {teacher.graph, teacher.parameters},
-                                  .training = parts.training,
-                                  .calibration = parts.calibration,
-                                  .verification = parts.verification,
+                                  .training = read.parts.training,
+                                  .calibration = read.parts.calibration,
+                                  .verification = read.parts.verification,
                                   .gate = {deployment.drop_points_max, deployment.bytes_max},
                                   .rng = RngStream(call.seed).Child("deploy"),
                                   .stop = stop,
-                                  .normalization = dataset->normalization().ToText(),
-                                  .labels = file.labels,
-                                  .notes = file.notes,
+                                  .normalization = read.normalization,
+                                  .labels = read.file.labels,
+                                  .notes = read.file.notes,
                                   .instruments = &instruments,
                                   .profile = profile ? &*profile : nullptr};
   FL_TRY(const deploy::DeployReport report, deploy::RunPasses(passes, inputs));
@@ -129,15 +133,31 @@ Result<> Compress(const Call& call) {
 
 void AddCompress(CLI::App& app, Call& call, Action& action) {
   CLI::App& command = *app.add_subcommand(
-      "compress", "A smaller model by a pass list; written only when it was verified");
+      "compress",
+      "A smaller model by a pass list, or by a search; written only when it was verified");
   command.add_option("FILE", call.in, "The fp32 model file")->required();
-  command.add_option("--passes", call.passes, "The pass list, such as configs/passes/int8.toml")
-      ->required();
+  command.add_option("--passes", call.passes, "The pass list, such as configs/passes/int8.toml");
+  command.add_flag("--auto", call.automatic,
+                   "Search for the pass list of the smallest model within the bounds; OUT's name "
+                   "with .passes.toml, .search.json and .search.svg is written, too");
+  command
+      .add_option("--max-drop", call.max_drop, "--auto: points of accuracy below the model's own")
+      ->capture_default_str();
+  command.add_option("--max-bytes", call.max_bytes, "--auto: of the model file, such as 200KB");
+  command.add_option("--max-latency", call.max_latency,
+                     "--auto: of one sample on the device, such as 100us");
+  command.add_option("--seconds", call.seconds, "--auto: that the search may take")
+      ->capture_default_str();
+  command.add_option("--compare-random", call.random,
+                     "--auto: also so many random lists, trained as long as the chosen one");
   AddData(command, call);
+  command.add_option("--unseen", call.data.unseen,
+                     "A second source that the model was not trained on: half of it verifies, "
+                     "--auto chooses by the other half; none: a fifth of --data verifies");
   command.add_option("--out", call.out, "The model file to write")->required();
-  command.add_option(
-      "--profile", call.profile,
-      "A device profile (fl-model probe): passes obey it, and it predicts the latency there");
+  command.add_option("--profile", call.profile,
+                     "A device profile (fl-model probe): passes obey it, and it predicts the "
+                     "latency there");
   command
       .add_option("--set", call.settings,
                   "PASS.KEY=VALUE for the passes of that name; drop_points_max=, bytes_max=")

@@ -4,6 +4,7 @@
 
 #include "fl/common/base/file.h"
 #include "fl/common/data/source.h"
+#include "fl/common/nn/materialize.h"
 #include "fl/compression/samples/plan_samples.h"
 
 namespace fl::model_app {
@@ -48,11 +49,40 @@ Result<std::shared_ptr<const data::Dataset>> OpenData(const nn::ModelFile& model
   return dataset;
 }
 
-DataParts SplitForPasses(const std::shared_ptr<const data::Dataset>& dataset, std::uint64_t seed) {
+DataParts SplitForPasses(const std::shared_ptr<const data::Dataset>& dataset, std::uint64_t seed,
+                         const std::shared_ptr<const data::Dataset>& unseen) {
   const RngStream rng(seed);
+  if (unseen != nullptr) {
+    auto own = data::SplitHoldOut(data::Subset(dataset), 0.1, rng.Child("calibration"));
+    auto other = data::SplitHoldOut(data::Subset(unseen), 0.5, rng.Child("verification"));
+    return {std::move(own.training), std::move(own.holdout), std::move(other.holdout),
+            std::move(other.training)};
+  }
   auto held = data::SplitHoldOut(data::Subset(dataset), 0.2, rng.Child("verification"));
   auto rest = data::SplitHoldOut(held.training, 0.1, rng.Child("calibration"));
-  return {std::move(rest.training), std::move(rest.holdout), std::move(held.holdout)};
+  return {std::move(rest.training), rest.holdout, std::move(held.holdout), rest.holdout};
+}
+
+Result<CompressInputs> ReadCompressInputs(const std::string& path, const DataOptions& data,
+                                          std::uint64_t seed) {
+  FL_TRY(nn::ModelFile file, ReadModel(path));
+  const auto* floats = std::get_if<nn::FloatModel>(&file.model);
+  if (floats == nullptr) {
+    return Error{ErrorCode::kUnsupported,
+                 path + ": expected an fp32 model, found one that is quantized already"};
+  }
+  FL_TRY(nn::FloatModel teacher, nn::Materialize(floats->graph, floats->parameters));
+  teacher.graph.frozen.clear();
+  FL_TRY(const auto dataset, OpenData(file, data));
+  std::shared_ptr<const data::Dataset> unseen;
+  if (!data.unseen.empty()) {
+    DataOptions other = data;
+    other.source = data.unseen;
+    FL_TRY(unseen, OpenData(file, other));
+  }
+  DataParts parts = SplitForPasses(dataset, seed, unseen);
+  return CompressInputs{std::move(file), std::move(teacher), std::move(parts),
+                        dataset->normalization().ToText()};
 }
 
 }  // namespace fl::model_app

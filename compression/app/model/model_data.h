@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstdint>
 #include <memory>
 #include <string>
 
@@ -19,6 +20,7 @@ struct DataOptions {
   std::string label;      // CSV: the column of the classes; empty: the last one.
   std::string normalize;  // "none", "unit" or a line of data::Normalization; empty: as the model
                           // file says.
+  std::string unseen;     // A second source, see SplitForPasses; empty: none.
 };
 
 // The samples as the model takes them. data::OpenSource's errors, kShapeMismatch when they do not
@@ -26,12 +28,29 @@ struct DataOptions {
 Result<std::shared_ptr<const data::Dataset>> OpenData(const nn::ModelFile& model,
                                                       const DataOptions& options);
 
-// Three disjoint parts: 72 % to train with, 8 % to calibrate, 20 % to verify; drawn by the seed.
+// Disjoint parts, drawn by the seed: 72 % to train with, 8 % to calibrate, 20 % to verify; a search
+// chooses by the calibration samples. With `unseen`, samples that the model was not trained on, the
+// first two are 90 % and 10 %, and half of `unseen` is to choose by, the other half to verify.
 struct DataParts {
   data::Subset training;
   data::Subset calibration;
   data::Subset verification;
+  data::Subset choosing;
 };
-DataParts SplitForPasses(const std::shared_ptr<const data::Dataset>& dataset, std::uint64_t seed);
+DataParts SplitForPasses(const std::shared_ptr<const data::Dataset>& dataset, std::uint64_t seed,
+                         const std::shared_ptr<const data::Dataset>& unseen = nullptr);
+
+// What a compression starts from.
+struct CompressInputs {
+  nn::ModelFile file;
+  nn::FloatModel teacher;  // The file's, its weights whole and free to change.
+  DataParts parts;
+  std::string normalization;
+};
+
+// Reads model and data. Those two functions' errors; kUnsupported for a model that is quantized
+// already.
+Result<CompressInputs> ReadCompressInputs(const std::string& path, const DataOptions& data,
+                                          std::uint64_t seed);
 
 }  // namespace fl::model_app

@@ -180,7 +180,10 @@ Result<> Distil::Run(const PassInputs& inputs, WorkingModel& model, PassReport& 
   FineTuned outcome;
   for (std::uint32_t generation = 0; generation <= config_.born_again; ++generation) {
     own.rng = generation == 0 ? inputs.rng : inputs.rng.Child("born_again", generation);
-    const Teacher teacher = generation == 0 ? inputs.teacher : Teacher{last_graph, last};
+    // Logits that are there already are of the local samples.
+    const Teacher global{inputs.teacher.graph, inputs.teacher.parameters,
+                         made ? std::span<const float>() : inputs.teacher.logits};
+    const Teacher teacher = generation == 0 ? global : Teacher{last_graph, last};
     auto trained = Train(own, teacher, made ? *made : inputs.training, model);
     if (!trained) return trained.error().At(name());
     outcome = std::move(trained).value();

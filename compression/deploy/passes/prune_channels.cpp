@@ -1,6 +1,7 @@
 #include "fl/compression/deploy/passes/prune_channels.h"
 
 #include <array>
+#include <numeric>
 
 #include "fl/compression/deploy/passes/prune_settings.h"
 
@@ -31,9 +32,11 @@ Result<std::shared_ptr<const Pass>> ReadPruneChannels(Fields& fields) {
 Result<> PruneChannelsPass::Run(const PassInputs& inputs, WorkingModel& model,
                                 PassReport& report) const {
   TrainingBetween training(config_.finetune, config_.training, inputs);
-  const auto outcome =
-      PruneChannels(config_.prune, {inputs.training, inputs.rng.Child("importance")},
-                    training.AsRetrain(), model);
+  PruneChannelsConfig prune = config_.prune;
+  if (inputs.profile != nullptr)
+    prune.multiple = std::lcm(prune.multiple, inputs.profile->channel_multiple);
+  const auto outcome = PruneChannels(prune, {inputs.training, inputs.rng.Child("importance")},
+                                     training.AsRetrain(), model);
   if (!outcome) return outcome.error().At(name());
   ReportSizes(outcome->before, outcome->after, report);
   report.summary += ", by " + std::string(CriterionName(config_.prune.importance.criterion));

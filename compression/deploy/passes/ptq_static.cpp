@@ -50,6 +50,10 @@ Result<std::shared_ptr<const Pass>> ReadPtqStatic(Fields& fields) {
 }
 
 Result<> PtqStatic::Run(const PassInputs& inputs, WorkingModel& model, PassReport& report) const {
+  if (inputs.profile != nullptr && !HasType(*inputs.profile, "int8")) {
+    return Error{ErrorCode::kUnsupported,
+                 "ptq_static: the device of the profile has no int8, so the list must do without"};
+  }
   const SampleBlock samples = CalibrationSamples(inputs, config_.samples);
   const auto plan = PlanFor(model, config_.weights);
   if (!plan) return plan.error().At(name());

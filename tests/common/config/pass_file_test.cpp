@@ -32,6 +32,27 @@ TEST_CASE("ParsePassFile: what is no pass list is refused with its place") {
   CHECK(refusal("[deployment").starts_with("p.toml:1:"));
 }
 
+TEST_CASE("PassFileToToml: what is written is read again, to the last bit") {
+  auto deployment = testing::Get(ParsePassFile(kText, "p.toml"));
+  deployment.drop_points_max = 0.1 + 0.2;
+  deployment.passes[0].fields = {{"rate", 1.0 / 3, {}},
+                                 {"whole", 2.0, {}},
+                                 {"tiny", 1e-300, {}},
+                                 {"count", std::int64_t{-7}, {}},
+                                 {"flag", true, {}},
+                                 {"text", std::string("a \"b\" \\ c\nd \x01"), {}},
+                                 {"texts", std::vector<std::string>{"dense 10", "relu"}, {}}};
+  const auto read = testing::Get(ParsePassFile(PassFileToToml(deployment), "p.toml"));
+  CHECK(read.drop_points_max == deployment.drop_points_max);
+  CHECK(read.bytes_max == deployment.bytes_max);
+  REQUIRE(read.passes.size() == 2);
+  REQUIRE(read.passes[0].fields.size() == 7);
+  for (std::size_t i = 0; i < 7; ++i) {
+    CHECK(read.passes[0].fields[i].key == deployment.passes[0].fields[i].key);
+    CHECK(read.passes[0].fields[i].value == deployment.passes[0].fields[i].value);
+  }
+}
+
 TEST_CASE("OverridePasses: settings replace keys, add keys, and move the gate") {
   auto deployment = testing::Get(ParsePassFile(kText, "p.toml"));
   REQUIRE(

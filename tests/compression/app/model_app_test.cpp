@@ -12,8 +12,11 @@
 #include "fl/compression/app/model/model_bench.h"
 #include "fl/compression/app/model/model_data.h"
 #include "fl/compression/app/model/model_info.h"
+#include "fl/compression/app/model/pareto_plot.h"
 #include "fl/compression/app/model/pass_report.h"
 #include "fl/compression/app/model/probe.h"
+#include "fl/compression/app/model/quantity.h"
+#include "fl/compression/app/model/search_report.h"
 #include "fl/compression/deploy/pass_list.h"
 #include "fl/tests/support/result.h"
 
@@ -57,23 +60,24 @@ TEST_CASE("InspectModel: bytes that are no model are refused") {
 
 TEST_CASE("OpenData: normalized as the file says, or as the options do") {
   nn::ModelFile model = MakeModel();
-  const auto own = testing::Get(OpenData(model, {kDigits, {}, {}}));
+  const auto own = testing::Get(OpenData(model, {kDigits, {}, {}, {}}));
   CHECK(own->normalization().ToText() == "standard mean 8 scale 4");
-  const auto other = testing::Get(OpenData(model, {kDigits, {}, "none"}));
+  const auto other = testing::Get(OpenData(model, {kDigits, {}, "none", {}}));
   CHECK(other->normalization().ToText() == "none");
-  CHECK(testing::CodeOf(OpenData(model, {kDigits, {}, "twice"})) == ErrorCode::kInvalidArgument);
+  CHECK(testing::CodeOf(OpenData(model, {kDigits, {}, "twice", {}})) ==
+        ErrorCode::kInvalidArgument);
   model.normalization.clear();
-  CHECK(testing::CodeOf(OpenData(model, {kDigits, {}, {}})) == ErrorCode::kInvalidArgument);
+  CHECK(testing::CodeOf(OpenData(model, {kDigits, {}, {}, {}})) == ErrorCode::kInvalidArgument);
 }
 
 TEST_CASE("OpenData: samples of another shape are refused") {
-  CHECK_FALSE(
-      OpenData(MakeModel(), {"csv:" FL_TEST_SOURCE_DIR "/data/small-tables/iris.csv.gz", {}, {}})
-          .has_value());
+  CHECK_FALSE(OpenData(MakeModel(),
+                       {"csv:" FL_TEST_SOURCE_DIR "/data/small-tables/iris.csv.gz", {}, {}, {}})
+                  .has_value());
 }
 
 TEST_CASE("SplitForPasses: three disjoint parts that are all of the data, by the seed") {
-  const auto dataset = testing::Get(OpenData(MakeModel(), {kDigits, {}, {}}));
+  const auto dataset = testing::Get(OpenData(MakeModel(), {kDigits, {}, {}, {}}));
   const DataParts parts = SplitForPasses(dataset, 3);
   std::vector<int> times(dataset->count());
   for (const data::Subset* part : {&parts.training, &parts.calibration, &parts.verification}) {
@@ -90,7 +94,7 @@ TEST_CASE("SplitForPasses: three disjoint parts that are all of the data, by the
 TEST_CASE("ReportToJson: a row for each pass, from a list that trains and quantizes") {
   const nn::ModelFile file = MakeModel();
   const auto& teacher = std::get<nn::FloatModel>(file.model);
-  const auto dataset = testing::Get(OpenData(file, {kDigits, {}, {}}));
+  const auto dataset = testing::Get(OpenData(file, {kDigits, {}, {}, {}}));
   const DataParts parts = SplitForPasses(dataset, 1);
   const auto deployment = testing::Get(ParsePassFile(
       "[[deployment.pass]]\npass = \"fine_tune\"\nepochs = 8\n[[deployment.pass]]\npass = "
@@ -175,6 +179,90 @@ TEST_CASE("configs/passes: each pass list is read") {
     ++count;
   }
   CHECK(count >= 3);
+}
+
+TEST_CASE("ParseBytes, ParseMicroseconds: units, and what is no quantity") {
+  CHECK(testing::Get(ParseBytes("200KB")) == 200000);
+  CHECK(testing::Get(ParseBytes("1.5MiB")) == 1572864);
+  CHECK(testing::Get(ParseBytes("42")) == 42);
+  CHECK(testing::Get(ParseMicroseconds("100us")) == 100);
+  CHECK(testing::Get(ParseMicroseconds("0.5ms")) == 500);
+  for (const char* text : {"", "KB", "-1KB", "0", "nan", "1e99", "5 KB", "5XB", "100us"})
+    CHECK(testing::CodeOf(ParseBytes(text)) == ErrorCode::kInvalidArgument);
+  for (const char* text : {"", "us", "0us", "-5us", "3KB", "inf"})
+    CHECK(testing::CodeOf(ParseMicroseconds(text)) == ErrorCode::kInvalidArgument);
+}
+
+// Two lists that were tried, the second chosen, and two drawn at random.
+deploy::SearchOutcome MakeOutcome() {
+  deploy::SearchOutcome outcome;
+  outcome.teacher = {0.9, 400000, 90};
+  deploy::Trial large{.name = "conv1 16"};
+  large.result = {0.9, 90000, 40};
+  large.on_front = true;
+  deploy::Trial small{.name = "a <b> & c", .finalist = true, .on_front = true};
+  small.result = {0.88, 20000, 20};
+  small.list.passes.push_back({{"verify", {}}, {}});
+  deploy::Trial worse{.name = "drawn", .kind = "random"};
+  worse.result = {0.8, 30000, 30};
+  deploy::Trial smaller{.name = "tiny", .kind = "random"};
+  smaller.result = {0.5, 5000, 10};
+  outcome.trials = {large, small, worse, smaller};
+  outcome.chosen = 1;
+  outcome.steps = 700;
+  return outcome;
+}
+
+TEST_CASE("CompareWithRandom: who dominates whom") {
+  const RandomComparison comparison = CompareWithRandom(MakeOutcome());
+  CHECK(comparison.lists == 2);
+  CHECK(comparison.dominate_chosen == 0);
+  CHECK(comparison.dominated_by_chosen == 1);
+  CHECK(comparison.dominated_by_front == 1);
+  CHECK(CompareWithRandom({}).lists == 0);
+}
+
+TEST_CASE("SearchToJson, DrawSearch: each trial with its list, the chosen one marked") {
+  const Json json = Json::parse(SearchToJson(MakeOutcome()));
+  CHECK(json["chosen"] == 1);
+  REQUIRE(json["trials"].size() == 4);
+  CHECK(json["trials"][1]["chosen"] == true);
+  CHECK(json["trials"][1]["bytes"] == 20000);
+  const std::string passes = json["trials"][1]["passes"];
+  CHECK(testing::Get(ParsePassFile(passes, "p")).passes.size() == 1);
+  CHECK(json["random"]["dominated_by_chosen"] == 1);
+  const std::string text = DrawSearch(MakeOutcome());
+  CHECK(text.find("of 2 random lists with the same 700 training steps") != std::string::npos);
+}
+
+TEST_CASE(
+    "DrawParetoPlot: a dot with a title for each, text escaped, nothing outside the picture") {
+  const std::string svg = DrawParetoPlot(MakeOutcome());
+  CHECK(svg.starts_with("<svg"));
+  CHECK(svg.ends_with("</svg>\n"));
+  CHECK(svg.find("a &lt;b&gt; &amp; c: 88.00 %, 20,000 bytes, 20.0 us") != std::string::npos);
+  CHECK(svg.find("<b>") == std::string::npos);
+  CHECK(svg.find("class=\"front\"") != std::string::npos);
+  CHECK(svg.find("prefers-color-scheme: dark") != std::string::npos);
+  std::size_t titles = 0;
+  for (std::size_t at = 0; (at = svg.find("<title>", at)) != std::string::npos; ++at) ++titles;
+  CHECK(titles == 6);  // Four lists, the model, the ring around the chosen one.
+  CHECK(svg.find("nan") == std::string::npos);
+  // All alike, or nothing there: still a picture.
+  deploy::SearchOutcome alike;
+  alike.teacher = {0, 1, 0};
+  CHECK(DrawParetoPlot(alike).find("nan") == std::string::npos);
+}
+
+TEST_CASE("SplitForPasses: with unseen samples all of the others are for training") {
+  const auto dataset = testing::Get(OpenData(MakeModel(), {kDigits, {}, {}, {}}));
+  const auto unseen = testing::Get(OpenData(MakeModel(), {kDigits, {}, {}, {}}));
+  const DataParts parts = SplitForPasses(dataset, 3, unseen);
+  CHECK(parts.training.count() + parts.calibration.count() == dataset->count());
+  CHECK(parts.verification.count() + parts.choosing.count() == unseen->count());
+  CHECK(&parts.verification.dataset() == unseen.get());
+  const DataParts alone = SplitForPasses(dataset, 3);
+  CHECK(alone.choosing.count() == alone.calibration.count());
 }
 
 }  // namespace

@@ -51,7 +51,8 @@ struct Bench {
                          PassListUse use = PassListUse::kFile) const {
     return ParsePassList(ListOf(passes), graph, use);
   }
-  Result<DeployReport> Run(const std::vector<std::pair<std::string, Fields>>& passes) const {
+  Result<DeployReport> Run(const std::vector<std::pair<std::string, Fields>>& passes,
+                           const HardwareProfile* profile = nullptr) const {
     FL_TRY(const PassList list, Parse(passes));
     const std::atomic<bool> stop = false;
     const data::Subset calibration(digits.training.shared_dataset(), {});
@@ -64,7 +65,8 @@ struct Bench {
                             .stop = stop,
                             .normalization = "unit",
                             .labels = {},
-                            .notes = {}});
+                            .notes = {},
+                            .profile = profile});
   }
 
   Digits digits;
@@ -75,6 +77,18 @@ struct Bench {
 
 const std::pair<std::string, Fields> kInt8 = {"ptq_static", {}};
 const std::pair<std::string, Fields> kVerify = {"verify", {}};
+
+TEST_CASE("prune_channels: a device's channel multiple is obeyed") {
+  HardwareProfile profile;
+  profile.channel_multiple = 16;
+  const auto report = Get(Bench::Once().Run(
+      {{"prune_channels", {{"keep", 0.3}, {"multiple", std::int64_t{4}}}}, kVerify}, &profile));
+  const auto file = Get(nn::ParseModelFile(report.model));
+  for (const nn::Node& node : file.graph().nodes) {
+    if (node.name == "dense2" || node.parameters.empty()) continue;
+    CHECK(node.shape[node.shape.rank() - 1] % 16 == 0);
+  }
+}
 
 TEST_CASE("prune_channels: half the channels, a training after each step, less than a third") {
   const Bench& bench = Bench::Once();

@@ -8,6 +8,7 @@
 #include "fl/common/nn/build_graph.h"
 #include "fl/common/nn/model_file.h"
 #include "fl/compression/deploy/passes/distil.h"
+#include "fl/compression/deploy/passes/fine_tune.h"
 #include "fl/compression/deploy/passes/ptq_static.h"
 #include "fl/compression/deploy/passes/verify.h"
 #include "fl/tests/support/result.h"
@@ -65,18 +66,19 @@ struct Bench {
     return list;
   }
   Result<DeployReport> Run() const { return Run(passes()); }
-  Result<DeployReport> Run(const PassList& list) const {
-    return RunPasses(list, {.teacher = {teacher_graph, teacher},
-                            .training = training,
-                            .calibration = calibration,
-                            .verification = verification,
-                            .gate = gate,
-                            .rng = RngStream(5),
-                            .stop = stop,
-                            .normalization = "none",
-                            .labels = {},
-                            .notes = {},
-                            .instruments = instruments});
+  Result<DeployReport> Run(const PassList& list) const { return RunPasses(list, inputs()); }
+  PassInputs inputs(std::span<const float> logits = {}) const {
+    return {.teacher = {teacher_graph, teacher, logits},
+            .training = training,
+            .calibration = calibration,
+            .verification = verification,
+            .gate = gate,
+            .rng = RngStream(5),
+            .stop = stop,
+            .normalization = "none",
+            .labels = {},
+            .notes = {},
+            .instruments = instruments};
   }
 
   data::Subset training;
@@ -233,6 +235,43 @@ TEST_CASE("WhyRefused: each bound at its edge") {
   CHECK(WhyRefused({1, 1, 1, 1000}, gate).empty());
   CHECK(WhyRefused({0.90, 0.90, 0.3, 1001}, gate).find("1001 bytes") != std::string::npos);
   CHECK(WhyRefused({0.90, 0.90, 0.3, 100000}, {.drop_points_max = 2, .bytes_max = 0}).empty());
+}
+
+TEST_CASE("RunPassAt: one pass after the other makes the file that RunPasses makes") {
+  Bench bench;
+  PassList list = bench.passes();
+  FineTunePassConfig again;
+  again.teacher = true;
+  again.training.steps = 20;
+  for (int i = 0; i < 2; ++i)  // Each draws other batches.
+    list.insert(list.begin() + 1, {std::make_shared<FineTunePass>(again), {}});
+  const auto whole = testing::Get(bench.Run(list));
+  // Here the teacher was asked once, ahead of all.
+  const auto logits =
+      testing::Get(TeacherLogits({bench.teacher_graph, bench.teacher}, bench.training));
+  const PassInputs inputs = bench.inputs(logits);
+  WorkingModel model{.graph = bench.teacher_graph, .parameters = bench.teacher};
+  for (std::size_t i = 0; i < list.size(); ++i)
+    REQUIRE(RunPassAt(list, i, inputs, model).has_value());
+  CHECK(FileBehind(list, inputs, model) == whole.model);
+}
+
+TEST_CASE("FineTune: logits of other samples are refused") {
+  Bench bench;
+  const std::vector<float> logits(5);
+  const PassInputs inputs = bench.inputs(logits);
+  CHECK(testing::CodeOf(RunPasses(bench.passes(), inputs)) == ErrorCode::kShapeMismatch);
+}
+
+TEST_CASE("RunPasses: a device's profile without int8 refuses to round") {
+  Bench bench;
+  HardwareProfile profile;
+  profile.types = {"fp32"};
+  PassInputs inputs = bench.inputs();
+  inputs.profile = &profile;
+  const auto refused = RunPasses(bench.passes(), inputs);
+  CHECK(testing::CodeOf(refused) == ErrorCode::kUnsupported);
+  CHECK(refused.error().message.find("no int8") != std::string::npos);
 }
 
 }  // namespace
