@@ -124,29 +124,6 @@ inline constexpr int kPanelsAtOnce = 1;
 inline constexpr int kSinglePanels = 2;
 #endif
 
-// Up to which share of the weights the sparse kernel is no slower: for a row alone, and for rows in
-// tiles. Measured on 3136 x 512, which stays in the cache; for Arm, where nothing was measured, the
-// least of the others.
-#if defined(__AVX512VBMI__)
-inline constexpr float kSparseShareRow = 0.6F;
-inline constexpr float kSparseShareRows = 0.3F;
-#elif defined(__AVX512VNNI__)
-inline constexpr float kSparseShareRow = 0.38F;
-inline constexpr float kSparseShareRows = 0.13F;
-#elif defined(FL_ISA_avxvnni)
-inline constexpr float kSparseShareRow = 0.3F;
-inline constexpr float kSparseShareRows = 0.15F;
-#elif defined(FL_ISA_avx2)
-inline constexpr float kSparseShareRow = 0.4F;
-inline constexpr float kSparseShareRows = 0.34F;
-#elif defined(FL_ISA_generic)
-inline constexpr float kSparseShareRow = 0.5F;
-inline constexpr float kSparseShareRows = 0.4F;
-#else
-inline constexpr float kSparseShareRow = 0.3F;
-inline constexpr float kSparseShareRows = 0.13F;
-#endif
-
 // Tiles of 1, 2, ... MR rows.
 template <int NP, int MR>
 TileFunction TileOf(std::size_t rows) {

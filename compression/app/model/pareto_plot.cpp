@@ -130,7 +130,7 @@ class Axes {
     text += Line("axis", {kLeft, kBottom}, {kRight, kBottom});
     text += Line("axis", {kLeft, kTop}, {kLeft, kBottom});
     return text + Text((kLeft + kRight) / 2, kBottom + 38, "middle", "size of the model file") +
-           Text(kLeft, kTop - 10, "end", "accuracy %");
+           Text(kLeft, kTop - 8, "middle", "accuracy %");
   }
 
  private:
@@ -223,9 +223,11 @@ std::string DrawParetoPlot(const deploy::SearchOutcome& outcome) {
     const Trial& chosen = outcome.trials[*outcome.chosen];
     const std::string title = TitleOf("chosen: " + chosen.name, chosen.result);
     Objectives ring = chosen.result;
+    const double x = axes.X(static_cast<double>(ring.bytes));
+    const double beside = axes.Radius(ring.microseconds) + 6;
+    const bool left = x > (kLeft + kRight) / 2;
     text += Dot(axes, ring, "chosen", title) +
-            Text(axes.X(static_cast<double>(ring.bytes)),
-                 axes.Y(ring.accuracy) - axes.Radius(ring.microseconds) - 6, "middle",
+            Text(left ? x - beside : x + beside, axes.Y(ring.accuracy) - 4, left ? "end" : "start",
                  SizeLabel(static_cast<double>(ring.bytes)) + ", " +
                      FormatFixed(100 * ring.accuracy, 1) + " %, " +
                      FormatFixed(ring.microseconds, 1) + " us");
