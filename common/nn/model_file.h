@@ -28,11 +28,11 @@ float StoredValue(float value, FloatStorage storage);
 // A model as it is kept: a safetensors file. The metadata holds "fl.format" = "1", "fl.input"
 // ("28x28x1"), "fl.layers" (lines, see BuildGraph), "fl.loss", "fl.precision" ("fp32", "fp16",
 // "bf16", "int8" or "int8-dynamic") and, where given, "fl.labels" (lines), "fl.normalization",
-// "fl.coding", "fl.sparse" and "fl.note.KEY". Tensors, floats: the layout's, as F32, F16 or BF16. int8: for each
-// product NAME.weight (I8, output channel first), NAME.scale (F32), NAME.bias (I32), for each layer
-// norm NAME.gamma and NAME.beta (F32), then activation.scale (F32) and activation.zero_point (I32),
-// one value for each node. int8-dynamic (QuantizedModel::dynamic): NAME.bias is F32, and there are
-// no activation tensors.
+// "fl.coding", "fl.sparse" and "fl.note.KEY". Tensors, floats: the layout's, as F32, F16 or BF16.
+// int8: for each product NAME.weight (I8, output channel first), NAME.scale (F32), NAME.bias (I32),
+// for each layer norm NAME.gamma and NAME.beta (F32), then activation.scale (F32) and
+// activation.zero_point (I32), one value for each node. int8-dynamic (QuantizedModel::dynamic):
+// NAME.bias is F32, and there are no activation tensors.
 //
 // Weights of fewer bits (weight_coding.h) have a line in "fl.coding", in the order of the layers:
 //   NAME BITS [group=N] [asymmetric]
