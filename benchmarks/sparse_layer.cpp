@@ -33,7 +33,7 @@ Result<nn::IntegerSession> SessionOf(const nn::Graph& graph, double sparsity, Rn
 }  // namespace
 
 Result<> RunSparseLayers(const RunConditions& conditions, Report& report) {
-  for (const std::size_t units : {512, 2048}) {
+  for (const std::size_t units : {512U, 2048U}) {
     const std::vector<std::string> layers = {"dense " + std::to_string(units)};
     FL_TRY(const nn::Graph graph, nn::BuildGraph({kInputs}, layers, "mean_squared_error"));
     const RngStream rng(conditions.seed);

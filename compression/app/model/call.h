@@ -7,7 +7,7 @@
 #include "fl/common/base/result.h"
 #include "fl/compression/app/model/model_data.h"
 
-namespace CLI {
+namespace CLI {  // NOLINT(readability-identifier-naming): CLI11's own.
 class App;
 }
 

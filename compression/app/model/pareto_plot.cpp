@@ -17,7 +17,6 @@ using codec_app::FormatFixed;
 using deploy::Objectives;
 using deploy::Trial;
 
-constexpr double kWidth = 720;
 constexpr double kHeight = 440;
 constexpr double kLeft = 64;
 constexpr double kRight = 700;
@@ -123,7 +122,10 @@ class Axes {
       }
     }
     const double step = StepFor(100 * (high_ - low_));
-    for (double tick = std::ceil(100 * low_ / step) * step; tick <= 100 * high_; tick += step) {
+    const auto first = static_cast<int>(std::ceil(100 * low_ / step));
+    const auto last = static_cast<int>(std::floor(100 * high_ / step));
+    for (int i = first; i <= last; ++i) {
+      const double tick = i * step;
       text += Line("grid", {kLeft, Y(tick / 100)}, {kRight, Y(tick / 100)});
       text += Text(kLeft - 8, Y(tick / 100) + 4, "end", FormatFixed(tick, step < 1 ? 1 : 0));
     }

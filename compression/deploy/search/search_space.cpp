@@ -41,6 +41,7 @@ std::vector<std::string> FactorableLayers(const nn::Graph& model) {
   }
   std::ranges::sort(layers);
   std::vector<std::string> names;
+  names.reserve(layers.size());
   for (const auto& [weights, name] : layers) names.push_back(name);
   return names;
 }

@@ -135,7 +135,7 @@ std::vector<std::vector<std::string>> StudentNetworks(const nn::Graph& model,
     if (pattern.deeper) AddBlock(lines);
     if (pattern.headless) DropHidden(lines);
     if (pattern.other_kernel) ChangeKernel(lines);
-    for (const std::size_t divisor : {1, 2, 4, 8}) {
+    for (const std::size_t divisor : {1U, 2U, 4U, 8U}) {
       Lines student = Checked(Narrow(lines, divisor, multiple), model);
       if (!student.empty() && std::ranges::find(students, student) == students.end())
         students.push_back(std::move(student));
