@@ -71,6 +71,7 @@ Result<std::vector<double>> EstimateNodeLatency(const HardwareProfile& profile,
   if (!HasType(profile, type))
     return Error{ErrorCode::kUnsupported, "the device of the profile has no " + type};
   std::vector<double> times;
+  times.reserve(graph.nodes.size());
   for (const nn::Node& node : graph.nodes)
     times.push_back(NodeMicroseconds(profile, graph, node, integers));
   return times;

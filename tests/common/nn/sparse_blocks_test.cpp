@@ -35,7 +35,7 @@ QuantizedModel SparseModel(std::size_t depth, std::size_t units, double sparsity
   const Graph graph = Build({depth}, {"dense " + std::to_string(units), "relu", "dense 10"});
   QuantizedModel model{graph, {}, std::vector<QuantizedNode>(graph.nodes.size())};
   model.activations = {{0.02F, 3}, {0.5F, -7}, {0.5F, -7}, {1.0F, 0}};
-  for (const std::size_t node : {1, 3}) {
+  for (const std::size_t node : {1U, 3U}) {
     const Shape& weight = graph.parameters[graph.nodes[node].parameters[0]].shape;
     QuantizedNode& to = model.nodes[node];
     to.weight = BlockWeights(weight[1], weight[0], sparsity, node);
@@ -54,8 +54,8 @@ std::vector<float> Inputs(std::size_t count) {
 }
 
 TEST_CASE("SparseBlocks: unpacking gives back what was packed, at every size") {
-  for (const std::size_t channels : {1, 3, 4, 5, 8}) {
-    for (const std::size_t depth : {1, 7, 8, 9, 40}) {
+  for (const std::size_t channels : {1U, 3U, 4U, 5U, 8U}) {
+    for (const std::size_t depth : {1U, 7U, 8U, 9U, 40U}) {
       for (const double sparsity : {0.0, 0.5, 1.0}) {
         const auto weight = BlockWeights(channels, depth, sparsity, 10 * channels + depth);
         const SparseBlocks blocks = PackBlocks(weight, depth);
@@ -96,7 +96,7 @@ TEST_CASE("SparsePanels: no more is multiplied than the density and what chunks 
 }
 
 TEST_CASE("IntegerSession: sparse layers give the reference's bits with every instruction set") {
-  for (const std::size_t depth : {127, 128, 131, 300, 1000}) {
+  for (const std::size_t depth : {127U, 128U, 131U, 300U, 1000U}) {
     for (const double sparsity : {0.5, 0.8, 0.97, 1.0}) {
       CAPTURE(depth);
       CAPTURE(sparsity);
