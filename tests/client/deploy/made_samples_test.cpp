@@ -15,7 +15,7 @@
 namespace fl::client {
 namespace {
 
-using deploy::testing::Convolutions;
+using deploy::testing::Perceptron;
 using deploy::testing::TrainedDigits;
 using fl::testing::Get;
 
@@ -29,19 +29,19 @@ data::Subset Part(const data::Subset& samples, std::uint32_t first, std::uint32_
 
 // A device with 16 digits to train on, one to calibrate with and three to verify with.
 LocalData FewDigits() {
-  const data::Subset& digits = Convolutions().training;
+  const data::Subset& digits = Perceptron().training;
   return {Part(digits, 100, 16), Part(digits, 116, 4), Part(digits, 116, 1), Part(digits, 117, 3)};
 }
 
 Result<DeploymentData> WithMade(const LocalData& own, std::uint32_t made_below,
                                 const std::atomic<bool>& stop = kGo) {
-  const TrainedDigits& teacher = Convolutions();
+  const TrainedDigits& teacher = Perceptron();
   return WithMadeSamples(own, made_below, {teacher.graph, teacher.parameters}, RngStream(7), stop);
 }
 
 // The accuracy on unseen digits of the local model that comes of the samples.
 double UnseenAccuracy(const DeploymentData& ample) {
-  const TrainedDigits& teacher = Convolutions();
+  const TrainedDigits& teacher = Perceptron();
   const DeploymentConfig config = Get(ParsePassFile(R"(
 [deployment]
 [[deployment.pass]]
@@ -103,7 +103,7 @@ TEST_CASE(
   const data::Subset agreement(
       ample.verification.shared_dataset(),
       {ample.verification.indices().begin() + 3, ample.verification.indices().end()});
-  CHECK(Get(deploy::Accuracy(Convolutions().graph, Convolutions().parameters, agreement)) == 1.0);
+  CHECK(Get(deploy::Accuracy(Perceptron().graph, Perceptron().parameters, agreement)) == 1.0);
   const DeploymentData again = Get(WithMade(own, 50));
   CHECK(again.training.dataset().samples() == ample.training.dataset().samples());
 }

@@ -10,6 +10,7 @@
 #include "fl/common/nn/model_file.h"
 #include "fl/compression/deploy/run_passes.h"
 #include "fl/tests/compression/deploy/digits.h"
+#include "fl/tests/support/keep_trained.h"
 #include "fl/tests/support/result.h"
 
 namespace fl::deploy {
@@ -32,8 +33,12 @@ HardwareProfile MakeProfile() {
 // A small network that knows digits, and parts of them that it has not seen.
 struct Bench {
   Bench() {
-    teacher = nn::InitializeParameters(graph, RngStream(3)).values;
-    digits.Train(graph, {.steps = 400, .weight_decay = 0.001, .adjust = {}, .settle = {}}, teacher);
+    teacher = fl::testing::KeepTrained("auto_search", {}, [this] {
+      std::vector<float> learned = nn::InitializeParameters(graph, RngStream(3)).values;
+      digits.Train(graph, {.steps = 400, .weight_decay = 0.001, .adjust = {}, .settle = {}},
+                   learned);
+      return learned;
+    });
     std::vector<std::uint32_t> half(digits.test.count() / 2);
     std::iota(half.begin(), half.end(), 0U);
     choosing = data::Subset(digits.test.shared_dataset(), half);
