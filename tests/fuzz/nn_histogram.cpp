@@ -17,6 +17,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   constexpr std::size_t kPatch = sizeof(std::uint16_t) + sizeof(double);
   std::vector<double> numbers(kHeader + Histogram::kBins);
   const std::size_t header = std::min(size, kHeader * sizeof(double));
+  if (size == 0) return 0;
   std::memcpy(numbers.data(), data, header);
   for (std::size_t at = header; at + kPatch <= size; at += kPatch) {
     std::uint16_t bin = 0;
