@@ -14,6 +14,7 @@ namespace fs = std::filesystem;
 
 constexpr int kFailed = 1;
 constexpr int kWrongCall = 2;
+const std::string kQuickstart = FL_TEST_SOURCE_DIR "/configs/quickstart.toml";
 const std::string kSamples = "idx:" FL_TEST_SOURCE_DIR "/data/mnist-mini/train";
 
 // A folder with a model that knows some digits.

@@ -37,7 +37,8 @@ void WriteFloats(const std::filesystem::path& file, const std::vector<float>& va
 
 std::vector<float> KeepTrained(std::string_view who, const std::vector<std::string>& layers,
                                const std::function<std::vector<float>()>& train) {
-  const char* folder = std::getenv("FL_TRAINED");
+  const char* folder =
+      std::getenv("FL_TRAINED");  // NOLINT(concurrency-mt-unsafe): nothing sets variables.
   if (folder == nullptr) return train();
   std::string settings(who);
   for (const std::string& layer : layers) settings.append("\n").append(layer);
