@@ -21,10 +21,9 @@ const std::string kSamples = "idx:" FL_TEST_SOURCE_DIR "/data/mnist-mini/train";
 class Desk {
  public:
   Desk() {
-    const Outcome made =
-        RunProgram({Program("fl-sim"), "run", FL_TEST_SOURCE_DIR "/configs/quickstart.toml",
-                    "--set", "rounds.count=2", "--out", Path("sim")},
-                   folder_.path() / "outcome");
+    const Outcome made = RunProgram(
+        {Program("fl-sim"), "run", kQuickstart, "--set", "rounds.count=2", "--out", Path("sim")},
+        folder_.path() / "outcome");
     REQUIRE(made.status == 0);
   }
   std::string Path(const std::string& name) const { return (folder_.path() / name).string(); }
