@@ -1,6 +1,5 @@
 #include "fl/simulations/app/command_line.h"
 
-#include <signal.h>
 #include <unistd.h>
 
 #include <atomic>
@@ -15,6 +14,7 @@
 #include <sys/resource.h>
 
 #include "fl/common/base/file.h"
+#include "fl/common/base/stop_signal.h"
 #include "fl/common/data/source.h"
 #include "fl/simulations/app/progress.h"
 #include "fl/simulations/app/summary.h"
@@ -37,10 +37,6 @@ constexpr const char* kExample =
     "the current folder,\n"
     "the plan's folder and the folder above it.\n\nA source of data is one of\n";
 
-// A signal handler can reach nothing else.
-std::atomic<bool> stop_requested{false};
-static_assert(std::atomic<bool>::is_always_lock_free);
-
 struct Call {
   std::string plan;
   std::vector<std::string> settings;
@@ -53,15 +49,6 @@ struct Call {
   std::string log_level = "error";
   bool json = false;
 };
-
-// The first signal asks for an orderly end, a second one ends the program at once.
-void WatchSignals() {
-  struct sigaction action {};
-  action.sa_handler = [](int) { stop_requested = true; };
-  action.sa_flags = static_cast<int>(SA_RESETHAND);
-  sigaction(SIGINT, &action, nullptr);
-  sigaction(SIGTERM, &action, nullptr);
-}
 
 int Fail(const Error& error, int status) {
   std::cerr << "fl-sim: " << error.message << '\n';
@@ -131,13 +118,14 @@ Result<> Finish(Simulation& simulation, const Call& call) {
 }
 
 int Play(const Call& call, const std::shared_ptr<const CheckedPlan>& plan, FederationData data) {
+  const std::atomic<bool>& stop = WatchStopSignals();
   SystemClock clock;
   const Logger log(ParseLogLevel(call.log_level).value_or(LogLevel::kError));
   const std::uint64_t rounds = plan->plan.rounds.count;
   Result<std::unique_ptr<Simulation>> simulation = Simulation::Create(
       plan, std::move(data),
       {call.threads, {call.record_updates, call.record_every, call.record_mb * 1000000}},
-      {clock, stop_requested, log});
+      {clock, stop, log});
   if (!simulation) return Fail(simulation.error(), PreparationStatus(simulation.error()));
   Progress progress(std::cerr, isatty(STDERR_FILENO) == 1);
   const Result<> played = (*simulation)->Run([&](const RoundSeen& seen) {
@@ -146,8 +134,7 @@ int Play(const Call& call, const std::shared_ptr<const CheckedPlan>& plan, Feder
   });
   progress.Finish();
   if (!played) return Fail(played.error(), 1);
-  if (stop_requested)
-    std::cerr << "fl-sim: stopped before the end; the report covers what was published\n";
+  if (stop) std::cerr << "fl-sim: stopped before the end; the report covers what was published\n";
   const Result<> finished = Finish(**simulation, call);
   return finished ? 0 : Fail(finished.error(), 1);
 }
@@ -165,7 +152,6 @@ int RunPlan(Call call) {
     std::cerr << "fl-sim: updates are recorded without deltas, which take a plan that keeps "
                  "residuals (compression.residual = true) or sends raw updates\n";
   }
-  WatchSignals();
   return Play(call, *plan, std::move(data).value());
 }
 

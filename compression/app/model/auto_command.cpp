@@ -1,10 +1,9 @@
-#include <atomic>
-#include <csignal>
 #include <filesystem>
 #include <iostream>
 #include <utility>
 
 #include "fl/common/base/file.h"
+#include "fl/common/base/stop_signal.h"
 #include "fl/common/config/hardware_profile.h"
 #include "fl/common/config/pass_file.h"
 #include "fl/compression/app/model/call.h"
@@ -18,19 +17,6 @@
 
 namespace fl::model_app {
 namespace {
-
-// A signal handler can reach nothing else.
-std::atomic<bool> stop_requested{false};
-static_assert(std::atomic<bool>::is_always_lock_free);
-
-// The first signal asks for an orderly end, a second one ends the program at once.
-void WatchSignals() {
-  struct sigaction action {};
-  action.sa_handler = [](int) { stop_requested = true; };
-  action.sa_flags = static_cast<int>(SA_RESETHAND);
-  sigaction(SIGINT, &action, nullptr);
-  sigaction(SIGTERM, &action, nullptr);
-}
 
 void PrintProgress(std::string_view line) {
   std::cerr << line << std::endl;
@@ -103,14 +89,13 @@ Result<> CompressAutomatically(const Call& call) {
   FL_TRY(const HardwareProfile profile, ProfileOf(call));
   deploy::Instruments instruments = MachineInstruments();
   if (!call.json) instruments.progress = PrintProgress;
-  WatchSignals();
   const deploy::PassInputs inputs{.teacher = {read.teacher.graph, read.teacher.parameters},
                                   .training = read.parts.training,
                                   .calibration = read.parts.calibration,
                                   .verification = read.parts.verification,
                                   .gate = {},
                                   .rng = RngStream(call.seed).Child("deploy"),
-                                  .stop = stop_requested,
+                                  .stop = WatchStopSignals(),
                                   .normalization = read.normalization,
                                   .labels = read.file.labels,
                                   .notes = read.file.notes,

@@ -2,7 +2,6 @@
 
 #include <cstdio>
 
-#include "fl/common/nn/calibrate.h"
 #include "fl/compression/deploy/calibration_samples.h"
 #include "fl/compression/deploy/passes/weight_settings.h"
 
@@ -27,10 +26,7 @@ Result<> AdaRoundPass::Run(const PassInputs& inputs, WorkingModel& model,
                            PassReport& report) const {
   const SampleBlock block = CalibrationSamples(inputs, config_.samples);
   const nn::SampleValues samples{block.values, block.count};
-  if (const auto plain = RoundIfPlain(config_.weights, model); !plain)
-    return plain.error().At(name());
-  const auto ranges = nn::ObserveRanges(model.graph, model.parameters, samples.values,
-                                        samples.count, nn::RangeMethod::kSquaredError);
+  const auto ranges = RoundAndObserve(config_.weights, samples, model);
   if (!ranges) return ranges.error().At(name());
   AdaRoundConfig learn = config_.learn;
   learn.rng = inputs.rng;

@@ -7,6 +7,8 @@
 #include <optional>
 #include <sstream>
 
+#include "fl/common/nn/calibrate.h"
+
 namespace fl::deploy {
 namespace {
 
@@ -135,6 +137,14 @@ double MeanBits(const nn::Graph& graph, std::span<const nn::WeightSpec> specs) {
     weights += static_cast<double>(shape.count());
   }
   return weights > 0 ? bits / weights : 0;
+}
+
+Result<std::vector<nn::ActivationRange>> RoundAndObserve(const WeightPlan& own,
+                                                         const nn::SampleValues& samples,
+                                                         WorkingModel& model) {
+  FL_TRY_OK(RoundIfPlain(own, model));
+  return nn::ObserveRanges(model.graph, model.parameters, samples.values, samples.count,
+                           nn::RangeMethod::kSquaredError);
 }
 
 std::string DescribeCodings(const nn::Graph& graph, std::span<const nn::WeightSpec> specs) {

@@ -3,6 +3,7 @@
 #include <string>
 #include <vector>
 
+#include "fl/common/nn/visit_outputs.h"
 #include "fl/compression/deploy/fields.h"
 #include "fl/compression/deploy/round_weights.h"
 #include "fl/compression/deploy/working_model.h"
@@ -45,6 +46,12 @@ Result<WeightPlan> PlanFor(const WorkingModel& model, const WeightPlan& own);
 // Makes WorkingModel::rounded where no pass has: every weight at its nearest value, the codings
 // written into WorkingModel::precision. The errors of PlanFor and RoundWeights.
 Result<> RoundIfPlain(const WeightPlan& own, WorkingModel& model);
+
+// RoundIfPlain, then the ranges over which the samples' activations will be rounded. The errors of
+// RoundIfPlain and nn::ObserveRanges.
+Result<std::vector<nn::ActivationRange>> RoundAndObserve(const WeightPlan& own,
+                                                         const nn::SampleValues& samples,
+                                                         WorkingModel& model);
 
 // "4 bits in groups of 32"; where nodes differ "2 to 8 bits, 3.4 a weight".
 std::string DescribeCodings(const nn::Graph& graph, std::span<const nn::WeightSpec> specs);

@@ -9,6 +9,7 @@
 #include "fl/compression/deploy/passes/prune_weights.h"
 #include "fl/compression/deploy/run_passes.h"
 #include "fl/tests/compression/deploy/digits.h"
+#include "fl/tests/compression/deploy/list_of.h"
 #include "fl/tests/support/keep_trained.h"
 #include "fl/tests/support/temporary_folder.h"
 
@@ -18,19 +19,9 @@ namespace {
 using fl::testing::CodeOf;
 using fl::testing::Get;
 using testing::Digits;
-using Fields = std::vector<std::pair<std::string, PassConfig::Value>>;
-
-// A pass list as it stands in a file.
-DeploymentConfig ListOf(const std::vector<std::pair<std::string, Fields>>& passes) {
-  DeploymentConfig deployment;
-  std::uint32_t line = 1;
-  for (const auto& [name, fields] : passes) {
-    PassConfig pass{{name, {line++, 8}}, {}};
-    for (const auto& [key, value] : fields) pass.fields.push_back({key, value, {line++, 1}});
-    deployment.passes.push_back(pass);
-  }
-  return deployment;
-}
+using testing::Fields;
+using testing::ListOf;
+using testing::Passes;
 
 // A teacher that knows digits, and what passes need.
 struct Bench {
@@ -47,12 +38,10 @@ struct Bench {
     return bench;
   }
 
-  Result<PassList> Parse(const std::vector<std::pair<std::string, Fields>>& passes,
-                         PassListUse use = PassListUse::kFile) const {
+  Result<PassList> Parse(const Passes& passes, PassListUse use = PassListUse::kFile) const {
     return ParsePassList(ListOf(passes), graph, use);
   }
-  Result<DeployReport> Run(const std::vector<std::pair<std::string, Fields>>& passes,
-                           const HardwareProfile* profile = nullptr) const {
+  Result<DeployReport> Run(const Passes& passes, const HardwareProfile* profile = nullptr) const {
     FL_TRY(const PassList list, Parse(passes));
     const std::atomic<bool> stop = false;
     const data::Subset calibration(digits.training.shared_dataset(), {});
@@ -284,7 +273,7 @@ TEST_CASE("prune_channels: scores from a file, but not for a device") {
   const std::string path = (folder.path() / "scores.txt").string();
   const std::string text = "conv1 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16\n";
   REQUIRE(WriteFileAtomically(path, std::as_bytes(std::span(text))));
-  const std::vector<std::pair<std::string, Fields>> passes = {
+  const Passes passes = {
       {"prune_channels", {{"criterion", "own"}, {"scores_file", path}}}, kInt8, kVerify};
   const PassList list = Get(Bench::Once().Parse(passes));
   const auto& config = dynamic_cast<const PruneChannelsPass&>(*list[0].pass).config();

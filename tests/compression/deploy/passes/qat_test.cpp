@@ -7,6 +7,8 @@
 #include "fl/common/nn/model_file.h"
 #include "fl/compression/deploy/run_passes.h"
 #include "fl/tests/compression/deploy/digits.h"
+#include "fl/tests/compression/deploy/list_of.h"
+#include "fl/tests/support/keep_trained.h"
 
 namespace fl::deploy {
 namespace {
@@ -14,25 +16,19 @@ namespace {
 using fl::testing::CodeOf;
 using fl::testing::Get;
 using testing::Digits;
-using Fields = std::vector<std::pair<std::string, PassConfig::Value>>;
-using Passes = std::vector<std::pair<std::string, Fields>>;
-
-DeploymentConfig ListOf(const Passes& passes) {
-  DeploymentConfig deployment;
-  std::uint32_t line = 1;
-  for (const auto& [name, fields] : passes) {
-    PassConfig pass{{name, {line++, 8}}, {}};
-    for (const auto& [key, value] : fields) pass.fields.push_back({key, value, {line++, 1}});
-    deployment.passes.push_back(pass);
-  }
-  return deployment;
-}
+using testing::Fields;
+using testing::ListOf;
+using testing::Passes;
 
 // A teacher that knows digits, and what passes need.
 struct Bench {
   Bench() {
-    teacher = nn::InitializeParameters(graph, RngStream(3)).values;
-    digits.Train(graph, {.steps = 500, .weight_decay = 0.001, .adjust = {}, .settle = {}}, teacher);
+    teacher = fl::testing::KeepTrained("qat", {}, [this] {
+      std::vector<float> learned = nn::InitializeParameters(graph, RngStream(3)).values;
+      digits.Train(graph, {.steps = 500, .weight_decay = 0.001, .adjust = {}, .settle = {}},
+                   learned);
+      return learned;
+    });
   }
   static const Bench& Once() {
     static const Bench bench;
