@@ -179,6 +179,11 @@ TEST_CASE("configs/passes: each pass list is read") {
     ++count;
   }
   CHECK(count >= 3);
+  // Those of the studies are for models of other shapes.
+  for (const auto& entry :
+       std::filesystem::directory_iterator(FL_TEST_SOURCE_DIR "/configs/studies/passes")) {
+    CHECK_MESSAGE(LoadPassFile(entry.path().string()), entry.path().string());
+  }
 }
 
 TEST_CASE("ParseBytes, ParseMicroseconds: units, and what is no quantity") {
