@@ -83,8 +83,9 @@ Result<DeploymentData> WithMadeSamples(const LocalData& own, std::uint32_t made_
   std::vector<float> known = ValuesOf(own.training);
   const std::vector<float> calibration = ValuesOf(own.calibration);
   known.insert(known.end(), calibration.begin(), calibration.end());
-  FL_TRY(const deploy::DataStatistics statistics,
+  FL_TRY(deploy::DataStatistics statistics,
          deploy::StatisticsFor(teacher, known, own.training.count() + own.calibration.count()));
+  statistics.class_shares.clear();  // So few samples lack classes: made ones are of all.
   FL_TRY(const data::Subset made,
          deploy::SynthesizeSamples(teacher, statistics, {.samples = kMade}, rng, stop));
   const std::vector<float> values = ValuesOf(made);

@@ -118,6 +118,45 @@ Result<nn::TrainingStep> TeacherStep(const Task& task) {
   return nn::TrainingStep::Create(task.teacher.graph, kBatch, options);
 }
 
+// Replaces each value of normal noise by c times the value `stride` before it and the rest of its
+// own, where the sample has one: neighbours so far apart then have the correlation c, and
+// deviations stay 1.
+void Correlate(float c, std::size_t stride, std::size_t block, std::span<float> noise) {
+  const float own = std::sqrt(1 - c * c);
+  for (std::size_t i = 0; i < noise.size(); ++i)
+    if (i % block >= stride) noise[i] = c * noise[i - stride] + own * noise[i];
+}
+
+// A batch to begin with.
+std::vector<float> StartOf(const Task& task, RngStream rng) {
+  std::vector<float> input(kBatch * task.features());
+  rng.FillNormal(input);
+  const Shape& shape = task.teacher.graph.input_shape();
+  if (shape.rank() == 3) {
+    constexpr float kMost = 0.99F;
+    const auto& known = task.statistics.neighbour_correlation;
+    const std::size_t row = shape[1] * shape[2];
+    Correlate(std::clamp(known[0], 0.0F, kMost), row, task.features(), input);
+    Correlate(std::clamp(known[1], 0.0F, kMost), shape[2], row, input);
+  }
+  for (std::size_t i = 0; i < input.size(); ++i) {
+    const std::size_t feature = i % task.features();
+    input[i] = task.scale.mean[feature] + task.scale.deviation[feature] * input[i];
+  }
+  return input;
+}
+
+// The class of sample i: each in its share of any long enough run of samples.
+std::int32_t LabelOf(const Task& task, std::size_t i) {
+  const std::vector<double>& shares = task.statistics.class_shares;
+  if (shares.empty()) return static_cast<std::int32_t>(i % task.classes());
+  constexpr double kGoldenRatio = 0.6180339887498949;
+  double place = std::fmod(static_cast<double>(i) * kGoldenRatio, 1.0);
+  std::size_t label = 0;
+  while (label + 1 < shares.size() && place >= shares[label]) place -= shares[label++];
+  return static_cast<std::int32_t>(label);
+}
+
 Result<> OptimizeInputs(const Task& task, data::Samples& samples, std::vector<float>& features) {
   FL_TRY(nn::TrainingStep step, TeacherStep(task));
   FL_TRY(internal::MomentLoss moments,
@@ -127,14 +166,8 @@ Result<> OptimizeInputs(const Task& task, data::Samples& samples, std::vector<fl
   std::vector<float> input_gradient(kBatch * task.features());
   std::vector<std::int32_t> labels(kBatch);
   for (std::size_t first = 0; first < task.config.samples; first += kBatch) {
-    RngStream rng = task.rng.Child("inputs", first);
-    std::vector<float> input(kBatch * task.features());
-    for (std::size_t i = 0; i < input.size(); ++i) {
-      const std::size_t feature = i % task.features();
-      input[i] = task.scale.mean[feature] + task.scale.deviation[feature] * rng.Normal();
-    }
-    for (std::size_t i = 0; i < kBatch; ++i)
-      labels[i] = static_cast<std::int32_t>((first + i) % task.classes());
+    std::vector<float> input = StartOf(task, task.rng.Child("inputs", first));
+    for (std::size_t i = 0; i < kBatch; ++i) labels[i] = LabelOf(task, first + i);
     nn::TrainingBatch batch;
     batch.count = kBatch;
     batch.input = input;
@@ -311,121 +344,18 @@ Result<> RunGenerator(const Task& task, data::Samples& samples, std::vector<floa
   return {};
 }
 
-// Sums up the moments of all nodes that it is shown.
-class MomentMeter final : public nn::TrainingHook {
- public:
-  explicit MomentMeter(const nn::Graph& graph) : graph_(graph), nodes_(graph.nodes.size()) {}
-
-  void OnForward(std::size_t node, std::span<float> output) override {
-    // The answers are asked for by their label, and need not be as they were.
-    if (node + 1 == graph_.nodes.size()) return;
-    const Shape& shape = graph_.nodes[node].shape;
-    const std::size_t channels = shape[shape.rank() - 1];
-    const internal::ChannelMoments moments = internal::MomentsOf(output, channels);
-    Sums& sums = nodes_[node];
-    sums.mean.resize(channels);
-    sums.square.resize(channels);
-    const double weight = static_cast<double>(output.size()) / static_cast<double>(channels);
-    sums.weight += weight;
-    for (std::size_t c = 0; c < channels; ++c) {
-      sums.mean[c] += weight * moments.mean[c];
-      sums.square[c] += weight * (moments.variance[c] + moments.mean[c] * moments.mean[c]);
-    }
-  }
-  double OnBackward(std::size_t /*node*/, std::span<const float> /*output*/,
-                    std::span<float> /*gradient*/) override {
-    return 0;
-  }
-
-  std::vector<NodeMoments> Take() const {
-    std::vector<NodeMoments> all;
-    for (std::size_t node = 1; node < nodes_.size(); ++node) {
-      const Sums& sums = nodes_[node];
-      if (sums.weight == 0) continue;
-      NodeMoments moments{graph_.nodes[node].name, {}, {}};
-      for (std::size_t c = 0; c < sums.mean.size(); ++c) {
-        const double mean = sums.mean[c] / sums.weight;
-        moments.mean.push_back(static_cast<float>(mean));
-        moments.variance.push_back(
-            static_cast<float>(std::max(0.0, sums.square[c] / sums.weight - mean * mean)));
-      }
-      all.push_back(std::move(moments));
-    }
-    return all;
-  }
-
- private:
-  struct Sums {
-    std::vector<double> mean;
-    std::vector<double> square;
-    double weight = 0;
-  };
-  const nn::Graph& graph_;
-  std::vector<Sums> nodes_;
-};
-
 }  // namespace
-
-DataStatistics StatisticsOfNorms(const nn::Graph& graph, std::span<const float> parameters) {
-  DataStatistics statistics;
-  for (const nn::Node& node : graph.nodes) {
-    if (node.kind != nn::OpKind::kBatchNorm || node.inputs[0] == 0) continue;
-    const auto tensor = [&](std::size_t index) {
-      const auto values =
-          parameters.subspan(graph.parameters.offset(node.parameters[index]),
-                             graph.parameters[node.parameters[index]].shape.count());
-      return std::vector<float>(values.begin(), values.end());
-    };
-    statistics.nodes.push_back({graph.nodes[node.inputs[0]].name, tensor(2), tensor(3)});
-  }
-  return statistics;
-}
-
-Result<DataStatistics> MeasureStatistics(const nn::Graph& graph, std::span<const float> parameters,
-                                         std::span<const float> samples, std::size_t count) {
-  const std::size_t features = graph.input_shape().count();
-  if (count == 0 || samples.size() != count * features ||
-      parameters.size() != graph.parameters.total()) {
-    return Error{ErrorCode::kInvalidArgument,
-                 "expected samples of " + std::to_string(features) + " values, found " +
-                     std::to_string(samples.size()) + " in " + std::to_string(count)};
-  }
-  if (!AllFinite(samples)) return Error{ErrorCode::kNotFinite, "expected finite samples"};
-  FL_TRY(nn::TrainingStep step, nn::TrainingStep::Create(graph, kBatch));
-  MomentMeter meter(graph);
-  std::vector<float> unused(parameters.size());
-  for (std::size_t first = 0; first < count; first += kBatch) {
-    nn::TrainingBatch batch;
-    batch.count = std::min(kBatch, count - first);
-    batch.input = samples.subspan(first * features, batch.count * features);
-    batch.hook = &meter;
-    batch.running_statistics = true;
-    step.Compute(parameters, batch, unused);
-  }
-  DataStatistics statistics;
-  statistics.nodes = meter.Take();
-  const internal::ChannelMoments inputs = internal::MomentsOf(samples, features);
-  for (std::size_t i = 0; i < features; ++i) {
-    statistics.input_mean.push_back(static_cast<float>(inputs.mean[i]));
-    statistics.input_deviation.push_back(static_cast<float>(std::sqrt(inputs.variance[i])));
-  }
-  return statistics;
-}
-
-Result<DataStatistics> StatisticsFor(const Teacher& teacher, std::span<const float> samples,
-                                     std::size_t count) {
-  DataStatistics statistics = StatisticsOfNorms(teacher.graph, teacher.parameters);
-  if (count == 0) return statistics;
-  FL_TRY(DataStatistics measured,
-         MeasureStatistics(teacher.graph, teacher.parameters, samples, count));
-  if (!statistics.nodes.empty()) measured.nodes = std::move(statistics.nodes);
-  return measured;
-}
 
 Result<data::Subset> SynthesizeSamples(const Teacher& teacher, const DataStatistics& statistics,
                                        const DataFreeConfig& config, const RngStream& rng,
                                        const std::atomic<bool>& stop) {
   FL_TRY(InputScale scale, ScaleOf(teacher.graph, statistics));
+  if (const std::size_t classes = teacher.graph.output_shape().count();
+      !statistics.class_shares.empty() && statistics.class_shares.size() != classes) {
+    return Error{ErrorCode::kShapeMismatch, "expected shares of " + std::to_string(classes) +
+                                                " classes, found " +
+                                                std::to_string(statistics.class_shares.size())};
+  }
   const Task task{teacher, statistics, config, rng, stop, std::move(scale)};
   data::Samples samples;
   samples.shape = teacher.graph.input_shape();

@@ -11,41 +11,14 @@
 #include "fl/common/data/subset.h"
 #include "fl/common/nn/graph.h"
 #include "fl/common/random/rng_stream.h"
+#include "fl/compression/deploy/data_statistics.h"
 #include "fl/compression/deploy/pass.h"
 
 namespace fl::deploy {
 
-// Mean and variance of each channel (the last extent) of a node's output.
-struct NodeMoments {
-  std::string node;
-  std::vector<float> mean;
-  std::vector<float> variance;
-};
-
-// What is known of the data a network was trained on: all that a client or server must have to make
-// samples without data.
-struct DataStatistics {
-  std::vector<NodeMoments> nodes;
-  // Of each feature of the input; empty: unknown, taken as 0 and 1.
-  std::vector<float> input_mean;
-  std::vector<float> input_deviation;
-};
-
-// What the network's batch norms remember of their inputs; no nodes where it has none.
-DataStatistics StatisticsOfNorms(const nn::Graph& graph, std::span<const float> parameters);
-
-// Measured on samples, for networks without batch norms: what clients would publish.
-// kInvalidArgument without samples or where sizes do not fit; kNotFinite.
-Result<DataStatistics> MeasureStatistics(const nn::Graph& graph, std::span<const float> parameters,
-                                         std::span<const float> samples, std::size_t count);
-
-// What is known of the data of a teacher: by its batch norms or else measured; the input's mean and
-// deviation always measured. Without samples what the norms say. Errors of MeasureStatistics.
-Result<DataStatistics> StatisticsFor(const Teacher& teacher, std::span<const float> samples,
-                                     std::size_t count);
-
 enum class DataFreeMethod : std::uint8_t {
-  // Inputs, from noise, are moved by Adam such that the teacher says their label and inner values
+  // Inputs, from noise of the known moments and correlations, are moved by Adam such that the
+  // teacher says their label and inner values
   // have the known moments (DeepInversion: Yin et al. 2020, arXiv:1912.08795; ZeroQ: Cai et al.
   // 2020, arXiv:2001.00281):
   //   CE(teacher(x), y) + statistics_weight sum over nodes of mean over channels of

@@ -1,10 +1,10 @@
 #include "fl/compression/deploy/gate.h"
 
 #include <algorithm>
+#include <cmath>
 #include <cstdio>
 #include <vector>
 
-#include "fl/common/nn/evaluate.h"
 #include "fl/common/nn/integer_session.h"
 #include "fl/common/nn/session.h"
 
@@ -13,13 +13,22 @@ namespace {
 
 constexpr std::size_t kBatch = 64;
 
-// Counts right answers; run(input, batch, output) yields logits.
+// -log softmax(logits)[label].
+double CrossEntropy(std::span<const float> logits, std::size_t label) {
+  const double largest = *std::ranges::max_element(logits);
+  double sum = 0;
+  for (const float logit : logits) sum += std::exp(static_cast<double>(logit) - largest);
+  return largest + std::log(sum) - static_cast<double>(logits[label]);
+}
+
+// run(input, batch, output) yields logits.
 template <typename Run>
-double CountRight(const data::Subset& samples, std::size_t classes, Run run) {
+nn::Evaluation Judge(const data::Subset& samples, std::size_t classes, Run run) {
   const std::size_t features = samples.dataset().features();
   std::vector<float> input(kBatch * features);
   std::vector<float> output(kBatch * classes);
   std::size_t right = 0;
+  double loss = 0;
   for (std::size_t at = 0; at < samples.count(); at += kBatch) {
     const std::size_t size = std::min(kBatch, samples.count() - at);
     for (std::size_t i = 0; i < size; ++i)
@@ -27,11 +36,14 @@ double CountRight(const data::Subset& samples, std::size_t classes, Run run) {
     run(std::span<const float>(input).first(size * features), size,
         std::span(output).first(size * classes));
     for (std::size_t i = 0; i < size; ++i) {
-      const std::size_t answer = nn::ArgMax(std::span(output).subspan(i * classes, classes));
-      right += answer == static_cast<std::size_t>(samples.label(at + i)) ? 1 : 0;
+      const auto logits = std::span<const float>(output).subspan(i * classes, classes);
+      const auto label = static_cast<std::size_t>(samples.label(at + i));
+      right += nn::ArgMax(logits) == label ? 1 : 0;
+      loss += CrossEntropy(logits, label);
     }
   }
-  return samples.empty() ? 0 : static_cast<double>(right) / static_cast<double>(samples.count());
+  const double count = static_cast<double>(std::max<std::size_t>(samples.count(), 1));
+  return {loss / count, static_cast<double>(right) / count, samples.count()};
 }
 
 }  // namespace
@@ -59,21 +71,32 @@ std::string WhyRefused(const Measured& measured, const Gate& gate) {
   return {};
 }
 
+Result<nn::Evaluation> Evaluate(const nn::Graph& graph, std::span<const float> parameters,
+                                const data::Subset& samples) {
+  FL_TRY(nn::Session session, nn::Session::Create(graph, kBatch));
+  return Judge(samples, graph.output_shape().count(),
+               [&](std::span<const float> input, std::size_t batch, std::span<float> output) {
+                 session.Run(parameters, input, batch, output);
+               });
+}
+
+Result<nn::Evaluation> Evaluate(const nn::QuantizedModel& model, const data::Subset& samples) {
+  FL_TRY(nn::IntegerSession session, nn::IntegerSession::Create(model, kBatch));
+  return Judge(samples, model.graph.output_shape().count(),
+               [&](std::span<const float> input, std::size_t batch, std::span<float> output) {
+                 session.Run(input, batch, output);
+               });
+}
+
 Result<double> Accuracy(const nn::Graph& graph, std::span<const float> parameters,
                         const data::Subset& samples) {
-  FL_TRY(nn::Session session, nn::Session::Create(graph, kBatch));
-  return CountRight(samples, graph.output_shape().count(),
-                    [&](std::span<const float> input, std::size_t batch, std::span<float> output) {
-                      session.Run(parameters, input, batch, output);
-                    });
+  FL_TRY(const nn::Evaluation found, Evaluate(graph, parameters, samples));
+  return found.accuracy;
 }
 
 Result<double> Accuracy(const nn::QuantizedModel& model, const data::Subset& samples) {
-  FL_TRY(nn::IntegerSession session, nn::IntegerSession::Create(model, kBatch));
-  return CountRight(samples, model.graph.output_shape().count(),
-                    [&](std::span<const float> input, std::size_t batch, std::span<float> output) {
-                      session.Run(input, batch, output);
-                    });
+  FL_TRY(const nn::Evaluation found, Evaluate(model, samples));
+  return found.accuracy;
 }
 
 double MajorityShare(const data::Subset& samples) {

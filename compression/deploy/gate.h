@@ -6,6 +6,7 @@
 
 #include "fl/common/base/result.h"
 #include "fl/common/data/subset.h"
+#include "fl/common/nn/evaluate.h"
 #include "fl/common/nn/graph.h"
 #include "fl/common/nn/quantized_model.h"
 
@@ -29,8 +30,12 @@ struct Measured {
 // above the majority class (or without a mistake), and not too large.
 std::string WhyRefused(const Measured& measured, const Gate& gate);
 
-// Share of the samples that the fp32 model, or the integer model, answers rightly; 0 without
-// samples.
+// How the fp32 model, or the integer model, answers the samples: the share of right answers and the
+// mean cross entropy of softmax(output), in nats; both 0 without samples.
+Result<nn::Evaluation> Evaluate(const nn::Graph& graph, std::span<const float> parameters,
+                                const data::Subset& samples);
+Result<nn::Evaluation> Evaluate(const nn::QuantizedModel& model, const data::Subset& samples);
+// The share of right answers alone.
 Result<double> Accuracy(const nn::Graph& graph, std::span<const float> parameters,
                         const data::Subset& samples);
 Result<double> Accuracy(const nn::QuantizedModel& model, const data::Subset& samples);

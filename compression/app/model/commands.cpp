@@ -26,11 +26,11 @@ Result<> Info(const Call& call) {
   return {};
 }
 
-Result<double> AccuracyOf(const nn::ModelFile& file, const data::Subset& samples) {
+Result<nn::Evaluation> EvaluateFile(const nn::ModelFile& file, const data::Subset& samples) {
   if (const auto* integers = std::get_if<nn::QuantizedModel>(&file.model))
-    return deploy::Accuracy(*integers, samples);
+    return deploy::Evaluate(*integers, samples);
   const auto& floats = std::get<nn::FloatModel>(file.model);
-  return deploy::Accuracy(floats.graph, floats.parameters, samples);
+  return deploy::Evaluate(floats.graph, floats.parameters, samples);
 }
 
 Result<> Evaluate(const Call& call) {
@@ -42,20 +42,22 @@ Result<> Evaluate(const Call& call) {
   }
   FL_TRY(const auto dataset, OpenData(file, call.data));
   const data::Subset samples(dataset);
-  FL_TRY(const double accuracy, AccuracyOf(file, samples));
+  FL_TRY(const nn::Evaluation found, EvaluateFile(file, samples));
   const double majority = deploy::MajorityShare(samples);
   const std::string engine =
       std::holds_alternative<nn::QuantizedModel>(file.model) ? "int8" : "fp32";
   if (call.json) {
     std::cout << nlohmann::ordered_json{{"samples", samples.count()},
-                                        {"accuracy", accuracy},
+                                        {"accuracy", found.accuracy},
+                                        {"loss", found.loss},
                                         {"majority_share", majority},
                                         {"engine", engine}}
                      .dump(2)
               << "\n";
     return {};
   }
-  std::cout << "accuracy " << codec_app::FormatFixed(100 * accuracy, 2) << " % of "
+  std::cout << "accuracy " << codec_app::FormatFixed(100 * found.accuracy, 2) << " %, loss "
+            << codec_app::FormatFixed(found.loss, 4) << ", of "
             << codec_app::FormatCount(samples.count()) << " samples by the " << engine
             << " engine; the most frequent class has " << codec_app::FormatFixed(100 * majority, 2)
             << " %\n";

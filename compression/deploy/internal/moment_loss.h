@@ -7,7 +7,7 @@
 
 #include "fl/common/base/result.h"
 #include "fl/common/nn/training_hook.h"
-#include "fl/compression/deploy/data_free.h"
+#include "fl/compression/deploy/data_statistics.h"
 
 namespace fl::deploy::internal {
 

@@ -195,6 +195,34 @@ TEST_CASE("SynthesizeSamples: inner values take the moments that are known") {
   CHECK(distance(1) < 0.5 * distance(0));
 }
 
+TEST_CASE("SynthesizeSamples: neighbours and classes are as in the data") {
+  const TrainedDigits& digits = testing::Convolutions();
+  const std::atomic<bool> stop = false;
+  const Teacher teacher{digits.graph, digits.parameters};
+  DataStatistics known = Get(
+      MeasureStatistics(digits.graph, digits.parameters, digits.samples, TrainedDigits::kSamples));
+  CHECK(std::accumulate(known.class_shares.begin(), known.class_shares.end(), 0.0) ==
+        doctest::Approx(1));
+  for (const float correlation : known.neighbour_correlation) CHECK(correlation > 0.4F);
+
+  known.class_shares = {0.5, 0, 0, 0, 0, 0, 0, 0.3, 0.2, 0};
+  const DataFreeConfig config{.samples = 100, .steps = 1};
+  const data::Subset made = Get(SynthesizeSamples(teacher, known, config, RngStream(4), stop));
+  const std::vector<std::uint64_t> counts = made.LabelCounts();
+  for (std::size_t c = 0; c < 10; ++c)
+    CHECK(std::abs(static_cast<double>(counts[c]) - 100 * known.class_shares[c]) <= 2);
+  std::vector<float> values(100 * 784);
+  for (std::size_t i = 0; i < 100; ++i) made.CopySample(i, std::span(values).subspan(i * 784, 784));
+  const DataStatistics found = Get(MeasureStatistics(digits.graph, digits.parameters, values, 100));
+  for (std::size_t axis = 0; axis < 2; ++axis)
+    CHECK(found.neighbour_correlation[axis] ==
+          doctest::Approx(known.neighbour_correlation[axis]).epsilon(0.15));
+
+  known.class_shares.pop_back();
+  CHECK(SynthesizeSamples(teacher, known, config, RngStream(4), stop).error().code ==
+        ErrorCode::kShapeMismatch);
+}
+
 TEST_CASE("StatisticsOfNorms: are the batch norms' own") {
   const Lines layers = {"conv 4 3x3", "batchnorm", "relu", "flatten", "dense 3"};
   const nn::Graph graph = Get(nn::BuildGraph(Shape{5, 5, 1}, layers, "softmax_cross_entropy"));
@@ -215,11 +243,17 @@ TEST_CASE("data free: statistics and samples that cannot be are refused") {
   const auto code = [&](const DataStatistics& statistics) {
     return CodeOf(SynthesizeSamples(teacher, statistics, {.steps = 1}, RngStream(4), stop));
   };
-  CHECK(code({{{"conv9", {}, {}}}, {}, {}}) == ErrorCode::kNotFound);
-  CHECK(code({{{"relu1", {1}, {1}}}, {}, {}}) == ErrorCode::kShapeMismatch);
-  CHECK(code({{}, {1}, {1}}) == ErrorCode::kShapeMismatch);
+  DataStatistics statistics;
+  statistics.nodes = {{"conv9", {}, {}}};
+  CHECK(code(statistics) == ErrorCode::kNotFound);
+  statistics.nodes = {{"relu1", {1}, {1}}};
+  CHECK(code(statistics) == ErrorCode::kShapeMismatch);
+  statistics.nodes.clear();
+  statistics.input_mean = {1};
+  statistics.input_deviation = {1};
+  CHECK(code(statistics) == ErrorCode::kShapeMismatch);
   stop = true;
-  CHECK(code({}) == ErrorCode::kUnavailable);
+  CHECK(code(DataStatistics{}) == ErrorCode::kUnavailable);
   std::vector<float> samples(784);
   const auto measured = [&](std::size_t count) {
     return CodeOf(MeasureStatistics(digits.graph, digits.parameters, samples, count));
