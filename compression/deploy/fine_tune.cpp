@@ -225,7 +225,10 @@ class Attempt {
 
 bool Succeeded(const Course& course, const FineTuneInputs& inputs, const FineTuned& outcome) {
   if (!std::isfinite(course.loss_last) || !AllFinite(outcome.parameters)) return false;
-  if (inputs.start.empty()) return course.loss_last < 0.9 * course.loss_first;
+  // A hook's own loss may rise while the model learns: early exits follow an output that moves.
+  if (inputs.start.empty())
+    return course.loss_last < 0.9 * course.loss_first ||
+           course.crossentropy_last < 0.9 * course.crossentropy_first;
   // What goes on from where it is may have little to gain, so that a loss that stays is no failure.
   const double constant = std::log(static_cast<double>(inputs.graph.output_shape().count()));
   const bool collapsed = course.crossentropy_last >= 0.95 * constant &&

@@ -107,11 +107,11 @@ Result<std::vector<float>> TeacherLogits(const Teacher& teacher, const data::Sub
 
 // Trains: warm-up, then the full learning rate, then a tenth of it for the last quarter of the
 // steps; gradients clipped. An attempt fails when its loss is not finite, when it began with drawn
-// weights and did not fall by a tenth, or when it ends where a constant answer is (cross entropy
-// against the labels of at least 0.95 ln(classes)) and began better. Then another begins with half
-// the learning rate, four in all. Same inputs, same bits on one machine and build. kInvalidArgument
-// without samples, kShapeMismatch or kNotFound for masks or logits that do not fit, kUnavailable
-// when `stop` was set. Thread safety: pure function but for the hook.
+// weights and neither it nor the cross entropy fell by a tenth, or when it ends where a constant
+// answer is (cross entropy against the labels of at least 0.95 ln(classes)) and began better. Then
+// another begins with half the learning rate, four in all. Same inputs, same bits on one machine
+// and build. kInvalidArgument without samples, kShapeMismatch or kNotFound for masks or logits that
+// do not fit, kUnavailable when `stop` was set. Thread safety: pure function but for the hook.
 Result<FineTuned> FineTune(const FineTuneConfig& config, const FineTuneInputs& inputs);
 
 // "26,698 parameters, 90 steps, learning rate 0.05, attempt 1, loss 2.302 -> 0.104", and the

@@ -139,6 +139,25 @@ TEST_CASE("FineTune: a model that collapses to a constant answer fails, with hal
   CHECK(outcome.learning_rate == doctest::Approx(0.1 / 8));
 }
 
+// A loss of its own that only rises, and moves nothing.
+class RisingHook final : public FineTuneHook {
+ public:
+  double Adjust(const FineTuneStep& step, std::span<const float> /*used*/,
+                std::span<const float> /*outputs*/, std::span<float> /*gradient*/) override {
+    return static_cast<double>(step.step);
+  }
+};
+
+TEST_CASE("FineTune: a model that learns has converged, whatever a hook adds to its loss") {
+  RisingHook hook;
+  Loop loop;
+  loop.hook = &hook;
+  const auto outcome = testing::Get(loop.Run());
+  CHECK(outcome.loss_last > outcome.loss_first);
+  CHECK(outcome.converged);
+  CHECK(outcome.attempts == 1);
+}
+
 TEST_CASE("FineTune: inputs that cannot be worked with are errors") {
   Loop stopped;
   stopped.stop = true;
