@@ -1,7 +1,6 @@
 #include "fl/common/nn/internal/dynamic_pass.h"
 
 #include <algorithm>
-#include <array>
 #include <limits>
 
 #include "fl/common/base/check.h"
@@ -13,17 +12,11 @@ namespace fl::nn::internal {
 namespace {
 
 // The model as the integer compiler takes it: scales of 1, for which each run puts its own, and no
-// biases, which are added in fp32. A depthwise convolution is one of as many groups as channels,
-// since only products yield fp32.
+// biases, which are added in fp32.
 QuantizedModel WithUnitScales(const QuantizedModel& model) {
   QuantizedModel placed = model;
   placed.activations.assign(model.graph.nodes.size(), {.scale = 1, .zero_point = 0});
   for (std::size_t i = 0; i < placed.nodes.size(); ++i) {
-    Node& node = placed.graph.nodes[i];
-    if (node.kind == OpKind::kDepthwise) {
-      node.kind = OpKind::kConv2d;
-      node.groups = ChannelsOf(node);
-    }
     placed.nodes[i].bias.assign(placed.nodes[i].weight_scale.size(), 0);
   }
   return placed;
@@ -48,34 +41,13 @@ Graph WithoutWeights(const Graph& graph) {
   return stripped;
 }
 
-// Zero is within; NaN counts for nothing, infinity as the largest float.
-ActivationRange RangeOf(const float* values, std::size_t count) {
-  constexpr std::size_t kLanes = 16;
-  std::array<float, kLanes> low{};
-  std::array<float, kLanes> high{};
-  std::size_t i = 0;
-  for (; i + kLanes <= count; i += kLanes) {
-    for (std::size_t lane = 0; lane < kLanes; ++lane) {
-      low[lane] = std::min(low[lane], values[i + lane]);
-      high[lane] = std::max(high[lane], values[i + lane]);
-    }
-  }
-  for (; i < count; ++i) {
-    low[0] = std::min(low[0], values[i]);
-    high[0] = std::max(high[0], values[i]);
-  }
+// Infinity counts as the largest float.
+ActivationRange RangeOf(const kernels::IntegerKernels& kernels, const float* values,
+                        std::size_t count) {
+  ActivationRange range;
+  kernels.range(values, count, &range.low, &range.high);
   constexpr float kMost = std::numeric_limits<float>::max();
-  return {std::max(*std::ranges::min_element(low), -kMost),
-          std::min(*std::ranges::max_element(high), kMost)};
-}
-
-void AddBias(std::span<const float> bias, bool relu, std::span<float> outputs) {
-  for (std::size_t at = 0; at < outputs.size(); at += bias.size()) {
-    for (std::size_t c = 0; c < bias.size(); ++c) {
-      const float value = outputs[at + c] + bias[c];
-      outputs[at + c] = relu ? std::max(value, 0.0F) : value;
-    }
-  }
+  return {std::max(range.low, -kMost), std::min(range.high, kMost)};
 }
 
 }  // namespace
@@ -100,12 +72,10 @@ Result<> DynamicPass::AddProducts(const QuantizedModel& model) {
     const Node& node = model.graph.nodes[i];
     if (!HasWeight(node)) continue;
     Product& product = products_[i];
-    FL_TRY(product.step, MakeProductStep({.model = model,
-                                          .kernels = *kernels_,
-                                          .node = i,
-                                          .yields_floats = true,
-                                          .batch_max = 1}));
-    product.bias = model.nodes[i].float_bias;
+    const StepSource source = {
+        .model = model, .kernels = *kernels_, .node = i, .yields_floats = true, .batch_max = 1};
+    FL_TRY(product.step,
+           node.kind == OpKind::kDepthwise ? MakeDepthwiseStep(source) : MakeProductStep(source));
     product.inputs = model.graph.nodes[node.inputs[0]].shape.count();
     product.outputs = node.shape.count();
     input_bytes = std::max(input_bytes, product.inputs + kernels::kIntegerSlack);
@@ -133,12 +103,15 @@ void DynamicPass::RunProduct(const ProductCall& call) {
   for (std::size_t i = 0; i < call.batch; ++i) {
     const float* from = call.input + i * product.inputs;
     float* to = call.output + i * product.outputs;
-    const ActivationScale scale = ScaleOf(RangeOf(from, product.inputs));
+    const ActivationScale scale = ScaleOf(RangeOf(*kernels_, from, product.inputs));
     const InputOfRun input = {scale.scale, scale.zero_point + kernels_->offset};
     kernels_->quantize(from, product.inputs, input.scale, input.zero_point, input_.data());
-    product.step->Run(
-        {.inputs = inputs, .result = to, .scratch = scratch_.data(), .batch = 1, .input = &input});
-    AddBias(product.bias, call.relu, {to, product.outputs});
+    product.step->Run({.inputs = inputs,
+                       .result = to,
+                       .scratch = scratch_.data(),
+                       .batch = 1,
+                       .input = &input,
+                       .relu = call.relu});
   }
 }
 

@@ -27,8 +27,7 @@ class DynamicPass final : private ProductSteps {
  private:
   struct Product {
     std::unique_ptr<IntegerStep> step;  // Null: the node is no product.
-    std::vector<float> bias;
-    std::size_t inputs = 0;  // Values of a sample.
+    std::size_t inputs = 0;             // Values of a sample.
     std::size_t outputs = 0;
   };
 

@@ -36,7 +36,8 @@ class DepthwiseStep final : public IntegerStep {
         zero_(static_cast<std::uint8_t>(source.input_zero())),
         low_(source.low),
         high_(source.high),
-        output_zero_(source.output_zero()) {
+        output_zero_(source.output_zero()),
+        yields_floats_(source.yields_floats) {
     const std::size_t channels = window_.output.channels;
     period_ = std::lcm(channels, kBlock) / kBlock;
     copies_ = window_.stride > 1 || window_.needs_padding();
@@ -59,6 +60,8 @@ class DepthwiseStep final : public IntegerStep {
     FL_TRY(weight_, AlignedBuffer<std::int8_t>::Allocate(period_ * kBlock * taps_.size()));
     bias_.resize(period_ * kBlock);
     multiplier_.resize(period_ * kBlock);
+    sums_.resize(period_ * kBlock);
+    if (!from.float_bias.empty()) shift_.resize(period_ * kBlock);
     for (std::size_t lane = 0; lane < period_ * kBlock; ++lane) {
       const std::size_t channel = lane % window_.output.channels;
       const std::size_t block = lane / kBlock;
@@ -70,24 +73,26 @@ class DepthwiseStep final : public IntegerStep {
       }
       const std::size_t at = block * kBlock + order.Parameter(lane % kBlock);
       bias_[at] = from.bias[channel] - source.input_zero() * sum;
-      multiplier_[at] = static_cast<float>(static_cast<double>(source.input().scale) *
-                                           static_cast<double>(from.weight_scale[channel]) /
-                                           static_cast<double>(source.output().scale));
+      sums_[at] = sum;
+      multiplier_[at] = OutputMultiplier(source, channel);
+      if (!shift_.empty()) shift_[at] = from.float_bias[channel];
     }
     return {};
   }
 
   std::size_t scratch_bytes() const override {
-    return copies_ ? window_.padded().height * row_ + kIntegerSlack : 0;
+    return image_bytes() + 2 * bias_.size() * sizeof(std::int32_t);
   }
 
   void Run(const StepRun& run) const override {
+    const auto zero =
+        run.input != nullptr ? static_cast<std::uint8_t>(run.input->zero_point) : zero_;
     for (std::size_t image = 0; image < run.batch; ++image) {
       const std::uint8_t* from = run.inputs[0] + image * window_.input.count();
       if (window_.stride > 1) {
-        CopyColumns(from, run.scratch);
+        CopyColumns(from, zero, run.scratch);
       } else if (copies_) {
-        PadBytes(window_, {0, window_.input.channels}, from, zero_, run.scratch);
+        PadBytes(window_, {0, window_.input.channels}, from, zero, run.scratch);
       }
       kernels::IntegerDepthwise call = {.a = copies_ ? run.scratch : from,
                                         .taps = taps_.data(),
@@ -100,23 +105,61 @@ class DepthwiseStep final : public IntegerStep {
                                                .low = low_,
                                                .high = high_,
                                                .zero_point = output_zero_},
-                                        .out = run.output + image * window_.output.count()};
+                                        .out = nullptr};
+      const std::size_t begin = image * window_.output.count();
+      if (run.input != nullptr) Rescale(*run.input, run.scratch, call.to);
+      if (yields_floats_) {
+        call.result = {run.result + begin, shift_.empty() ? nullptr : shift_.data(), run.relu};
+      } else {
+        call.out = run.output + begin;
+      }
       for (std::size_t y = 0; y < window_.output.height; ++y) {
         kernels_->depthwise(call);
         call.a += (copies_ ? window_.stride : 1) * row_;
-        call.out += window_.output.row();
+        if (yields_floats_) {
+          call.result.values += window_.output.row();
+        } else {
+          call.out += window_.output.row();
+        }
       }
     }
   }
 
  private:
+  static float OutputMultiplier(const StepSource& source, std::size_t channel) {
+    const double unit = static_cast<double>(source.input().scale) *
+                        static_cast<double>(source.model.nodes[source.node].weight_scale[channel]);
+    if (source.yields_floats) return static_cast<float>(unit);
+    return static_cast<float>(unit / static_cast<double>(source.output().scale));
+  }
+
+  // Of the copied image, at the begin of the scratch.
+  std::size_t image_bytes() const {
+    if (!copies_) return 0;
+    return AlignedCount(window_.padded().height * row_ + kIntegerSlack,
+                        AlignedBuffer<std::uint8_t>::kAlignment);
+  }
+
+  // Puts what the inputs are in this run in the place of what the model says.
+  void Rescale(const InputOfRun& input, std::uint8_t* scratch, kernels::Requantization& to) const {
+    // The scratch is memory for any type.
+    auto* bias = reinterpret_cast<std::int32_t*>(scratch + image_bytes());
+    auto* multiplier = reinterpret_cast<float*>(bias + bias_.size());
+    for (std::size_t at = 0; at < bias_.size(); ++at) {
+      bias[at] = -input.zero_point * sums_[at];
+      multiplier[at] = input.scale * multiplier_[at];
+    }
+    to.bias = bias;
+    to.multiplier = multiplier;
+  }
+
   // Pads, and puts column x into plane x mod stride.
-  void CopyColumns(const std::uint8_t* image, std::uint8_t* padded) const {
+  void CopyColumns(const std::uint8_t* image, std::uint8_t zero, std::uint8_t* padded) const {
     const ImageExtent to = window_.padded();
     const std::size_t channels = to.channels;
     const std::size_t height = std::min(window_.input.height, to.height - window_.pad_top);
     const std::size_t width = std::min(window_.input.width, to.width - window_.pad_left);
-    std::fill_n(padded, to.height * row_, zero_);
+    std::fill_n(padded, to.height * row_, zero);
     for (std::size_t y = 0; y < height; ++y) {
       const std::uint8_t* from = image + y * window_.input.row();
       std::uint8_t* line = padded + (y + window_.pad_top) * row_;
@@ -134,6 +177,7 @@ class DepthwiseStep final : public IntegerStep {
   float low_;
   float high_;
   std::int32_t output_zero_;
+  bool yields_floats_;
   bool copies_ = false;
   std::size_t period_ = 1;  // Blocks after which the channels repeat.
   std::size_t plane_ = 0;   // Bytes of a row's columns of one phase.
@@ -142,6 +186,8 @@ class DepthwiseStep final : public IntegerStep {
   AlignedBuffer<std::int8_t> weight_;
   std::vector<std::int32_t> bias_;
   std::vector<float> multiplier_;
+  std::vector<std::int32_t> sums_;  // Of each channel's weights.
+  std::vector<float> shift_;        // Of a dynamic model; else empty.
 };
 
 }  // namespace

@@ -34,6 +34,7 @@ struct PackedGroup {
   std::vector<std::int32_t> bias;  // With the zero point taken out; padded to whole panels.
   std::vector<float> multiplier;
   std::vector<std::int32_t> sums;  // Of each channel's weights, where runs bring their own scales.
+  std::vector<float> shift;        // Of a dynamic model; else empty.
 };
 
 class ProductStep final : public IntegerStep {
@@ -90,7 +91,8 @@ class ProductStep final : public IntegerStep {
         if (dense_) call.rows = run.batch;
         const std::size_t at = image * outputs + group * group_channels_;
         if (yields_floats_) {
-          call.result = run.result + at;
+          const std::vector<float>& shift = packed_[group].shift;
+          call.result = {run.result + at, shift.empty() ? nullptr : shift.data(), run.relu};
         } else {
           call.out = run.output + at;
         }
@@ -177,11 +179,13 @@ class ProductStep final : public IntegerStep {
     packed.bias.resize(panels_ * kIntegerPanel);
     packed.multiplier.resize(panels_ * kIntegerPanel);
     packed.sums.resize(panels_ * kIntegerPanel);
+    if (!from.float_bias.empty()) packed.shift.resize(panels_ * kIntegerPanel);
     for (std::size_t c = 0; c < group_channels_; ++c) {
       const std::size_t channel = group * group_channels_ + c;
       const std::int8_t* weight = from.weight.data() + channel * depth;
       const std::int32_t sum = std::accumulate(weight, weight + depth, std::int32_t{0});
       packed.bias[c] = from.bias[channel] - source.input_zero() * sum;
+      packed.sums[c] = sum;
       packed.multiplier[c] = OutputMultiplier(source, channel);
       if (sparse_) continue;
       std::int8_t* to =
@@ -191,7 +195,6 @@ class ProductStep final : public IntegerStep {
         const std::size_t at = k / length * segment_groups_ * kIntegerGroup + k % length;
         to[at / kIntegerGroup * kIntegerPanel * kIntegerGroup + at % kIntegerGroup] = weight[k];
       }
-      packed.sums[c] = sum;
     }
     return packed;
   }

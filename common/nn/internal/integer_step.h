@@ -20,10 +20,11 @@ struct InputOfRun {
 struct StepRun {
   std::span<const std::uint8_t* const> inputs;
   std::uint8_t* output = nullptr;
-  float* result = nullptr;  // Of a product that is the model's last node.
+  float* result = nullptr;  // Of a step that yields fp32.
   std::uint8_t* scratch = nullptr;
   std::size_t batch = 0;
   const InputOfRun* input = nullptr;  // Null: as the model says.
+  bool relu = false;                  // What is less than 0 becomes 0, of fp32.
 };
 
 // One operation of a compiled integer model: an operator with what was fused into it.
@@ -41,7 +42,7 @@ struct StepSource {
   const kernels::IntegerKernels& kernels;
   std::size_t node = 0;        // That it computes.
   bool pooled = false;         // A product takes the maximum of 2x2 outputs.
-  bool yields_floats = false;  // A product writes fp32.
+  bool yields_floats = false;  // A product or a depthwise convolution writes fp32.
   float low = 0;               // The clamp, in units of the output, before the zero point is added.
   float high = 0;
   std::size_t batch_max = 1;

@@ -88,18 +88,25 @@ void FinishBytes(const IntegerProduct& product, std::size_t row, std::size_t pan
 
 #endif
 
-// The last product of a model: fp32, unrounded.
+// fp32, unrounded; `at` says which multipliers.
+inline Floats ResultOf(Ints sums, const float* multiplier, const FloatResult& result,
+                       std::size_t at) {
+  Floats value = ToFloats(sums) * LoadFloats(multiplier + at);
+  if (result.shift != nullptr) value = value + LoadFloats(result.shift + at);
+  return result.relu ? Positive(value) : value;
+}
+
 template <int ROWS, int NP>
 void FinishFloats(const IntegerProduct& product, std::size_t row, std::size_t panel,
                   const Ints (&sums)[ROWS][NP]) {
+#pragma GCC unroll 16
   for (int i = 0; i < ROWS; ++i) {
+#pragma GCC unroll 8
     for (int p = 0; p < NP; ++p) {
       const std::size_t channel = (panel + static_cast<std::size_t>(p)) * kIntegerPanel;
-      float values[kLanes];
-      StoreFloats(ToFloats(sums[i][p]) * LoadFloats(product.to.multiplier + channel), values);
-      float* to =
-          product.result + (row + static_cast<std::size_t>(i)) * product.out_stride + channel;
-      for (std::size_t c = 0; c < kLanes && channel + c < product.channels; ++c) to[c] = values[c];
+      const std::size_t at = (row + static_cast<std::size_t>(i)) * product.out_stride + channel;
+      StoreSomeFloats(ResultOf(sums[i][p], product.to.multiplier, product.result, channel),
+                      product.channels - channel, product.result.values + at);
     }
   }
 }
@@ -107,7 +114,7 @@ void FinishFloats(const IntegerProduct& product, std::size_t row, std::size_t pa
 template <int ROWS, int NP>
 void Finish(const IntegerProduct& product, std::size_t row, std::size_t panel,
             const Ints (&sums)[ROWS][NP]) {
-  if (product.result != nullptr) {
+  if (product.result.values != nullptr) {
     FinishFloats<ROWS, NP>(product, row, panel, sums);
   } else {
     FinishBytes<ROWS, NP>(product, row, panel, sums);

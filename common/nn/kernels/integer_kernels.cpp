@@ -87,6 +87,36 @@ void ClampBytes(const std::uint8_t* in, std::size_t count, std::uint8_t low, std
   }
 }
 
+inline float Least(float a, float b) {
+  return b < a ? b : a;
+}
+inline float Most(float a, float b) {
+  return b > a ? b : a;
+}
+
+void Range(const float* in, std::size_t count, float* low, float* high) {
+  constexpr std::size_t kAtOnce = 4 * kLanes;
+  float least[kAtOnce] = {};
+  float most[kAtOnce] = {};
+  std::size_t i = 0;
+  for (; i + kAtOnce <= count; i += kAtOnce) {
+    for (std::size_t k = 0; k < kAtOnce; ++k) {
+      least[k] = Least(least[k], in[i + k]);
+      most[k] = Most(most[k], in[i + k]);
+    }
+  }
+  for (std::size_t k = 0; i < count; ++i, ++k) {
+    least[k] = Least(least[k], in[i]);
+    most[k] = Most(most[k], in[i]);
+  }
+  *low = 0;
+  *high = 0;
+  for (std::size_t k = 0; k < kAtOnce; ++k) {
+    *low = Least(*low, least[k]);
+    *high = Most(*high, most[k]);
+  }
+}
+
 void Quantize(const float* in, std::size_t count, float scale, std::int32_t zero_point,
               std::uint8_t* out) {
   const float zero = static_cast<float>(zero_point - kOffset);
@@ -115,6 +145,7 @@ constexpr IntegerKernels kTable = {
     .average = Average,
     .combine = Combine,
     .clamp = ClampBytes,
+    .range = Range,
     .quantize = Quantize,
 };
 

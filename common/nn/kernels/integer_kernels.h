@@ -25,6 +25,13 @@ struct Requantization {
   std::int32_t zero_point = 0;
 };
 
+// float(sum + bias[j]) * multiplier[j] + shift[j], of what stays fp32.
+struct FloatResult {
+  float* values = nullptr;       // Null: the product is rounded.
+  const float* shift = nullptr;  // As many as multipliers; null: none.
+  bool relu = false;             // What is less than 0 becomes 0.
+};
+
 // A matrix product with the rows of A in place: row r begins at a + row_offsets[r] and has segments
 // of groups of 4 contiguous bytes. The last group of a segment may reach up to 3 bytes beyond it;
 // their weights are zero.
@@ -43,7 +50,7 @@ struct IntegerProduct {
   Requantization to;
   std::uint8_t* out = nullptr;
   std::size_t out_stride = 0;  // From row to row.
-  float* result = nullptr;     // Where set: float(sum + bias) * multiplier goes here, not to out.
+  FloatResult result = {};     // Where set: goes there, not to out.
 };
 
 inline constexpr std::size_t kSparseWindow = 128;
@@ -71,6 +78,8 @@ struct IntegerDepthwise {
   const std::int8_t* weight = nullptr;  // period x tap_groups x 64 x 4, in an order of its own.
   Requantization to;                    // bias and multiplier: period x 64, ordered likewise.
   std::uint8_t* out = nullptr;
+  FloatResult result =
+      {};  // Where set: goes there, not to out; shift: period x 64, ordered likewise.
 };
 
 // Windows that lie inside the image (or in its padding), one output row.
@@ -131,6 +140,8 @@ struct IntegerKernels {
   // In [low, high], bytes as they are stored.
   void (*clamp)(const std::uint8_t* in, std::size_t count, std::uint8_t low, std::uint8_t high,
                 std::uint8_t* out);
+  // The least and the largest of the values and zero; NaN counts for nothing.
+  void (*range)(const float* in, std::size_t count, float* low, float* high);
   // round_half_even(in / scale) + zero_point, clamped to what a byte holds; NaN becomes the least.
   void (*quantize)(const float* in, std::size_t count, float scale, std::int32_t zero_point,
                    std::uint8_t* out);

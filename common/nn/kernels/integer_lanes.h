@@ -34,5 +34,12 @@ inline void StoreSome(Floats a, std::int32_t zero_point, std::size_t count, std:
   for (std::size_t i = 0; i < count; ++i) to[i] = bytes[i];
 }
 
+inline void StoreSomeFloats(Floats a, std::size_t count, float* to) {
+  if (count >= kLanes) return StoreFloats(a, to);
+  float values[kLanes];
+  StoreFloats(a, values);
+  for (std::size_t i = 0; i < count; ++i) to[i] = values[i];
+}
+
 }  // namespace
 }  // namespace fl::nn::kernels

@@ -132,6 +132,10 @@ inline Floats Clamp(Floats a, Floats low, Floats high) {
   return {_mm256_min_ps(_mm256_max_ps(a.low, low.low), high.low),
           _mm256_min_ps(_mm256_max_ps(a.high, low.high), high.high)};
 }
+// What is less than 0 becomes 0; NaN and -0 stay.
+inline Floats Positive(Floats a) {
+  return {_mm256_max_ps(_mm256_setzero_ps(), a.low), _mm256_max_ps(_mm256_setzero_ps(), a.high)};
+}
 inline void StoreFloats(Floats a, float* to) {
   _mm256_storeu_ps(to, a.low);
   _mm256_storeu_ps(to + 8, a.high);

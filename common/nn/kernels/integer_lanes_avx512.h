@@ -103,6 +103,10 @@ inline Floats operator/(Floats a, Floats b) {
 inline Floats Clamp(Floats a, Floats low, Floats high) {
   return {_mm512_min_ps(_mm512_max_ps(a.v, low.v), high.v)};
 }
+// What is less than 0 becomes 0; NaN and -0 stay.
+inline Floats Positive(Floats a) {
+  return {_mm512_max_ps(_mm512_setzero_ps(), a.v)};
+}
 inline void StoreFloats(Floats a, float* to) {
   _mm512_storeu_ps(to, a.v);
 }

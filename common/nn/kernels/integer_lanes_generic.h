@@ -124,6 +124,11 @@ inline Floats Clamp(Floats a, Floats low, Floats high) {
   }
   return a;
 }
+// What is less than 0 becomes 0; NaN and -0 stay.
+inline Floats Positive(Floats a) {
+  for (std::size_t i = 0; i < 4; ++i) a.parts[i] = a.parts[i] < Quad{} ? Quad{} : a.parts[i];
+  return a;
+}
 inline void StoreFloats(Floats a, float* to) {
   __builtin_memcpy(to, &a, sizeof(a));
 }

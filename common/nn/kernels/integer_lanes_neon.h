@@ -124,6 +124,13 @@ inline Floats Clamp(Floats a, Floats low, Floats high) {
   }
   return a;
 }
+// What is less than 0 becomes 0; NaN and -0 stay.
+inline Floats Positive(Floats a) {
+  const float32x4_t zero = vdupq_n_f32(0);
+  for (std::size_t i = 0; i < 4; ++i)
+    a.parts[i] = vbslq_f32(vcltq_f32(a.parts[i], zero), zero, a.parts[i]);
+  return a;
+}
 inline void StoreFloats(Floats a, float* to) {
   for (std::size_t i = 0; i < 4; ++i) vst1q_f32(to + 4 * i, a.parts[i]);
 }

@@ -58,6 +58,67 @@ TEST_CASE("dynamic: a dense layer computes what the header says") {
   }
 }
 
+// The rounded inputs, without their zero point.
+std::vector<int> CodesOf(std::span<const float> sample, ActivationScale scale) {
+  std::vector<int> codes;
+  codes.reserve(sample.size());
+  for (const float value : sample)
+    codes.push_back(static_cast<int>(std::nearbyint(value / scale.scale)));
+  return codes;
+}
+
+TEST_CASE("dynamic: a depthwise convolution computes what the header says") {
+  const Graph graph = Build({5, 4, 3}, {"depthwise 3x3 stride=2 same", "relu", "flatten"});
+  QuantizedModel model = DynamicOf(graph);
+  model.nodes[1].float_bias = {0.5F, -0.25F, 1};
+  std::vector<float> sample = Normals(60, 3);
+  for (float& value : sample) value = std::max(value, -0.5F);
+  const auto [low, high] = std::ranges::minmax(sample);
+  const ActivationScale scale = ScaleOf({low, high});
+  const std::vector<int> codes = CodesOf(sample, scale);
+  std::vector<float> expected;
+  for (std::size_t at = 0; at < 18; ++at) {  // 3 x 2 pixels; one row of padding, no column.
+    const std::size_t c = at % 3;
+    int sum = 0;
+    for (std::size_t tap = 0; tap < 9; ++tap) {
+      const std::size_t y = at / 6 * 2 + tap / 3;
+      const std::size_t x = at / 3 % 2 * 2 + tap % 3;
+      if (y < 1 || y > 5 || x > 3) continue;
+      sum += model.nodes[1].weight[c * 9 + tap] * codes[((y - 1) * 4 + x) * 3 + c];
+    }
+    const float unit = scale.scale * model.nodes[1].weight_scale[c];
+    expected.push_back(
+        std::max(static_cast<float>(sum) * unit + model.nodes[1].float_bias[c], 0.0F));
+  }
+  for (const IntegerInstructionSet set : SupportedIntegerInstructionSets()) {
+    CAPTURE(InstructionSetName(set));
+    CHECK(Run(model, sample, 1, set) == expected);
+  }
+}
+
+TEST_CASE("dynamic: a layer of few blocks counts inputs from their zero point") {
+  const Graph graph = Build({300}, {"dense 40"});
+  QuantizedModel model = DynamicOf(graph);
+  QuantizedNode& node = model.nodes[1];
+  for (std::size_t i = 0; i < node.weight.size(); ++i)
+    if (i % 300 % 10 != i / 1200 % 10) node.weight[i] = 0;
+  std::vector<float> sample = Normals(300, 4);
+  for (float& value : sample) value = 1 + std::abs(value);
+  const ActivationScale scale = ScaleOf({0, *std::ranges::max_element(sample)});
+  const std::vector<int> codes = CodesOf(sample, scale);
+  std::vector<float> expected;
+  for (std::size_t c = 0; c < 40; ++c) {
+    int sum = 0;
+    for (std::size_t k = 0; k < 300; ++k) sum += node.weight[c * 300 + k] * codes[k];
+    const float unit = scale.scale * node.weight_scale[c];
+    expected.push_back(static_cast<float>(sum) * unit + node.float_bias[c]);
+  }
+  for (const IntegerInstructionSet set : SupportedIntegerInstructionSets()) {
+    CAPTURE(InstructionSetName(set));
+    CHECK(Run(model, sample, 1, set) == expected);
+  }
+}
+
 TEST_CASE(
     "dynamic: random graphs have the same bits on every instruction set, alone and in a batch") {
   for (std::uint64_t seed = 0; seed < 30; ++seed) {

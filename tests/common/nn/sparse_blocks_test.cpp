@@ -144,7 +144,7 @@ TEST_CASE("MultiplySparse: extreme values and full windows give exact sums") {
                              .channels = 16,
                              .to = {.bias = bias.data(), .multiplier = multiplier.data()},
                              .out_stride = 16,
-                             .result = result.data()},
+                             .result = {.values = result.data()}},
                             packed.view());
     const auto q = static_cast<float>(kernels.offset - 128);
     CHECK(result[0] == q * 127 * 400 + 9);
