@@ -38,9 +38,8 @@ inline void FinishBlockFloats(const IntegerDepthwise& depthwise, const __m512i (
   __m512 values[4];
 #pragma GCC unroll 4
   for (std::size_t k = 0; k < 4; ++k) {
-    values[k] =
-        ResultOf({sums[k]}, depthwise.to.multiplier, depthwise.result, phase * kBlock + k * kLanes)
-            .v;
+    values[k] = ResultOf(IntsIn(sums[k]), depthwise.to.multiplier, depthwise.result,
+                         phase * kBlock + k * kLanes);
   }
   const __m512 low01 = _mm512_shuffle_f32x4(values[0], values[1], 0x44);
   const __m512 high01 = _mm512_shuffle_f32x4(values[0], values[1], 0xEE);

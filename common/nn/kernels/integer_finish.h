@@ -31,9 +31,9 @@ void FinishTile(const IntegerProduct& product, std::size_t row, std::size_t pane
 #if defined(__AVX512VNNI__)
 
 // Four vectors of values to 64 bytes, one after the other. What saturates is out of range anyway.
-inline __m512i PackBytes(const Ints (&from)[4], __m512i zero_point) {
-  const __m512i first = _mm512_adds_epi16(_mm512_packs_epi32(from[0].v, from[1].v), zero_point);
-  const __m512i second = _mm512_adds_epi16(_mm512_packs_epi32(from[2].v, from[3].v), zero_point);
+inline __m512i PackBytes(const __m512i (&from)[4], __m512i zero_point) {
+  const __m512i first = _mm512_adds_epi16(_mm512_packs_epi32(from[0], from[1]), zero_point);
+  const __m512i second = _mm512_adds_epi16(_mm512_packs_epi32(from[2], from[3]), zero_point);
   // Each 128 bits hold four bytes of each vector: a transposition of words puts them together.
   const __m512i order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
   return _mm512_permutexvar_epi32(order, _mm512_packus_epi16(first, second));
@@ -56,13 +56,13 @@ void FinishBytes(const IntegerProduct& product, std::size_t row, std::size_t pan
   std::uint8_t* out = product.out + row * product.out_stride + channel;
 #pragma GCC unroll 16
   for (int first = 0; first < ROWS * NP; first += 4) {
-    Ints rounded[4];
+    __m512i rounded[4];
 #pragma GCC unroll 4
     for (int k = 0; k < 4; ++k) {
       const int at = first + k < ROWS * NP ? first + k : first;
-      const __m512 value = _mm512_mul_ps(ToFloats(sums[at / NP][at % NP]).v,
+      const __m512 value = _mm512_mul_ps(ToFloats(sums[at / NP][at % NP]),
                                          _mm512_loadu_ps(multiplier + at % NP * 16));
-      rounded[k].v = _mm512_cvtps_epi32(_mm512_min_ps(value, high));
+      rounded[k] = _mm512_cvtps_epi32(_mm512_min_ps(value, high));
     }
     const __m512i bytes = _mm512_max_epu8(PackBytes(rounded, zero_point), low);
     constexpr int kRows = 4 / NP;

@@ -19,35 +19,33 @@ namespace {
 using Stored = std::uint8_t;
 inline constexpr std::int32_t kOffset = 128;
 
-struct Ints {
-  __m512i v;
-};
-struct Floats {
-  __m512 v;
-};
+// Vectors as such, which + and the like take, not in a struct: the compiler then keeps arrays of
+// them in registers.
+typedef std::int32_t Ints __attribute__((vector_size(64)));
+typedef float Floats __attribute__((vector_size(64)));
 
+inline Ints IntsIn(__m512i words) {
+  return reinterpret_cast<Ints>(words);
+}
+inline __m512i WordsOf(Ints a) {
+  return reinterpret_cast<__m512i>(a);
+}
 inline Ints LoadInts(const std::int32_t* from) {
-  return {_mm512_loadu_si512(from)};
+  return IntsIn(_mm512_loadu_si512(from));
 }
 // The stored bytes as they are.
 inline Ints IntsOf(const std::uint8_t* stored) {
-  return {_mm512_cvtepu8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(stored)))};
+  return IntsIn(_mm512_cvtepu8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(stored))));
 }
 inline Ints SplatInts(std::int32_t value) {
-  return {_mm512_set1_epi32(value)};
-}
-inline Ints operator+(Ints a, Ints b) {
-  return {_mm512_add_epi32(a.v, b.v)};
-}
-inline Ints operator-(Ints a, Ints b) {
-  return {_mm512_sub_epi32(a.v, b.v)};
+  return IntsIn(_mm512_set1_epi32(value));
 }
 inline Ints Larger(Ints a, Ints b) {
-  return {_mm512_max_epi32(a.v, b.v)};
+  return IntsIn(_mm512_max_epi32(WordsOf(a), WordsOf(b)));
 }
 // sums + four bytes of a row times the panel's weights.
 inline Ints MultiplyAdd(Ints sums, std::int32_t four, const std::int8_t* b) {
-  return {_mm512_dpbusd_epi32(sums.v, _mm512_set1_epi32(four), _mm512_loadu_si512(b))};
+  return IntsIn(_mm512_dpbusd_epi32(WordsOf(sums), _mm512_set1_epi32(four), _mm512_loadu_si512(b)));
 }
 
 // The four inputs of four groups for each quad of channels.
@@ -78,41 +76,32 @@ inline Gathered Gather(const std::uint8_t* window, const std::uint8_t* places) {
 template <int GROUP>
 Ints MultiplyAddGathered(Ints sums, const Gathered& gathered, const std::int8_t* b) {
   const __m512i four = _mm512_shuffle_epi32(gathered.v, static_cast<_MM_PERM_ENUM>(GROUP * 0x55));
-  return {_mm512_dpbusd_epi32(sums.v, four, _mm512_loadu_si512(b))};
+  return IntsIn(_mm512_dpbusd_epi32(WordsOf(sums), four, _mm512_loadu_si512(b)));
 }
 
 inline Floats ToFloats(Ints a) {
-  return {_mm512_cvtepi32_ps(a.v)};
+  return _mm512_cvtepi32_ps(WordsOf(a));
 }
 inline Floats LoadFloats(const float* from) {
-  return {_mm512_loadu_ps(from)};
+  return _mm512_loadu_ps(from);
 }
 inline Floats Splat(float value) {
-  return {_mm512_set1_ps(value)};
-}
-inline Floats operator+(Floats a, Floats b) {
-  return {_mm512_add_ps(a.v, b.v)};
-}
-inline Floats operator*(Floats a, Floats b) {
-  return {_mm512_mul_ps(a.v, b.v)};
-}
-inline Floats operator/(Floats a, Floats b) {
-  return {_mm512_div_ps(a.v, b.v)};
+  return _mm512_set1_ps(value);
 }
 // NaN becomes low.
 inline Floats Clamp(Floats a, Floats low, Floats high) {
-  return {_mm512_min_ps(_mm512_max_ps(a.v, low.v), high.v)};
+  return _mm512_min_ps(_mm512_max_ps(a, low), high);
 }
 // What is less than 0 becomes 0; NaN and -0 stay.
 inline Floats Positive(Floats a) {
-  return {_mm512_max_ps(_mm512_setzero_ps(), a.v)};
+  return _mm512_max_ps(_mm512_setzero_ps(), a);
 }
 inline void StoreFloats(Floats a, float* to) {
-  _mm512_storeu_ps(to, a.v);
+  _mm512_storeu_ps(to, a);
 }
 // Rounds half to even; a + zero_point fits a byte.
 inline void StoreBytes(Floats a, std::int32_t zero_point, std::uint8_t* to) {
-  const __m512i words = _mm512_add_epi32(_mm512_cvtps_epi32(a.v), _mm512_set1_epi32(zero_point));
+  const __m512i words = _mm512_add_epi32(_mm512_cvtps_epi32(a), _mm512_set1_epi32(zero_point));
   _mm_storeu_si128(reinterpret_cast<__m128i*>(to), _mm512_cvtepi32_epi8(words));
 }
 
