@@ -107,7 +107,7 @@ inline void Depthwise(const IntegerDepthwise& depthwise) {
   }
 }
 
-#else
+#elif !defined(FL_ISA_avxvnni) && !defined(FL_ISA_avx2)
 
 inline constexpr bool kTapsTogether = false;
 
@@ -154,3 +154,7 @@ inline void Depthwise(const IntegerDepthwise& depthwise) {
 
 }  // namespace
 }  // namespace fl::nn::kernels
+
+#if defined(FL_ISA_avxvnni) || defined(FL_ISA_avx2)
+#include "fl/common/nn/kernels/integer_depthwise_avx2.h"
+#endif
