@@ -28,6 +28,20 @@ Window ProductWindow(const Graph& graph, const Node& node) {
           .pad_left = 0};
 }
 
+// Whether a ReLU made what a node reads, so that many of its inputs are zero.
+bool ReadsRectified(const Graph& graph, const Node& node) {
+  std::size_t from = node.inputs[0];
+  while (graph.nodes[from].kind == OpKind::kFlatten || graph.nodes[from].kind == OpKind::kReshape ||
+         graph.nodes[from].kind == OpKind::kMaxPool) {
+    from = graph.nodes[from].inputs[0];
+  }
+  return graph.nodes[from].kind == OpKind::kRelu || graph.nodes[from].kind == OpKind::kRelu6;
+}
+
+// Smaller weights stay in a near cache, where it does not pay to leave out some.
+constexpr std::size_t kByInputWeightsMin = std::size_t{1} << 20;
+constexpr std::size_t kByInputChannelsMin = 256;
+
 // The weights of one group of a convolution, packed.
 struct PackedGroup {
   AlignedBuffer<std::int8_t> weight;
@@ -60,6 +74,7 @@ class ProductStep final : public IntegerStep {
 
   Result<> Pack(const StepSource& source) {
     if (dense_) FL_TRY_OK(PackSparse(source));
+    if (MayGoByInput(source)) FL_TRY_OK(PackByInput(source));
     for (std::size_t group = 0; group < groups_; ++group) {
       FL_TRY(PackedGroup packed, PackGroup(source, group));
       packed_.push_back(std::move(packed));
@@ -69,7 +84,10 @@ class ProductStep final : public IntegerStep {
   }
 
   std::size_t scratch_bytes() const override {
-    return image_bytes() + 2 * panels_ * kIntegerPanel * sizeof(std::int32_t);
+    const std::size_t rescaled = 2 * panels_ * kIntegerPanel * sizeof(std::int32_t);
+    if (!by_input_) return image_bytes() + rescaled;
+    const std::size_t places = slice_.channels + kernels::kInputsAhead;
+    return input_stride_ * sizeof(std::int32_t) + places * (sizeof(std::uint32_t) + 1);
   }
 
   void Run(const StepRun& run) const override {
@@ -98,6 +116,8 @@ class ProductStep final : public IntegerStep {
         }
         if (sparse_) {
           kernels_->multiply_sparse(call, sparse_->view());
+        } else if (by_input_) {
+          kernels_->multiply_by_input(call, InputWeightsIn(run.scratch));
         } else {
           kernels_->multiply(call);
         }
@@ -166,13 +186,42 @@ class ProductStep final : public IntegerStep {
     return {};
   }
 
+  bool MayGoByInput(const StepSource& source) const {
+    return dense_ && !sparse_ && source.batch_max == 1 && kernels_->multiply_by_input != nullptr &&
+           source.input_zero() == 0 && group_channels_ >= kByInputChannelsMin &&
+           source.model.nodes[source.node].weight.size() >= kByInputWeightsMin &&
+           ReadsRectified(source.model.graph, source.at());
+  }
+
+  Result<> PackByInput(const StepSource& source) {
+    const std::vector<std::int8_t>& weight = source.model.nodes[source.node].weight;
+    const std::size_t inputs = slice_.channels;
+    input_stride_ = AlignedCount(group_channels_, kernels::kInputBlock);
+    FL_TRY(by_input_, AlignedBuffer<std::int8_t>::Allocate(inputs * input_stride_));
+    for (std::size_t c = 0; c < group_channels_; ++c) {
+      std::int8_t* to = by_input_->data() + kernels::InputWeightPlace(c);
+      for (std::size_t k = 0; k < inputs; ++k) to[k * input_stride_] = weight[c * inputs + k];
+    }
+    return {};
+  }
+
+  kernels::InputWeights InputWeightsIn(std::uint8_t* scratch) const {
+    // The scratch is memory for any type.
+    auto* sums = reinterpret_cast<std::int32_t*>(scratch);
+    auto* places = reinterpret_cast<std::uint32_t*>(sums + input_stride_);
+    auto* values =
+        reinterpret_cast<std::uint8_t*>(places + slice_.channels + kernels::kInputsAhead);
+    return {by_input_->data(), slice_.channels, input_stride_, sums, places, values};
+  }
+
   Result<PackedGroup> PackGroup(const StepSource& source, std::size_t group) const {
     const QuantizedNode& from = source.model.nodes[source.node];
     const std::size_t length = window_.kernel_width * slice_.channels;
     const std::size_t depth = window_.kernel_height * length;
     const std::size_t panel_groups = window_.kernel_height * segment_groups_;
     PackedGroup packed;
-    if (!sparse_) {
+    const bool elsewhere = sparse_ || by_input_;
+    if (!elsewhere) {
       FL_TRY(packed.weight, AlignedBuffer<std::int8_t>::Allocate(panels_ * kIntegerPanel *
                                                                  panel_groups * kIntegerGroup));
     }
@@ -187,7 +236,8 @@ class ProductStep final : public IntegerStep {
       packed.bias[c] = from.bias[channel] - source.input_zero() * sum;
       packed.sums[c] = sum;
       packed.multiplier[c] = OutputMultiplier(source, channel);
-      if (sparse_) continue;
+      if (!from.float_bias.empty()) packed.shift[c] = from.float_bias[channel];
+      if (elsewhere) continue;
       std::int8_t* to =
           packed.weight.data() +
           (c / kIntegerPanel * panel_groups * kIntegerPanel + c % kIntegerPanel) * kIntegerGroup;
@@ -240,7 +290,9 @@ class ProductStep final : public IntegerStep {
   std::size_t panels_ = 0;
   std::size_t segment_groups_ = 0;
   std::vector<PackedGroup> packed_;
-  std::optional<SparsePanels> sparse_;  // Of a dense layer; the group then has no weights.
+  std::optional<SparsePanels> sparse_;  // Of a dense or 1x1 layer, which then has no weights.
+  std::optional<AlignedBuffer<std::int8_t>> by_input_;  // Likewise, in the order of InputWeights.
+  std::size_t input_stride_ = 0;
   std::vector<std::size_t> row_offsets_;
 };
 

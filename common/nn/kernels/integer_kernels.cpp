@@ -2,6 +2,7 @@
 // inline functions that the linker could merge may be included here.
 #include "fl/common/nn/kernels/integer_kernels.h"
 
+#include "fl/common/nn/kernels/integer_by_input.h"
 #include "fl/common/nn/kernels/integer_depthwise.h"
 #include "fl/common/nn/kernels/integer_lanes.h"
 #include "fl/common/nn/kernels/integer_sparse.h"
@@ -140,6 +141,7 @@ constexpr IntegerKernels kTable = {
     .sparse_share_row = kSparseShareRow,
     .sparse_share_rows = kSparseShareRows,
     .multiply_sparse = MultiplySparse,
+    .multiply_by_input = kMultiplyByInput,
     .depthwise = Depthwise,
     .maximum = Maximum,
     .average = Average,

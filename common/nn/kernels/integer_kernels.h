@@ -67,6 +67,24 @@ struct SparseWeights {
   const std::int8_t* weights = nullptr;       // 256 of each chunk.
 };
 
+// Weights of a dense layer by input: input k's are at weights + k * stride, channels in blocks of
+// 64 in the order of InputWeightPlace, which the kernel undoes when it puts four inputs' side by
+// side.
+struct InputWeights {
+  const std::int8_t* weights = nullptr;
+  std::size_t inputs = 0;
+  std::size_t stride = 0;           // The channels, rounded up to whole blocks.
+  std::int32_t* sums = nullptr;     // Memory for `stride` values.
+  std::uint32_t* places = nullptr;  // For inputs + kInputsAhead.
+  std::uint8_t* values = nullptr;   // Likewise.
+};
+inline constexpr std::size_t kInputBlock = 64;
+inline constexpr std::size_t kInputsAhead = 32;
+constexpr std::size_t InputWeightPlace(std::size_t channel) {
+  const std::size_t lane = channel % kInputBlock;
+  return channel - lane + lane % 16 / 4 * 16 + lane / 16 * 4 + lane % 4;
+}
+
 // One row of a depthwise convolution, seen as one vector over columns and channels: output i sums
 // weight * a[i + tap] over the taps. Weights repeat after `period` blocks of 64 outputs.
 struct IntegerDepthwise {
@@ -133,6 +151,8 @@ struct IntegerKernels {
   float sparse_share_rows;
   // With rows of one segment; b is not read.
   void (*multiply_sparse)(const IntegerProduct& product, const SparseWeights& sparse);
+  // One row of which a byte of 0 adds nothing; b is not read. Null: not on this instruction set.
+  void (*multiply_by_input)(const IntegerProduct& product, const InputWeights& weights);
   void (*depthwise)(const IntegerDepthwise& depthwise);
   void (*maximum)(const IntegerPool& pool);
   void (*average)(const IntegerPool& pool, const IntegerMean& mean);

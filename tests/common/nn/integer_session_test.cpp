@@ -107,6 +107,33 @@ TEST_CASE(
   }
 }
 
+TEST_CASE("IntegerSession: a large layer that leaves out zeros gives the reference's bits") {
+  const Graph graph = Build({40}, {"dense 1101", "relu", "dense 1000", "relu", "dense 3"});
+  const std::vector<float> samples = Normals(3 * 40, 6);
+  QuantizedModel model = QuantizedOf(graph, samples, 3);
+  REQUIRE(model.nodes[3].weight.size() > 1U << 20);
+  const auto check = [&] {
+    for (std::size_t i = 0; i < 3; ++i) {
+      const auto sample = std::span(samples).subspan(i * 40, 40);
+      const std::vector<float> expected = testing::RunIntegerReference(model, sample);
+      for (const IntegerInstructionSet set : SupportedIntegerInstructionSets()) {
+        CAPTURE(InstructionSetName(set));
+        std::vector<float> output(3);
+        Get(IntegerSession::Create(model, 1, set)).Run(sample, 1, output);
+        CHECK(output == expected);
+      }
+    }
+  };
+  check();
+  // From none to all of the inputs that the layer reads are zero.
+  for (std::int32_t& bias : model.nodes[1].bias) bias = 1 << 20;
+  check();
+  for (std::size_t c = 0; c < 1100; ++c) model.nodes[1].bias[c] = -(1 << 20);
+  check();
+  model.nodes[1].bias[1100] = -(1 << 20);
+  check();
+}
+
 // FNV-1a over the bits of all outputs.
 std::uint64_t HashOfRuns(const QuantizedModel& model, IntegerInstructionSet set) {
   constexpr std::size_t kBatch = 100;
