@@ -8,21 +8,28 @@
 namespace fl::bench {
 namespace {
 
-constexpr std::size_t kInputs = 3136;
 constexpr double kSparsity = 0.8;
 constexpr std::size_t kRuns = 200;
 constexpr std::size_t kTurns = 5;
 
+struct Layer {
+  std::string_view name;
+  Shape input;
+  std::string_view line;
+};
+
 Result<nn::IntegerSession> SessionOf(const nn::Graph& graph, double sparsity, RngStream rng) {
-  const std::size_t units = graph.output_shape().count();
+  const Shape& shape = graph.parameters[0].shape;
+  const std::size_t units = shape[shape.rank() - 1];
+  const std::size_t inputs = shape.count() / units;
   nn::QuantizedModel model{graph, {{0.02F, 0}, {1.0F, 0}}, std::vector<nn::QuantizedNode>(2)};
   nn::QuantizedNode& node = model.nodes[1];
-  node.weight.resize(kInputs * units);
+  node.weight.resize(inputs * units);
   for (std::size_t first = 0; first < units; first += 4) {
-    for (std::size_t k = 0; k < kInputs; ++k) {
+    for (std::size_t k = 0; k < inputs; ++k) {
       if (rng.UniformDouble() < sparsity) continue;
       for (std::size_t c = first; c < first + 4; ++c)
-        node.weight[c * kInputs + k] = static_cast<std::int8_t>(1 + rng.UniformInteger(100));
+        node.weight[c * inputs + k] = static_cast<std::int8_t>(1 + rng.UniformInteger(100));
     }
   }
   node.weight_scale.assign(units, 0.001F);
@@ -33,15 +40,18 @@ Result<nn::IntegerSession> SessionOf(const nn::Graph& graph, double sparsity, Rn
 }  // namespace
 
 Result<> RunSparseLayers(const RunConditions& conditions, Report& report) {
-  for (const std::size_t units : {512U, 2048U}) {
-    const std::vector<std::string> layers = {"dense " + std::to_string(units)};
-    FL_TRY(const nn::Graph graph, nn::BuildGraph({kInputs}, layers, "mean_squared_error"));
+  const Layer layers[] = {{"3136x512", {3136}, "dense 512"},
+                          {"3136x2048", {3136}, "dense 2048"},
+                          {"14x14x256x256", {14, 14, 256}, "conv 256 1x1"}};
+  for (const Layer& layer : layers) {
+    const std::vector<std::string> lines = {std::string(layer.line)};
+    FL_TRY(const nn::Graph graph, nn::BuildGraph(layer.input, lines, "mean_squared_error"));
     const RngStream rng(conditions.seed);
     FL_TRY(nn::IntegerSession dense, SessionOf(graph, 0, rng.Child("weights")));
     FL_TRY(nn::IntegerSession sparse, SessionOf(graph, kSparsity, rng.Child("weights")));
-    std::vector<float> input(kInputs);
+    std::vector<float> input(layer.input.count());
     rng.Child("samples").FillUniform(input);
-    std::vector<float> output(units);
+    std::vector<float> output(graph.output_shape().count());
     std::vector<double> of_dense;
     std::vector<double> of_sparse;
     for (std::size_t turn = 0; turn < kTurns * conditions.repeats; ++turn) {
@@ -49,8 +59,8 @@ Result<> RunSparseLayers(const RunConditions& conditions, Report& report) {
       of_sparse.push_back(MedianSeconds(kRuns, [&] { sparse.Run(input, 1, output); }));
     }
     const double seconds = Median(std::move(of_sparse));
-    report.Add({"models/sparse/" + std::to_string(kInputs) + "x" + std::to_string(units),
-                Median(std::move(of_dense)) / seconds, "x faster", Bar::AtLeast(1.5),
+    report.Add({"models/sparse/" + std::string(layer.name), Median(std::move(of_dense)) / seconds,
+                "x faster", Bar::AtLeast(1.5),
                 "80 % of the blocks are 0: " + std::to_string(1e6 * seconds) + " us, in turns"});
   }
   return {};

@@ -73,7 +73,7 @@ class ProductStep final : public IntegerStep {
   }
 
   Result<> Pack(const StepSource& source) {
-    if (dense_) FL_TRY_OK(PackSparse(source));
+    if (dense_ || IsPointwise()) FL_TRY_OK(PackSparse(source));
     if (MayGoByInput(source)) FL_TRY_OK(PackByInput(source));
     for (std::size_t group = 0; group < groups_; ++group) {
       FL_TRY(PackedGroup packed, PackGroup(source, group));
@@ -174,12 +174,19 @@ class ProductStep final : public IntegerStep {
             .out_stride = window_.output.channels};
   }
 
-  // Keeps a dense layer's blocks alone where that is faster: the share of what is multiplied is
-  // below what was measured for the instruction set.
+  // A convolution whose windows are one pixel of the input where it lies: a dense layer of as many
+  // rows as pixels.
+  bool IsPointwise() const {
+    return window_.kernel_height == 1 && window_.kernel_width == 1 && !copies_ && !pooled_;
+  }
+
+  // Keeps blocks alone where that is faster: the share of what is multiplied is below what was
+  // measured for the instruction set.
   Result<> PackSparse(const StepSource& source) {
     if (slice_.channels < kernels::kSparseWindow) return {};
-    const float most =
-        source.batch_max == 1 ? kernels_->sparse_share_row : kernels_->sparse_share_rows;
+    const std::size_t rows =
+        dense_ ? source.batch_max : window_.output.height * window_.output.width;
+    const float most = rows == 1 ? kernels_->sparse_share_row : kernels_->sparse_share_rows;
     FL_TRY(SparsePanels packed,
            SparsePanels::Pack(source.model.nodes[source.node].weight, slice_.channels));
     if (packed.share() <= static_cast<double>(most)) sparse_ = std::move(packed);

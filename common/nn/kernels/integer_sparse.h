@@ -32,6 +32,11 @@ inline constexpr float kSparseShareRows = 0.4F;
 inline constexpr float kSparseShareRow = 0.3F;
 inline constexpr float kSparseShareRows = 0.13F;
 #endif
+#if defined(__AVX512VNNI__)
+inline constexpr int kSparseRows = 8;
+#else
+inline constexpr int kSparseRows = 2;
+#endif
 
 inline void SparseRow(const IntegerProduct& product, const SparseWeights& sparse, std::size_t row,
                       std::size_t panel) {
@@ -51,10 +56,41 @@ inline void SparseRow(const IntegerProduct& product, const SparseWeights& sparse
   Finish<1, 1>(product, row, panel, total);
 }
 
+// Several rows, which read a chunk's weights once; each has one sum, so that none waits for itself.
+template <int ROWS>
+void SparseRows(const IntegerProduct& product, const SparseWeights& sparse, std::size_t row,
+                std::size_t panel) {
+  const std::uint8_t* rows[ROWS];
+  Ints sums[ROWS][1];
+#pragma GCC unroll 8
+  for (int i = 0; i < ROWS; ++i) {
+    rows[i] = product.a + product.row_offsets[row + static_cast<std::size_t>(i)];
+    sums[i][0] = LoadInts(product.to.bias + panel * kIntegerPanel);
+  }
+  const std::size_t end = sparse.panel_ends[panel];
+  for (std::size_t chunk = panel == 0 ? 0 : sparse.panel_ends[panel - 1]; chunk < end; ++chunk) {
+    const std::size_t first = sparse.first[chunk];
+    const std::uint8_t* places = sparse.places + chunk * kSparsePlaces;
+    const std::int8_t* b = sparse.weights + chunk * kSparsePlaces * kIntegerGroup;
+#pragma GCC unroll 8
+    for (int i = 0; i < ROWS; ++i) {
+      const Gathered gathered = Gather(rows[i] + first, places);
+      sums[i][0] = MultiplyAddGathered<0>(sums[i][0], gathered, b);
+      sums[i][0] = MultiplyAddGathered<1>(sums[i][0], gathered, b + 64);
+      sums[i][0] = MultiplyAddGathered<2>(sums[i][0], gathered, b + 128);
+      sums[i][0] = MultiplyAddGathered<3>(sums[i][0], gathered, b + 192);
+    }
+  }
+  Finish<ROWS, 1>(product, row, panel, sums);
+}
+
 // A panel's chunks stay in the cache for all rows.
 inline void MultiplySparse(const IntegerProduct& product, const SparseWeights& sparse) {
   for (std::size_t panel = 0; panel < product.panels; ++panel) {
-    for (std::size_t row = 0; row < product.rows; ++row) SparseRow(product, sparse, row, panel);
+    std::size_t row = 0;
+    for (; row + kSparseRows <= product.rows; row += kSparseRows)
+      SparseRows<kSparseRows>(product, sparse, row, panel);
+    for (; row < product.rows; ++row) SparseRow(product, sparse, row, panel);
   }
 }
 

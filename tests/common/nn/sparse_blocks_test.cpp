@@ -122,6 +122,47 @@ TEST_CASE("IntegerSession: sparse layers give the reference's bits with every in
   }
 }
 
+// Convolutions of single pixels: one row a pixel, the second of every other one.
+QuantizedModel SparsePixels(std::size_t depth, double sparsity) {
+  const Graph graph =
+      Build({7, 5, depth}, {"conv 130 1x1", "relu", "conv 21 1x1 stride=2", "flatten", "dense 10"});
+  QuantizedModel model{graph, {}, std::vector<QuantizedNode>(graph.nodes.size())};
+  model.activations = {{0.02F, 3}, {0.5F, -7}, {0.5F, -7}, {9.0F, 5}, {9.0F, 5}, {1.0F, 0}};
+  for (const std::size_t node : {1U, 3U, 5U}) {
+    const Shape& weight = graph.parameters[graph.nodes[node].parameters[0]].shape;
+    const std::size_t channels = weight[weight.rank() - 1];
+    QuantizedNode& to = model.nodes[node];
+    to.weight = BlockWeights(channels, weight.count() / channels, sparsity, node);
+    to.weight_scale.assign(channels, 0.004F);
+    for (std::size_t c = 0; c < channels; ++c)
+      to.bias.push_back(static_cast<std::int32_t>(37 * c) - 500);
+  }
+  return model;
+}
+
+TEST_CASE("IntegerSession: sparse 1x1 convolutions give the reference's bits") {
+  for (const std::size_t depth : {128U, 131U, 200U}) {
+    for (const double sparsity : {0.8, 0.97, 1.0}) {
+      CAPTURE(depth);
+      CAPTURE(sparsity);
+      const QuantizedModel model = SparsePixels(depth, sparsity);
+      const std::vector<float> inputs = Inputs(2 * 35 * depth);
+      std::vector<float> expected;
+      for (std::size_t i = 0; i < 2; ++i) {
+        const auto one = testing::RunIntegerReference(
+            model, std::span<const float>(inputs).subspan(i * 35 * depth, 35 * depth));
+        expected.insert(expected.end(), one.begin(), one.end());
+      }
+      for (const IntegerInstructionSet set : SupportedIntegerInstructionSets()) {
+        CAPTURE(InstructionSetName(set));
+        std::vector<float> output(20);
+        Get(IntegerSession::Create(model, 2, set)).Run(inputs, 2, output);
+        CHECK(output == expected);
+      }
+    }
+  }
+}
+
 // The kernel on its own: whatever share of the weights the engine takes it for.
 TEST_CASE("MultiplySparse: extreme values and full windows give exact sums") {
   constexpr std::size_t kDepth = 400;
