@@ -11,6 +11,7 @@
 #include "fl/benchmarks/codecs.h"
 #include "fl/benchmarks/models.h"
 #include "fl/benchmarks/training.h"
+#include "fl/benchmarks/zoo_models.h"
 
 namespace {
 
@@ -21,6 +22,7 @@ struct Call {
   fl::bench::CodecsConfig codecs;
   std::vector<std::string> torch;        // NETWORK=MILLISECONDS.
   std::vector<std::string> onnxruntime;  // NETWORK=MICROSECONDS.
+  std::string onnx;
 };
 
 using Times = std::map<std::string, double, std::less<>>;
@@ -49,6 +51,14 @@ fl::Result<> RunGroup(const std::string& group, const Call& call, fl::bench::Rep
   }
   FL_TRY(const Times times, ReadTimes("--torch", call.torch));
   return fl::bench::RunTraining({call.codecs.conditions, call.codecs.only, times}, report);
+}
+
+int WriteOnnx(const Call& call) {
+  const auto written =
+      fl::bench::WriteMeasuredModels(call.onnx, call.codecs.only, call.codecs.conditions);
+  if (written) return 0;
+  std::cerr << "fl-bench: " << written.error().message << "\n";
+  return 1;
 }
 
 int Run(const Call& call) {
@@ -89,13 +99,15 @@ int RunCommandLine(int argc, char** argv) {
   app.add_option("--onnxruntime", call.onnxruntime,
                  "NETWORK=MICROSECONDS of ONNX Runtime in int8, to compare models with")
       ->allow_extra_args(false);
+  app.add_option("--write-onnx", call.onnx,
+                 "Write the int8 networks of models into this folder, and measure nothing");
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
     return app.exit(error) == 0 ? 0 : 2;
   }
   call.codecs.recorded = call.recorded;
-  return Run(call);
+  return call.onnx.empty() ? Run(call) : WriteOnnx(call);
 }
 
 }  // namespace

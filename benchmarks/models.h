@@ -19,12 +19,18 @@ struct ModelsConfig {
   std::map<std::string, double, std::less<>> onnxruntime;
 };
 
-// Networks of the zoo with random weights, batch norms folded. Rows "models/NETWORK/int8":
-// microseconds of the processor for a sample from fp32 to fp32, the median of many;
-// "models/NETWORK/fp32": int8 as a share of our own fp32, run in turns; "models/NETWORK/
-// onnxruntime": as a share of ONNX Runtime's; "models/suite/onnxruntime": the geometric mean over
-// mlp, resnet8, ds_cnn, mobilenet_025 and autoencoder, where all are given; with `only` empty or
-// "sparse" also those of sparse_layer.h.
+// The networks of zoo_models.h, a sample at a time from fp32 to fp32 on one thread. Rows
+//
+//   models/NETWORK/int8               microseconds of the processor, the median of many
+//   models/NETWORK/fp32               int8 as a share of our own fp32, run in turns
+//   models/NETWORK/dynamic/fp32       likewise, with ranges found in each run
+//   models/NETWORK/avx2/fp32, models/NETWORK/avx2/dynamic/fp32
+//                                     likewise, both with what a processor with AVX2 has
+//   models/NETWORK/onnxruntime        int8 as a share of ONNX Runtime's
+//   models/suite/onnxruntime          the geometric mean over mlp, resnet8, ds_cnn, mobilenet_025
+//                                     and autoencoder, where all are given
+//
+// and, with `only` empty or "sparse", those of sparse_layer.h.
 Result<> RunModels(const ModelsConfig& config, Report& report);
 
 }  // namespace fl::bench
