@@ -15,37 +15,48 @@ constexpr std::size_t kTurns = 5;
 struct Layer {
   std::string_view name;
   Shape input;
-  std::string_view line;
+  std::vector<std::string> lines;
 };
 
-Result<nn::IntegerSession> SessionOf(const nn::Graph& graph, double sparsity, RngStream rng) {
-  const Shape& shape = graph.parameters[0].shape;
-  const std::size_t units = shape[shape.rank() - 1];
-  const std::size_t inputs = shape.count() / units;
-  nn::QuantizedModel model{graph, {{0.02F, 0}, {1.0F, 0}}, std::vector<nn::QuantizedNode>(2)};
-  nn::QuantizedNode& node = model.nodes[1];
-  node.weight.resize(inputs * units);
+void FillBlocks(std::size_t inputs, double sparsity, RngStream& rng,
+                std::vector<std::int8_t>& weight) {
+  const std::size_t units = weight.size() / inputs;
   for (std::size_t first = 0; first < units; first += 4) {
     for (std::size_t k = 0; k < inputs; ++k) {
       if (rng.UniformDouble() < sparsity) continue;
       for (std::size_t c = first; c < first + 4; ++c)
-        node.weight[c * inputs + k] = static_cast<std::int8_t>(1 + rng.UniformInteger(100));
+        weight[c * inputs + k] = static_cast<std::int8_t>(1 + rng.UniformInteger(100));
     }
   }
-  node.weight_scale.assign(units, 0.001F);
-  node.bias.assign(units, 0);
+}
+
+Result<nn::IntegerSession> SessionOf(const nn::Graph& graph, double sparsity, RngStream rng) {
+  const std::size_t count = graph.nodes.size();
+  nn::QuantizedModel model{graph, std::vector<nn::ActivationScale>(count, {0.02F, 0}),
+                           std::vector<nn::QuantizedNode>(count)};
+  for (std::size_t i = 0; i < count; ++i) {
+    if (graph.nodes[i].parameters.empty()) continue;
+    const Shape& shape = graph.parameters[graph.nodes[i].parameters[0]].shape;
+    const std::size_t units = shape[shape.rank() - 1];
+    nn::QuantizedNode& node = model.nodes[i];
+    node.weight.resize(shape.count());
+    FillBlocks(shape.count() / units, sparsity, rng, node.weight);
+    node.weight_scale.assign(units, 0.001F);
+    node.bias.assign(units, 0);
+  }
   return nn::IntegerSession::Create(model, 1);
 }
 
 }  // namespace
 
 Result<> RunSparseLayers(const RunConditions& conditions, Report& report) {
-  const Layer layers[] = {{"3136x512", {3136}, "dense 512"},
-                          {"3136x2048", {3136}, "dense 2048"},
-                          {"14x14x256x256", {14, 14, 256}, "conv 256 1x1"}};
+  const Layer layers[] = {{"3136x512", {3136}, {"dense 512"}},
+                          {"3136x2048", {3136}, {"dense 2048"}},
+                          {"14x14x256x256",
+                           {14, 14, 256},
+                           {"conv 256 1x1", "relu", "conv 256 1x1", "relu", "global_avgpool"}}};
   for (const Layer& layer : layers) {
-    const std::vector<std::string> lines = {std::string(layer.line)};
-    FL_TRY(const nn::Graph graph, nn::BuildGraph(layer.input, lines, "mean_squared_error"));
+    FL_TRY(const nn::Graph graph, nn::BuildGraph(layer.input, layer.lines, "mean_squared_error"));
     const RngStream rng(conditions.seed);
     FL_TRY(nn::IntegerSession dense, SessionOf(graph, 0, rng.Child("weights")));
     FL_TRY(nn::IntegerSession sparse, SessionOf(graph, kSparsity, rng.Child("weights")));
