@@ -96,18 +96,15 @@ inline Floats ResultOf(Ints sums, const float* multiplier, const FloatResult& re
   return result.relu ? Positive(value) : value;
 }
 
-template <int ROWS, int NP>
-void FinishFloats(const IntegerProduct& product, std::size_t row, std::size_t panel,
-                  const Ints (&sums)[ROWS][NP]) {
-#pragma GCC unroll 16
-  for (int i = 0; i < ROWS; ++i) {
-#pragma GCC unroll 8
-    for (int p = 0; p < NP; ++p) {
-      const std::size_t channel = (panel + static_cast<std::size_t>(p)) * kIntegerPanel;
-      const std::size_t at = (row + static_cast<std::size_t>(i)) * product.out_stride + channel;
-      StoreSomeFloats(ResultOf(sums[i][p], product.to.multiplier, product.result, channel),
-                      product.channels - channel, product.result.values + at);
-    }
+// Rows of `panels` sums each, from memory: once for all sizes of tiles, which keeps programs small.
+[[gnu::noinline]] inline void FinishFloats(const IntegerProduct& product, std::size_t row,
+                                           std::size_t panel, std::size_t panels, const Ints* sums,
+                                           std::size_t count) {
+  for (std::size_t i = 0; i < count; ++i) {
+    const std::size_t channel = (panel + i % panels) * kIntegerPanel;
+    StoreSomeFloats(ResultOf(sums[i], product.to.multiplier, product.result, channel),
+                    product.channels - channel,
+                    product.result.values + (row + i / panels) * product.out_stride + channel);
   }
 }
 
@@ -115,7 +112,11 @@ template <int ROWS, int NP>
 void Finish(const IntegerProduct& product, std::size_t row, std::size_t panel,
             const Ints (&sums)[ROWS][NP]) {
   if (product.result.values != nullptr) {
-    FinishFloats<ROWS, NP>(product, row, panel, sums);
+    // A copy, so that the sums themselves need no memory.
+    Ints copied[ROWS * NP];
+#pragma GCC unroll 32
+    for (int i = 0; i < ROWS * NP; ++i) copied[i] = sums[i / NP][i % NP];
+    FinishFloats(product, row, panel, NP, copied, ROWS * NP);
   } else {
     FinishBytes<ROWS, NP>(product, row, panel, sums);
   }

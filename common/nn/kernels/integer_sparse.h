@@ -34,6 +34,8 @@ inline constexpr float kSparseShareRows = 0.13F;
 #endif
 #if defined(__AVX512VNNI__)
 inline constexpr int kSparseRows = 8;
+#elif defined(FL_ISA_generic)
+inline constexpr int kSparseRows = 1;
 #else
 inline constexpr int kSparseRows = 2;
 #endif
@@ -88,8 +90,10 @@ void SparseRows(const IntegerProduct& product, const SparseWeights& sparse, std:
 inline void MultiplySparse(const IntegerProduct& product, const SparseWeights& sparse) {
   for (std::size_t panel = 0; panel < product.panels; ++panel) {
     std::size_t row = 0;
-    for (; row + kSparseRows <= product.rows; row += kSparseRows)
-      SparseRows<kSparseRows>(product, sparse, row, panel);
+    if constexpr (kSparseRows > 1) {
+      for (; row + kSparseRows <= product.rows; row += kSparseRows)
+        SparseRows<kSparseRows>(product, sparse, row, panel);
+    }
     for (; row < product.rows; ++row) SparseRow(product, sparse, row, panel);
   }
 }
