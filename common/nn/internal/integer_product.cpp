@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <array>
 #include <numeric>
 #include <optional>
 #include <vector>
@@ -186,10 +187,12 @@ class ProductStep final : public IntegerStep {
     if (slice_.channels < kernels::kSparseWindow) return {};
     const std::size_t rows =
         dense_ ? source.batch_max : window_.output.height * window_.output.width;
-    const float most = rows == 1 ? kernels_->sparse_share_row : kernels_->sparse_share_rows;
-    FL_TRY(SparsePanels packed,
-           SparsePanels::Pack(source.model.nodes[source.node].weight, slice_.channels));
-    if (packed.share() <= static_cast<double>(most)) sparse_ = std::move(packed);
+    const double most =
+        static_cast<double>(rows == 1 ? kernels_->sparse_share_row : kernels_->sparse_share_rows);
+    const std::vector<std::int8_t>& weight = source.model.nodes[source.node].weight;
+    if (LeastShare(weight, slice_.channels) > most) return {};
+    FL_TRY(SparsePanels packed, SparsePanels::Pack(weight, slice_.channels));
+    if (packed.share() <= most) sparse_ = std::move(packed);
     return {};
   }
 
@@ -205,9 +208,23 @@ class ProductStep final : public IntegerStep {
     const std::size_t inputs = slice_.channels;
     input_stride_ = AlignedCount(group_channels_, kernels::kInputBlock);
     FL_TRY(by_input_, AlignedBuffer<std::int8_t>::Allocate(inputs * input_stride_));
-    for (std::size_t c = 0; c < group_channels_; ++c) {
-      std::int8_t* to = by_input_->data() + kernels::InputWeightPlace(c);
-      for (std::size_t k = 0; k < inputs; ++k) to[k * input_stride_] = weight[c * inputs + k];
+    // By way of squares that stay in the nearest cache; what stands for channels beyond the last
+    // one is multiplied and dropped.
+    constexpr std::size_t kSide = kernels::kInputBlock;
+    std::array<std::int8_t, kSide * kSide> square{};
+    for (std::size_t first = 0; first < group_channels_; first += kSide) {
+      const std::size_t channels = std::min(kSide, group_channels_ - first);
+      for (std::size_t begin = 0; begin < inputs; begin += kSide) {
+        const std::size_t depth = std::min(kSide, inputs - begin);
+        for (std::size_t c = 0; c < channels; ++c) {
+          const std::int8_t* from = weight.data() + (first + c) * inputs + begin;
+          std::int8_t* to = square.data() + kernels::InputWeightPlace(c);
+          for (std::size_t k = 0; k < depth; ++k) to[k * kSide] = from[k];
+        }
+        std::int8_t* to = by_input_->data() + begin * input_stride_ + first;
+        for (std::size_t k = 0; k < depth; ++k)
+          std::copy_n(square.data() + k * kSide, kSide, to + k * input_stride_);
+      }
     }
     return {};
   }

@@ -113,4 +113,21 @@ Result<SparsePanels> SparsePanels::Pack(std::span<const std::int8_t> weight, std
   return packed;
 }
 
+double LeastShare(std::span<const std::int8_t> weight, std::size_t depth) {
+  const std::size_t channels = weight.size() / depth;
+  std::size_t blocks = 0;
+  for (std::size_t first = 0; first < channels; first += kQuad) {
+    // Of what is beyond the last channel the last one stands in.
+    std::array<const std::int8_t*, kQuad> rows{};
+    for (std::size_t c = 0; c < kQuad; ++c)
+      rows[c] = weight.data() + std::min(first + c, channels - 1) * depth;
+    for (std::size_t k = 0; k < depth; ++k) {
+      const int any = rows[0][k] | rows[1][k] | rows[2][k] | rows[3][k];
+      blocks += any != 0 ? 1U : 0U;
+    }
+  }
+  const std::size_t panels = (channels + kIntegerPanel - 1) / kIntegerPanel;
+  return static_cast<double>(blocks) / static_cast<double>(panels * kQuads * depth);
+}
+
 }  // namespace fl::nn::internal

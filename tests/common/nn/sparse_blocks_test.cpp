@@ -95,6 +95,20 @@ TEST_CASE("SparsePanels: no more is multiplied than the density and what chunks 
   CHECK(Get(internal::SparsePanels::Pack(BlockWeights(20, 300, 1, 1), 300)).share() == 0);
 }
 
+TEST_CASE("LeastShare: counts blocks, and no more than is multiplied") {
+  for (const std::size_t channels : {1U, 6U, 16U, 37U}) {
+    for (const double sparsity : {0.0, 0.3, 0.8, 0.97, 1.0}) {
+      CAPTURE(channels);
+      CAPTURE(sparsity);
+      const auto weight = BlockWeights(channels, 300, sparsity, 5);
+      const double least = internal::LeastShare(weight, 300);
+      CHECK(least <= Get(internal::SparsePanels::Pack(weight, 300)).share());
+      const auto blocks = static_cast<double>(CountBlocks(PackBlocks(weight, 300).map));
+      CHECK(least == blocks / static_cast<double>((channels + 15) / 16 * 4 * 300));
+    }
+  }
+}
+
 TEST_CASE("IntegerSession: sparse layers give the reference's bits with every instruction set") {
   for (const std::size_t depth : {127U, 128U, 131U, 300U, 1000U}) {
     for (const double sparsity : {0.5, 0.8, 0.97, 1.0}) {
