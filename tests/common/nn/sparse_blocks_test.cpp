@@ -104,7 +104,8 @@ TEST_CASE("LeastShare: counts blocks, and no more than is multiplied") {
       const double least = internal::LeastShare(weight, 300);
       CHECK(least <= Get(internal::SparsePanels::Pack(weight, 300)).share());
       const auto blocks = static_cast<double>(CountBlocks(PackBlocks(weight, 300).map));
-      CHECK(least == blocks / static_cast<double>((channels + 15) / 16 * 4 * 300));
+      const std::size_t panels = (channels + 15) / 16;
+      CHECK(least == blocks / static_cast<double>(panels * 4 * 300));
     }
   }
 }
