@@ -98,13 +98,16 @@ inline Floats ResultOf(Ints sums, const float* multiplier, const FloatResult& re
 
 // Rows of `panels` sums each, from memory: once for all sizes of tiles, which keeps programs small.
 [[gnu::noinline]] inline void FinishFloats(const IntegerProduct& product, std::size_t row,
-                                           std::size_t panel, std::size_t panels, const Ints* sums,
-                                           std::size_t count) {
-  for (std::size_t i = 0; i < count; ++i) {
-    const std::size_t channel = (panel + i % panels) * kIntegerPanel;
-    StoreSomeFloats(ResultOf(sums[i], product.to.multiplier, product.result, channel),
-                    product.channels - channel,
-                    product.result.values + (row + i / panels) * product.out_stride + channel);
+                                           std::size_t panel, std::size_t rows, std::size_t panels,
+                                           const Ints* sums) {
+  for (std::size_t p = 0; p < panels; ++p) {
+    const std::size_t channel = (panel + p) * kIntegerPanel;
+    float* to = product.result.values + row * product.out_stride + channel;
+    for (std::size_t i = 0; i < rows; ++i, to += product.out_stride) {
+      StoreSomeFloats(
+          ResultOf(sums[i * panels + p], product.to.multiplier, product.result, channel),
+          product.channels - channel, to);
+    }
   }
 }
 
@@ -116,7 +119,7 @@ void Finish(const IntegerProduct& product, std::size_t row, std::size_t panel,
     Ints copied[ROWS * NP];
 #pragma GCC unroll 32
     for (int i = 0; i < ROWS * NP; ++i) copied[i] = sums[i / NP][i % NP];
-    FinishFloats(product, row, panel, NP, copied, ROWS * NP);
+    FinishFloats(product, row, panel, ROWS, NP, copied);
   } else {
     FinishBytes<ROWS, NP>(product, row, panel, sums);
   }
