@@ -94,6 +94,9 @@ inline void MultiplySparse(const IntegerProduct& product, const SparseWeights& s
       for (; row + kSparseRows <= product.rows; row += kSparseRows)
         SparseRows<kSparseRows>(product, sparse, row, panel);
     }
+    if constexpr (kSparseRows > 4) {
+      for (; row + 4 <= product.rows; row += 4) SparseRows<4>(product, sparse, row, panel);
+    }
     for (; row < product.rows; ++row) SparseRow(product, sparse, row, panel);
   }
 }
