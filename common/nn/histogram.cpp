@@ -9,7 +9,7 @@
 namespace fl::nn {
 namespace {
 
-constexpr double kCountMax = 9007199254740992.0;  // 2^53: whole numbers below are exact.
+constexpr std::uint64_t kCountMax = 1ULL << 53U;  // Whole numbers up to it are exact doubles.
 constexpr std::size_t kHeader = 3;                // low, high, zeros.
 
 std::int64_t BinAt(float value, int exponent) {
@@ -115,7 +115,7 @@ Result<Histogram> Histogram::FromNumbers(std::span<const double> numbers) {
                                             std::to_string(numbers[1])};
   }
   for (const double count : numbers.subspan(2)) {
-    if (!(count >= 0 && count <= kCountMax && std::floor(count) == count)) {
+    if (!(count >= 0 && count <= static_cast<double>(kCountMax) && std::floor(count) == count)) {
       return Error{ErrorCode::kMalformed,
                    "histogram: expected whole counts in [0, 2^53], found " + std::to_string(count)};
     }
@@ -134,6 +134,62 @@ Result<Histogram> Histogram::FromNumbers(std::span<const double> numbers) {
     }
   }
   return histogram;
+}
+
+Bytes Histogram::Encode() const {
+  ByteWriter out;
+  out.Write(low_);
+  out.Write(high_);
+  out.WriteVarint(zeros_);
+  out.WriteVarint(static_cast<std::uint64_t>(
+      std::ranges::count_if(bins_, [](std::uint64_t bin) { return bin > 0; })));
+  std::size_t next = 0;
+  for (std::size_t i = 0; i < kBins; ++i) {
+    if (bins_[i] == 0) continue;
+    out.WriteVarint(i - next);
+    out.WriteVarint(bins_[i]);
+    next = i + 1;
+  }
+  return std::move(out).Take();
+}
+
+Result<Histogram> Histogram::Decode(ByteSpan bytes) {
+  ByteReader reader(bytes);
+  FL_TRY(const auto low, reader.Read<float>());
+  FL_TRY(const auto high, reader.Read<float>());
+  if (!std::isfinite(low) || !std::isfinite(high))
+    return Error{ErrorCode::kNotFinite, "histogram: an extreme is NaN or infinite"};
+  FL_TRY(const std::uint64_t zeros, reader.ReadVarint());
+  FL_TRY(const std::uint64_t count, reader.ReadVarint());
+  if (count > kBins) {
+    return Error{ErrorCode::kLimitExceeded, "histogram: expected at most " + std::to_string(kBins) +
+                                                " bins, found " + std::to_string(count)};
+  }
+  std::vector<double> numbers(kHeader + kBins);
+  numbers[0] = static_cast<double>(low);
+  numbers[1] = static_cast<double>(high);
+  numbers[2] = static_cast<double>(zeros);
+  std::uint64_t left = kCountMax - std::min(kCountMax, zeros);
+  bool fits = zeros <= kCountMax;
+  std::uint64_t next = 0;
+  for (std::uint64_t i = 0; i < count; ++i) {
+    FL_TRY(const std::uint64_t step, reader.ReadVarint());
+    FL_TRY(const std::uint64_t values, reader.ReadVarint());
+    if (step >= kBins - next || values == 0) {
+      return Error{ErrorCode::kMalformed,
+                   "histogram: expected counts of bins below " + std::to_string(kBins) +
+                       ", ascending, found " + std::to_string(values) + " values " +
+                       std::to_string(step) + " bins behind bin " + std::to_string(next)};
+    }
+    fits = fits && values <= left;
+    left -= std::min(left, values);
+    next += step + 1;
+    numbers[kHeader + next - 1] = static_cast<double>(values);
+  }
+  FL_TRY_OK(reader.ExpectEnd());
+  if (!fits)
+    return Error{ErrorCode::kLimitExceeded, "histogram: expected at most 2^53 values, found more"};
+  return FromNumbers(numbers);
 }
 
 }  // namespace fl::nn

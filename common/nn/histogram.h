@@ -6,6 +6,7 @@
 #include <span>
 #include <vector>
 
+#include "fl/common/base/bytes.h"
 #include "fl/common/base/result.h"
 
 namespace fl::nn {
@@ -46,6 +47,19 @@ class Histogram {
   // kMalformed when the numbers are no histogram: their number, extremes that are not finite or not
   // around zero, counts that are no whole numbers in [0, 2^53] or lie above the largest value.
   static Result<Histogram> FromNumbers(std::span<const double> numbers);
+
+  // The same as bytes, in which empty bins take no room:
+  //
+  //   histogram = low:f32 high:f32 zeros:varint bins:varint { step:varint count:varint }
+  //
+  // for each bin that counts something, ascending; its index is `step` for the first, and previous
+  // + 1 + step for each other. A count is at least 1.
+  static constexpr std::size_t kEncodedBytesMax = 8 + 8 + 2 + kBins * (1 + 8);
+  Bytes Encode() const;
+  // kMalformed (grammar, a bin of no count or beyond the last, what FromNumbers refuses),
+  // kLimitExceeded (more bins than there are, counts above 2^53 together), kNotFinite (extremes).
+  // All of `bytes` are read.
+  static Result<Histogram> Decode(ByteSpan bytes);
 
   friend bool operator==(const Histogram&, const Histogram&) = default;
 

@@ -156,6 +156,29 @@ TEST_CASE("Calibrate: merging the devices' calibrations gives that of all sample
     CHECK(Get(merged.Ranges({.method = method})) == Get(all.Ranges({.method = method})));
 }
 
+// A sample's values do not depend on which others are run beside it.
+TEST_CASE("Calibrate: parts of any size merge into that of all samples, bit for bit") {
+  for (const std::vector<std::string>& layers :
+       {std::vector<std::string>{"conv 4 3x3", "relu", "flatten", "dense 3"},
+        std::vector<std::string>{"flatten", "dense 37", "relu", "dense 10"},
+        std::vector<std::string>{"depthwise 3x3 same", "conv 6 1x1", "batchnorm", "relu6",
+                                 "global_avgpool", "dense 3"}}) {
+    CAPTURE(layers[0]);
+    Bench bench;
+    bench.graph = Build({6, 5, 2}, layers);
+    bench.parameters = InitializeParameters(bench.graph, RngStream(1)).values;
+    const Calibration all = Get(bench.Observe(0, 96));
+    Calibration merged = Get(bench.Observe(0, 1));
+    std::size_t first = 1;
+    for (const std::size_t count : {33U, 5U, 1U, 20U, 2U, 17U, 13U, 4U}) {
+      Get(merged.Merge(Get(bench.Observe(first, count))));
+      first += count;
+    }
+    REQUIRE(first == 96);
+    CHECK(merged.histograms == all.histograms);
+  }
+}
+
 TEST_CASE("Calibrate: a moving average follows the batches' extremes slowly") {
   Bench bench;
   // The last batch is ten times the others.

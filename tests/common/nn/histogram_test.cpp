@@ -116,5 +116,55 @@ TEST_CASE("Histogram: numbers that are no histogram are refused") {
   CHECK(code_with(2050, 1) == ErrorCode::kMalformed);
 }
 
+TEST_CASE("Histogram: its bytes are as they were when the format was settled") {
+  CHECK(ToHex(HistogramOf(std::vector<float>{1, 3, 0, 3}).Encode()) ==
+        "000000000000404001028004"
+        "01ff0702");
+  CHECK(ToHex(Histogram().Encode()) == "00000000000000000000");
+}
+
+TEST_CASE("Histogram: comes back from its bytes, which are at most as many as said") {
+  std::vector<float> everywhere(2048);
+  for (std::size_t i = 0; i < everywhere.size(); ++i) everywhere[i] = static_cast<float>(i);
+  for (const std::vector<float>& values :
+       {Normals(3000, 5), everywhere, std::vector<float>{-1e30F, 1e-30F, 0},
+        std::vector<float>{}}) {
+    const Histogram histogram = HistogramOf(values);
+    const Bytes bytes = histogram.Encode();
+    CHECK(bytes.size() <= Histogram::kEncodedBytesMax);
+    CHECK(Get(Histogram::Decode(bytes)) == histogram);
+  }
+}
+
+TEST_CASE("Histogram: bytes that are no histogram are refused by what is wrong with them") {
+  constexpr float kInfinity = std::numeric_limits<float>::infinity();
+  const auto code_of = [](float low, float high, const std::vector<std::uint64_t>& varints) {
+    ByteWriter out;
+    out.Write(low);
+    out.Write(high);
+    for (const std::uint64_t varint : varints) out.WriteVarint(varint);
+    return CodeOf(Histogram::Decode(out.bytes()));
+  };
+  CHECK(code_of(0, 3, {7, 1, 512, 9}) == ErrorCode::kOk);
+  CHECK(code_of(-kInfinity, 3, {0, 0}) == ErrorCode::kNotFinite);
+  CHECK(code_of(0, std::nanf(""), {0, 0}) == ErrorCode::kNotFinite);
+  CHECK(code_of(1, 3, {0, 0}) == ErrorCode::kMalformed);
+  CHECK(code_of(-1, -0.5F, {0, 0}) == ErrorCode::kMalformed);
+  CHECK(code_of(0, 3, {0}) == ErrorCode::kMalformed);
+  CHECK(code_of(0, 3, {0, 1, 512}) == ErrorCode::kMalformed);
+  CHECK(code_of(0, 3, {0, 1, 512, 9, 9}) == ErrorCode::kMalformed);
+  CHECK(code_of(0, 3, {0, 1, 512, 0}) == ErrorCode::kMalformed);
+  CHECK(code_of(0, 3, {0, 1, 2048, 1}) == ErrorCode::kMalformed);
+  CHECK(code_of(0, 3, {0, 2, 2047, 1, 0, 1}) == ErrorCode::kMalformed);
+  CHECK(code_of(0, 3, {0, 1, 1537, 1}) == ErrorCode::kMalformed);  // Above the largest.
+  CHECK(code_of(0, 3, {0, 1, 1536, 1}) == ErrorCode::kOk);
+  CHECK(code_of(0, 3, {0, 2049}) == ErrorCode::kLimitExceeded);
+  CHECK(code_of(0, 3, {(1ULL << 53U) - 1, 1, 5, 1}) == ErrorCode::kOk);
+  CHECK(code_of(0, 3, {1ULL << 53U, 1, 5, 1}) == ErrorCode::kLimitExceeded);
+  CHECK(code_of(0, 3, {(1ULL << 53U) + 1, 0}) == ErrorCode::kLimitExceeded);
+  CHECK(code_of(0, 3, {0, 2, 5, ~0ULL, 5, ~0ULL}) == ErrorCode::kLimitExceeded);
+  CHECK(CodeOf(Histogram::Decode({})) == ErrorCode::kMalformed);
+}
+
 }  // namespace
 }  // namespace fl::nn
