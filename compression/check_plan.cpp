@@ -350,6 +350,18 @@ Result<std::shared_ptr<const Narrowing>> MakeNarrowing(const Plan& plan, const n
       std::make_shared<const Narrowing>(std::move(narrowing).value()));
 }
 
+Result<std::optional<deploy::CalibrationTask>> PlanCalibration(const Plan& plan,
+                                                               const deploy::PassList& passes,
+                                                               const nn::Graph& teacher) {
+  FL_TRY(auto task, deploy::CalibrationTaskOf(passes, teacher));
+  if (!task && plan.deployment.calibration != CalibrationConfig()) {
+    return AtKey(plan, "deployment", "calibration",
+                 "no pass asks for it: expected ptq_static with ranges = \"federation\", or no "
+                 "[deployment.calibration]");
+  }
+  return task;
+}
+
 Result<CheckedPlan> Check(Plan plan) {
   CheckedPlan checked;
   FL_TRY(checked.graph, BuildModel(plan));
@@ -368,7 +380,9 @@ Result<CheckedPlan> Check(Plan plan) {
   FL_TRY(checked.metrics, SegmentPlan::Uniform({"raw", {}}, OneTensor("metrics", 4)));
   FL_TRY(checked.streams, BuildStreams(plan, checked.graph));
   FL_TRY_OK(CheckBudget(checked, plan));
-  FL_TRY(checked.passes, deploy::ParsePassList(plan.deployment, Teacher(checked.graph)));
+  const nn::Graph teacher = Teacher(checked.graph);
+  FL_TRY(checked.passes, deploy::ParsePassList(plan.deployment, teacher));
+  FL_TRY(checked.calibration, PlanCalibration(plan, checked.passes, teacher));
   checked.plan_digest = crypto::Sha256(AsBytes(plan.source));
   checked.recipe_digest = checked.delta.digest();
   checked.plan = std::move(plan);

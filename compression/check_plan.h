@@ -1,6 +1,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string_view>
 #include <vector>
 
@@ -8,6 +9,7 @@
 #include "fl/common/base/result.h"
 #include "fl/common/config/plan.h"
 #include "fl/common/nn/graph.h"
+#include "fl/compression/deploy/federation_ranges.h"
 #include "fl/compression/deploy/pass_list.h"
 #include "fl/compression/narrowing.h"
 #include "fl/compression/recipe.h"
@@ -24,8 +26,10 @@ struct CheckedPlan {
   SegmentPlan metrics;                         // Stream 1: one raw tensor "metrics" of 4 values.
   std::vector<SegmentPlan> streams;  // The plan's own [[stream]]s, in its order; ids from 2 on.
   deploy::PassList passes;           // Empty: nothing is deployed.
-  Digest plan_digest;                // SHA-256 of the plan's text.
-  Digest recipe_digest;              // delta.digest(): its prefix stands in tasks and updates.
+  // What devices calibrate together; nothing where no pass asks for it.
+  std::optional<deploy::CalibrationTask> calibration;
+  Digest plan_digest;    // SHA-256 of the plan's text.
+  Digest recipe_digest;  // delta.digest(): its prefix stands in tasks and updates.
 };
 
 // Validates model, recipes, streams, passes and policy together: the one function that every

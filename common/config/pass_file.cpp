@@ -104,6 +104,16 @@ Result<> Apply(const std::string& setting, DeploymentConfig& deployment) {
   return Error{ErrorCode::kInvalidArgument, "the list has no pass \"" + pass + "\""};
 }
 
+Result<> ReadCalibration(Table table, CalibrationConfig& calibration) {
+  constexpr double kDevicesMax = 1e6;
+  table.Read("devices", calibration.devices, {1, kDevicesMax});
+  table.Read("devices_min", calibration.devices_min, {1, kDevicesMax});
+  table.Read("reach_max", calibration.reach_max, {0, 1e30});
+  if (calibration.devices_min > calibration.devices)
+    table.Refuse("devices_min", "expected at most deployment.calibration.devices");
+  return table.Finish();
+}
+
 }  // namespace
 
 Result<> ReadDeployment(Table table, DeploymentConfig& deployment) {
@@ -119,6 +129,7 @@ Result<> ReadDeployment(Table table, DeploymentConfig& deployment) {
   personalize.Read("learning_rate", deployment.personalize.learning_rate, {0, 100, true, false});
   personalize.Read("proximal", deployment.personalize.proximal, {0, 1e6});
   FL_TRY_OK(personalize.Finish());
+  FL_TRY_OK(ReadCalibration(table.Child("calibration"), deployment.calibration));
   for (Table& pass : table.Children("pass")) {
     PassConfig& entry = deployment.passes.emplace_back();
     pass.Read("pass", entry.name);

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "fl/common/base/result.h"
+#include "fl/common/config/calibration_config.h"
 #include "fl/common/config/personalize_config.h"
 #include "fl/common/config/simulation_config.h"
 
@@ -20,8 +21,7 @@ struct Location {
   friend bool operator==(const Location&, const Location&) = default;
 };
 
-// A piece of text in a language of its own (a layer, a recipe, a pass) and where it stands, for a
-// later parser's errors.
+// A piece of text in a language of its own and where it stands, for a later parser's errors.
 struct LocatedText {
   std::string text;
   Location location;
@@ -156,14 +156,14 @@ struct DeploymentConfig {
   double drift_max = 0;  // Drift of what is served above which a device deploys anew; 0: never.
   std::uint32_t made_below = 50;  // A device with fewer samples gets made ones, too; 0: never.
   PersonalizeConfig personalize;
+  CalibrationConfig calibration;
   std::vector<PassConfig> passes;
 };
 
 // [evaluation]: what each version is measured on.
 struct EvaluationConfig {
   std::string data;           // The server's own data, a source (see fl::data); empty: none.
-  std::uint32_t clients = 0;  // How many clients are asked to measure each version's released model
-                              // on their hold-out.
+  std::uint32_t clients = 0;  // Asked to measure each version's released model on their hold-out.
 };
 
 // All that clients need to take part, and what fl-sim needs to play them. Read from TOML by

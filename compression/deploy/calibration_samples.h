@@ -17,5 +17,7 @@ struct SampleBlock {
 // At most `most` calibration samples, filled up with training samples: what looks at activations
 // needs typical inputs, not unseen ones. May hold none.
 SampleBlock CalibrationSamples(const PassInputs& inputs, std::size_t most);
+SampleBlock CalibrationSamples(const data::Subset& calibration, const data::Subset& training,
+                               std::size_t most);
 
 }  // namespace fl::deploy

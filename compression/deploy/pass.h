@@ -60,6 +60,9 @@ struct PassInputs {
   const Instruments* instruments = nullptr;  // Null: no rows in the report.
   // Of the device that the model is for; passes obey its channel multiple and its types. Null: any.
   const HardwareProfile* profile = nullptr;
+  // Ranges that a federation's devices found together for ModelToCalibrate (federation_ranges.h).
+  // Null: there are none.
+  const RangesByNode* federation_ranges = nullptr;
 };
 
 // The model's file as it would be written now.

@@ -5,6 +5,7 @@
 #include "fl/common/base/check.h"
 #include "fl/common/nn/model_file.h"
 #include "fl/compression/deploy/calibration_samples.h"
+#include "fl/compression/deploy/federation_ranges.h"
 
 namespace fl::deploy {
 namespace {
@@ -129,6 +130,8 @@ Result<DeployReport> RunPasses(const PassList& passes, const PassInputs& inputs)
     if (inputs.stop.load(std::memory_order_relaxed))
       return Error{ErrorCode::kUnavailable, "deployment: stopped"};
     own.rng = RngOfPass(passes, i, inputs.rng);
+    if (i == LeadingRewrites(passes) && inputs.federation_ranges != nullptr)
+      model.federation_ranges = *inputs.federation_ranges;
     FL_TRY(const PassReport pass, RunPass(*passes[i].pass, own, model, report));
     if (!pass.refusal.empty()) {
       report.reason = pass.refusal;

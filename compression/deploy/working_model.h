@@ -15,6 +15,8 @@
 
 namespace fl::deploy {
 
+using RangesByNode = std::map<std::string, nn::ActivationRange>;
+
 // The model between two passes. What a pass decides for later ones is kept by name, since a pass
 // that changes the graph moves nodes and tensors but does not rename what it keeps; it drops the
 // entries of what it removes, and cuts masks as it cuts the tensors.
@@ -26,7 +28,10 @@ struct WorkingModel {
   // By node: how its weight is to be coded. Others are coded as the pass that rounds them is set.
   std::map<std::string, nn::WeightSpec> precision = {};
   // By node: what its output is rounded over, where training learned it. Others are observed.
-  std::map<std::string, nn::ActivationRange> ranges = {};
+  RangesByNode ranges = {};
+  // By node: what its output spans over the samples of a whole federation. A pass that changes what
+  // a node of that name stands for drops it. Empty where there are none.
+  RangesByNode federation_ranges = {};
   // Where a pass has decided on the rounding before the model is quantized: its grids by node are
   // final, as are its values; `parameters` stay what they were, to be compared with.
   std::optional<RoundedWeights> rounded = {};

@@ -90,6 +90,17 @@ TEST_CASE("CheckPlan: each part that does not fit is refused with its place") {
                "p.toml:28:", "unknown pass \"shrink\"");
 }
 
+TEST_CASE("CheckPlan: devices calibrate together where ptq_static asks for it, and there alone") {
+  CHECK_FALSE(testing::Get(CheckWith("seed = 3", "seed = 4"))->calibration.has_value());
+  const auto asking =
+      testing::Get(CheckWith("\"ptq_static\"", "\"ptq_static\"\nranges = \"federation\""));
+  REQUIRE(asking->calibration.has_value());
+  CHECK(asking->calibration->samples == 512);
+  CHECK(asking->calibration->graph.nodes.size() == asking->graph.nodes.size());
+  CheckRefused("version = 1", "version = 1\n[deployment.calibration]\ndevices = 7",
+               ErrorCode::kInvalidArgument, "p.toml: ", "no pass asks for it");
+}
+
 TEST_CASE("CheckPlan: batch norms are not published on a lattice") {
   const std::string with_norm =
       R"(layers = ["conv 4 3x3", "batchnorm", "relu", "flatten", "dense 5"])"

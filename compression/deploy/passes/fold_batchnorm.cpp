@@ -11,6 +11,7 @@ Result<> FoldBatchNormPass::Run(const PassInputs& /*inputs*/, WorkingModel& mode
   model.graph = std::move(folded.model.graph);
   model.parameters = std::move(folded.model.parameters);
   for (const std::string& name : folded.folded) model.ranges.erase(name);
+  if (!folded.folded.empty()) model.federation_ranges.clear();
   report.summary = std::to_string(folded.folded.size()) + " batch norms folded";
   for (const std::string& name : folded.left) report.summary += ", " + name + " left";
   report.figures.push_back({"folded", static_cast<double>(folded.folded.size())});
@@ -21,6 +22,7 @@ Result<> FoldBatchNormPass::Run(const PassInputs& /*inputs*/, WorkingModel& mode
 Result<> EqualizePass::Run(const PassInputs& /*inputs*/, WorkingModel& model,
                            PassReport& report) const {
   FL_TRY(const Equalized equalized, Equalize(model.graph, model.parameters));
+  if (equalized.pairs > 0) model.federation_ranges.clear();
   report.summary = std::to_string(equalized.pairs) + " pairs of layers in " +
                    std::to_string(equalized.sweeps) + " sweeps, largest scale " +
                    std::to_string(equalized.largest_scale);

@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <vector>
 
 #include "fl/common/nn/choose_range.h"
 #include "fl/compression/deploy/fields.h"
@@ -12,12 +13,15 @@ namespace fl::deploy {
 
 // `ptq_static`: weights to integers as set, or as earlier passes decided (WorkingModel::precision,
 // rounded); activations to int8 with ranges measured on local samples, or learned
-// (WorkingModel::ranges).
+// (WorkingModel::ranges), or those of a federation.
 struct PtqStaticConfig {
   std::uint32_t samples = 512;  // Calibration samples at most, >= 1.
   nn::RangeOptions ranges;
   double moving_share = 0.01;  // Of the moving average: a batch's share, in (0, 1].
   WeightPlan weights;          // Of nodes that no earlier pass decided on.
+  // Activations' ranges are those of the whole federation for the nodes that it has looked at
+  // (WorkingModel::federation_ranges), and measured on local samples for all others alone.
+  bool federation = false;
 };
 
 class PtqStatic final : public Pass {
@@ -31,10 +35,16 @@ class PtqStatic final : public Pass {
   Result<> Run(const PassInputs& inputs, WorkingModel& model, PassReport& report) const override;
 
  private:
+  // One range for each node; says in the report where they come from.
+  Result<std::vector<nn::ActivationRange>> FindRanges(const PassInputs& inputs,
+                                                      const WorkingModel& model,
+                                                      PassReport& report) const;
+
   PtqStaticConfig config_;
 };
 
-// Keys: `samples`; `observer` ("minmax", "moving_average", "percentile", "mse", "kl") with
+// Keys: `samples`; `ranges` ("own" or, in a plan whose observer is not "moving_average",
+// "federation"); `observer` ("minmax", "moving_average", "percentile", "mse", "kl") with
 // `moving_share` and `percentile` of their observers alone; `symmetric_activations`; those of
 // WeightSettings.
 Result<std::shared_ptr<const Pass>> ReadPtqStatic(Fields& fields);

@@ -120,6 +120,19 @@ TEST_CASE("Plan: values that contradict each other are refused") {
   CHECK(
       MessageOf(Replaced("version = 1", "version = 1\n[deployment.personalize]\nlearning_rate = 0"))
           .find("deployment.personalize.learning_rate") != std::string::npos);
+  const auto with_calibration = [](const std::string& keys) {
+    return MessageOf(Replaced("version = 1", "version = 1\n[deployment.calibration]\n" + keys));
+  };
+  CHECK(with_calibration("devices = 2\ndevices_min = 2\nreach_max = 0.0").empty());
+  CHECK(
+      with_calibration("devices = 2\ndevices_min = 3").find("deployment.calibration.devices_min") !=
+      std::string::npos);
+  CHECK(with_calibration("devices_min = 0").find("deployment.calibration.devices_min") !=
+        std::string::npos);
+  CHECK(with_calibration("devices = 1000001").find("deployment.calibration.devices: ") !=
+        std::string::npos);
+  CHECK(with_calibration("reach_max = -1").find("deployment.calibration.reach_max") !=
+        std::string::npos);
   CHECK(MessageOf(Replaced("version = 1", "version = 2")).find("deployment.version") !=
         std::string::npos);
   CHECK(MessageOf(Replaced("name = \"digits\"", "name = \"Digits!\"")).find("a-z") !=
