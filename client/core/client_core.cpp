@@ -7,6 +7,7 @@
 #include "fl/client/core/model_patch.h"
 #include "fl/client/state/carried_over.h"
 #include "fl/common/crypto/sha256.h"
+#include "fl/compression/deploy/federation_ranges.h"
 #include "fl/compression/recipe.h"
 
 namespace fl::client {
@@ -287,9 +288,9 @@ Bytes ClientCore::TaskParameters() const {
 void ClientCore::StartTask() {
   stage_ = Stage::kJob;
   job_since_ = now_;
-  if (task_->kind == wire::TaskKind::kDeploy) {
-    commands_.emplace_back(StartDeployment{{*task_, options_.name, plan_, model_, {}}});
-    return;
+  if (task_->kind == wire::TaskKind::kDeploy) return StartDeploying();
+  if (task_->kind == wire::TaskKind::kCalibrate && !plan_->calibration) {
+    return Abandon({ErrorCode::kMalformed, "a task to calibrate, which the plan does not ask for"});
   }
   if (task_->kind == wire::TaskKind::kTrain && task_->recipe != plan_->delta.digest().prefix()) {
     return Abandon({ErrorCode::kWrongRecipe, "the task's recipe is not the plan's"});
@@ -309,6 +310,16 @@ void ClientCore::StartTask() {
     job.velocity = state_.velocity;
   }
   commands_.emplace_back(StartTraining{std::move(job)});
+}
+
+void ClientCore::StartDeploying() {
+  DeploymentJob job{*task_, options_.name, plan_, model_, {}};
+  if (task_->round_parameters && plan_->calibration) {
+    auto ranges = deploy::DecodeRanges(parameters_->bytes, plan_->calibration->graph);
+    if (!ranges) return Abandon(ranges.error());
+    job.ranges = std::move(*ranges);
+  }
+  commands_.emplace_back(StartDeployment{std::move(job)});
 }
 
 void ClientCore::BringResidualForward() {

@@ -48,8 +48,7 @@ using ClientEvent = std::variant<Started, ReplyArrived, TrainingDone, Deployment
 
 // What a device wants done, in this order. At most one of SendRequest, StartTraining,
 // StartDeployment, WaitUntil and Finished is among the commands of one event, as the last one.
-// ClientCore::state() must be durable before the commands behind this one run.
-struct SaveState {};
+struct SaveState {};  // ClientCore::state() must be durable before the commands behind it run.
 struct SendRequest {  // Answer with ReplyArrived.
   net::Request request;
   Duration timeout{};
@@ -73,7 +72,7 @@ struct WriteLog {
 };
 // A line of the log that the device's owner can read: what ran here and what left the device.
 struct RecordActivity {
-  std::string what;  // "trained", "evaluated", "deployed", "accepted", "refused".
+  std::string what;  // "trained", "evaluated", "calibrated", "installed", "accepted", ...
   std::uint64_t round = 0;
   std::uint64_t task = 0;
   std::uint32_t asked = 0;  // How many clients got the task.
@@ -152,6 +151,7 @@ class ClientCore {
   bool LacksParameters() const;
   Bytes TaskParameters() const;
   void StartTask();
+  void StartDeploying();
   void BringResidualForward();
   std::uint64_t ResidualAge() const;
 

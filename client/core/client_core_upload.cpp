@@ -27,12 +27,17 @@ void ClientCore::On(TrainingDone event) {
   }
   TrainingResult& result = *event.result;
   const bool trains = task_->kind == wire::TaskKind::kTrain;
-  ++(trains ? state_.counters.trained : state_.counters.evaluated);
+  const bool calibrates = task_->kind == wire::TaskKind::kCalibrate;
+  if (!calibrates) ++(trains ? state_.counters.trained : state_.counters.evaluated);
   if (trains) state_.speed.LearnTraining(now_ - job_since_);
   RecordActivity record;
   record.what = trains ? "trained" : "evaluated";
   record.examples = result.examples;
   record.detail = DescribeMetrics(result.metrics) + DescribeLeftOut(result, ResidualAge());
+  if (calibrates) {
+    record.what = "calibrated";
+    record.detail = std::move(result.calibrated);
+  }
   for (const std::string& setting : result.settings) record.detail += "; auto: " + setting;
   StagedUpdate staged;
   staged.update = std::move(result.update);

@@ -67,7 +67,10 @@ Result<deploy::DeployReport> RunPassList(const DeploymentJob& job, const LocalDa
                                   {},
                                   {{"federation", plan.name},
                                    {"model_version", std::to_string(job.task.model.version)},
-                                   {"model_sha256", job.task.model.digest.ToHex()}}};
+                                   {"model_sha256", job.task.model.digest.ToHex()}},
+                                  nullptr,
+                                  nullptr,
+                                  job.ranges ? &*job.ranges : nullptr};
   FL_TRY(deploy::DeployReport report, deploy::RunPasses(job.plan->passes, inputs));
   if (!ample.line.empty()) report.lines.insert(report.lines.begin(), ample.line);
   if (personal) {

@@ -3,6 +3,7 @@
 #include <atomic>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -21,6 +22,8 @@ struct DeploymentJob {
   std::shared_ptr<const CheckedPlan> plan;
   std::shared_ptr<const NamedTensors> model;  // The teacher.
   Bytes installed;  // The installed model file; empty where there is none.
+  // What the federation's devices found together; nothing where they did not.
+  std::optional<deploy::RangesByNode> ranges = {};
 };
 
 // What became of the pass list on this device.

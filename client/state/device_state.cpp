@@ -203,7 +203,7 @@ class StateReader {
     StagedUpdate staged;
     FL_TRY(staged.task, reader_.Read<std::uint64_t>());
     FL_TRY(const std::uint8_t kind, reader_.Read<std::uint8_t>());
-    if (kind < 1 || kind > 3) {
+    if (kind < 1 || kind > 4) {
       return Error{ErrorCode::kMalformed, "task kind " + std::to_string(kind)};
     }
     staged.kind = static_cast<wire::TaskKind>(kind);

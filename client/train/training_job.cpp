@@ -8,6 +8,7 @@
 #include "fl/client/state/carried_over.h"
 #include "fl/client/state/error_feedback.h"
 #include "fl/client/state/momentum.h"
+#include "fl/client/train/calibrate_samples.h"
 #include "fl/client/train/report_streams.h"
 #include "fl/client/train/trainer.h"
 #include "fl/common/wire/update.h"
@@ -51,6 +52,17 @@ Result<TrainingResult> Evaluate(const TrainingJob& job, const LocalData& data) {
   result.examples = data.holdout.count();
   wire::Update update = BeginUpdate(job, result.examples);
   update.streams.push_back(MetricsOf(*job.plan, result.metrics));
+  result.update = wire::EncodeUpdate(update);
+  return result;
+}
+
+Result<TrainingResult> Calibrate(const TrainingJob& job, const LocalData& data) {
+  FL_TRY(CalibratedSamples calibrated, CalibrateSamples(*job.plan, *job.model, data));
+  TrainingResult result;
+  result.examples = calibrated.samples;
+  result.calibrated = std::move(calibrated.detail);
+  wire::Update update = BeginUpdate(job, result.examples);
+  update.streams.push_back(std::move(calibrated.stream));
   result.update = wire::EncodeUpdate(update);
   return result;
 }
@@ -122,6 +134,7 @@ Result<TrainingResult> RunTraining(const TrainingJob& job, const LocalData& data
   const CheckedPlan& checked = *job.plan;
   FL_TRY_OK(CheckFits(data.training.dataset(), checked.graph));
   if (job.task.kind == wire::TaskKind::kEvaluate) return Evaluate(job, data);
+  if (job.task.kind == wire::TaskKind::kCalibrate) return Calibrate(job, data);
 
   const RngStream rng =
       RngStream(checked.plan.seed).Child("client", job.client).Child("round", job.task.round);

@@ -16,8 +16,8 @@
 
 namespace fl::client {
 
-// What a train or an evaluate task needs besides the data, as a value: any thread, process or rank
-// can run it. What is shared is immutable and shared with the device's state.
+// What a train, an evaluate or a calibrate task needs besides the data, as a value: any thread,
+// process or rank can run it. What is shared is immutable and shared with the device's state.
 struct TrainingJob {
   wire::Task task;
   std::string client;  // Names the random streams.
@@ -49,6 +49,7 @@ struct TrainingResult {
   double delta_norm = 0;  // L2, of what training alone changed.
   TrainingMetrics metrics;
   std::vector<std::string> settings;  // What `auto` did: the budget, then EncodedDelta's settings.
+  std::string calibrated;             // CalibratedSamples::detail.
 };
 
 // "; left out 4.21 times the change, with a residual of 3 rounds ago", for the activity log;

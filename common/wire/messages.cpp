@@ -68,7 +68,7 @@ Result<> CheckContent(const CheckInAnswer& answer, const MessageLimits& limits) 
   if (answer.again_min_ms > answer.again_max_ms)
     return Error{ErrorCode::kMalformed, "the window for the next check-in ends before it starts"};
   if (answer.task &&
-      (answer.task->kind < TaskKind::kTrain || answer.task->kind > TaskKind::kDeploy)) {
+      (answer.task->kind < TaskKind::kTrain || answer.task->kind > TaskKind::kCalibrate)) {
     return Error{
         ErrorCode::kMalformed,
         "unknown kind of task " + std::to_string(static_cast<unsigned>(answer.task->kind))};

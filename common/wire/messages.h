@@ -54,7 +54,7 @@ struct CheckInRequest {
   friend bool operator==(const CheckInRequest&, const CheckInRequest&) = default;
 };
 
-enum class TaskKind : std::uint8_t { kTrain = 1, kEvaluate = 2, kDeploy = 3 };
+enum class TaskKind : std::uint8_t { kTrain = 1, kEvaluate = 2, kDeploy = 3, kCalibrate = 4 };
 
 // How to come by the model: version 0 from the plan's seed; from the version held plus a change; or
 // whole.
@@ -80,7 +80,9 @@ struct Task {
   std::uint32_t asked = 0;       // How many clients got this task, for the device's owner to see.
   ModelSource model;
   std::uint64_t recipe = 0;  // First 8 bytes of the recipe's digest; the plan holds the recipe.
-  std::optional<Digest> round_parameters;  // A blob, where the recipe needs one.
+  // A blob. Of train tasks: what the recipe needs, if anything; of deploy tasks: the ranges that
+  // the federation's devices have found, if any (compression/deploy/federation_ranges.h).
+  std::optional<Digest> round_parameters;
 
   template <typename Archive>
   void serialize(Archive& archive) {

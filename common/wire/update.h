@@ -32,6 +32,7 @@ struct UpdateLimits {
 inline constexpr std::uint64_t kStreamDelta = 0;
 inline constexpr std::uint64_t kStreamMetrics = 1;
 inline constexpr std::uint64_t kStreamPlanFirst = 2;
+inline constexpr std::uint64_t kStreamCalibration = 65535;  // Of calibrate tasks, their only one.
 
 struct UpdateEntry {
   std::uint64_t segment = 0;

@@ -123,7 +123,9 @@ TEST_CASE("Messages: what the grammar allows and the protocol does not is malfor
   CHECK(CodeOf(Decode<CheckInRequest>(Encode(request))) == ErrorCode::kMalformed);
 
   CheckInAnswer answer = SomeAnswer();
-  answer.task->kind = static_cast<TaskKind>(9);
+  answer.task->kind = TaskKind::kCalibrate;
+  CHECK(Get(Decode<CheckInAnswer>(Encode(answer))) == answer);
+  answer.task->kind = static_cast<TaskKind>(5);
   CHECK(CodeOf(Decode<CheckInAnswer>(Encode(answer))) == ErrorCode::kMalformed);
   answer = SomeAnswer();
   answer.task->id = 0;
