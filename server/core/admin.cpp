@@ -95,6 +95,8 @@ std::string_view FederationStateName(FederationState state) {
       return "running";
     case FederationState::kPaused:
       return "paused";
+    case FederationState::kCalibrating:
+      return "calibrating";
     case FederationState::kDeploying:
       return "deploying";
     case FederationState::kDone:

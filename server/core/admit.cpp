@@ -1,8 +1,10 @@
 #include "fl/server/core/admit.h"
 
+#include <algorithm>
 #include <cmath>
 
 #include "fl/common/crypto/sha256.h"
+#include "fl/server/core/calibration.h"
 #include "fl/server/core/round_parameters.h"
 
 namespace fl::server {
@@ -67,6 +69,12 @@ Result<> CheckStreams(const FederationPlan& plan, const wire::UpdateView& view,
   const double bound = plan.plan().privacy.norm_bound;
   double squares = 0;
   for (const wire::UpdateStreamView& stream : view.streams) {
+    if (stream.id == wire::kStreamCalibration && plan.checked().calibration) {
+      // Decoded again when it is added: checked updates may wait, many at a time.
+      const auto histograms = ReadCalibration(plan, stream, view.examples);
+      if (!histograms) return histograms.error();
+      continue;
+    }
     if (stream.id >= plan.streams().size()) {
       return Error{ErrorCode::kStreamMismatch, "expected a stream below " +
                                                    std::to_string(plan.streams().size()) +
@@ -89,7 +97,8 @@ Result<> CheckStreams(const FederationPlan& plan, const wire::UpdateView& view,
 Result<CheckedUpdate> CheckUpdate(const FederationPlan& plan, ByteSpan update,
                                   const RoundParameters& parameters) {
   wire::UpdateLimits limits;
-  limits.bytes_max = plan.update_bytes_max();
+  limits.bytes_max = std::max(plan.update_bytes_max(wire::TaskKind::kTrain),
+                              plan.update_bytes_max(wire::TaskKind::kCalibrate));
   limits.streams_max = plan.streams().size();
   FL_TRY(const wire::UpdateView view, wire::DecodeUpdate(update, limits));
   CheckedUpdate checked;
@@ -99,9 +108,12 @@ Result<CheckedUpdate> CheckUpdate(const FederationPlan& plan, ByteSpan update,
   checked.base = view.base;
   checked.recipe = view.recipe;
   checked.examples = view.examples;
-  checked.has_all_streams = view.streams.size() == plan.streams().size();
+  checked.has_all_streams = view.streams.size() == plan.streams().size() &&
+                            view.streams.back().id != wire::kStreamCalibration;
   checked.only_metrics =
       view.streams.size() == 1 && view.streams.front().id == wire::kStreamMetrics;
+  checked.only_calibration =
+      view.streams.size() == 1 && view.streams.front().id == wire::kStreamCalibration;
   // A payload made by another recipe could parse by chance, so that this comes first.
   if (view.recipe != plan.recipe()) {
     return Error{ErrorCode::kWrongRecipe, "expected the plan's recipe, found another"};
@@ -135,9 +147,15 @@ std::shared_ptr<const Result<CheckedUpdate>> CheckRequest(Storage& storage,
 }
 
 Result<> Admit(const CheckedUpdate& update, const TaskRow& task, const ModelRow& base,
-               std::uint64_t recipe) {
+               const FederationPlan& plan) {
   if (update.task.value != task.id) {
     return Error{ErrorCode::kUnknownTask, "expected an update of the task that it is sent for"};
+  }
+  const std::uint64_t bytes_max = plan.update_bytes_max(task.kind);
+  if (update.bytes > bytes_max) {
+    return Error{ErrorCode::kLimitExceeded, "update: expected at most " +
+                                                std::to_string(bytes_max) + " bytes, found " +
+                                                std::to_string(update.bytes)};
   }
   const bool train = task.kind == wire::TaskKind::kTrain;
   const Digest& given = train ? base.digest : base.released;
@@ -146,8 +164,12 @@ Result<> Admit(const CheckedUpdate& update, const TaskRow& task, const ModelRow&
                                             std::to_string(task.base_version) +
                                             ", found one of another model"};
   }
-  if (update.recipe != recipe) {
+  if (update.recipe != plan.recipe()) {
     return Error{ErrorCode::kWrongRecipe, "expected the plan's recipe, found another"};
+  }
+  if (task.kind == wire::TaskKind::kCalibrate) {
+    if (update.only_calibration) return Ok{};
+    return Error{ErrorCode::kStreamMismatch, "expected the calibration alone"};
   }
   if (!train) {
     if (update.only_metrics) return Ok{};

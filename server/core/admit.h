@@ -27,14 +27,16 @@ struct CheckedUpdate {
   std::uint64_t examples = 0;
   bool has_delta = false;
   bool has_all_streams = false;
-  bool only_metrics = false;  // As evaluate and deploy tasks want it.
+  bool only_metrics = false;      // As evaluate and deploy tasks want it.
+  bool only_calibration = false;  // As calibrate tasks want it.
   Metrics metrics{};
 };
 
 // Checks an update's envelope and each of its payloads against the plan: kMalformed,
 // kDigestMismatch, kWrongVersion, kLimitExceeded, kStreamMismatch (a stream that the plan does not
 // have), kShapeMismatch (a segment that it does not have), kWrongRecipe, kNotFinite, kNormExceeded,
-// kBadWeight. `parameters` are those of the update's task. Pure: runs in parallel, before the core.
+// kBadWeight, ReadCalibration's. `parameters` are those of the update's task. Pure: runs in
+// parallel, before the core.
 Result<CheckedUpdate> CheckUpdate(const FederationPlan& plan, ByteSpan update,
                                   const RoundParameters& parameters);
 
@@ -47,8 +49,8 @@ std::shared_ptr<const Result<CheckedUpdate>> CheckRequest(Storage& storage,
                                                           const net::Request& message);
 
 // The last checks, against the task that the update answers and the model that the task gave:
-// kUnknownTask, kWrongBase, kWrongRecipe, kStreamMismatch, kBadWeight.
+// kUnknownTask, kLimitExceeded, kWrongBase, kWrongRecipe, kStreamMismatch, kBadWeight.
 Result<> Admit(const CheckedUpdate& update, const TaskRow& task, const ModelRow& base,
-               std::uint64_t recipe);
+               const FederationPlan& plan);
 
 }  // namespace fl::server

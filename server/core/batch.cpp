@@ -1,6 +1,7 @@
 #include "fl/server/core/batch.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "fl/server/core/admin.h"
 #include "fl/server/core/round_policy.h"
@@ -43,6 +44,9 @@ Result<> Batch::Load() {
 
 Result<> Batch::Save() {
   if (round_) FL_TRY_OK(transaction_.Put(*round_));
+  if (std::exchange(tally_changed_, false)) {
+    FL_TRY_OK(transaction_.PutTensor(plan_.name(), CalibrationTally::kTensor, tally_->Encode()));
+  }
   return transaction_.Put(federation_);
 }
 

@@ -5,6 +5,7 @@
 #include <span>
 #include <vector>
 
+#include "fl/server/core/calibration.h"
 #include "fl/server/core/server_core.h"
 #include "fl/server/journal/journal.h"
 
@@ -70,6 +71,16 @@ class Batch {
   Result<> ListCommands(ServerOutput& output);
   TimePoint WakeAt() const;
 
+  // batch_calibration.cpp: the ranges that devices find together.
+  Result<> LoadTally();
+  Result<> BeginCalibration();
+  Result<bool> AdvanceCalibration();
+  Result<> OfferCalibrateTask(const wire::CheckInRequest& request, const std::string& client,
+                              wire::CheckInAnswer& answer);
+  Result<std::optional<Digest>> FindRanges(std::uint64_t version);
+  Result<std::optional<Error>> CheckRoom(const TaskRow& task, const CheckedUpdate& update);
+  Result<> TakeCalibration(const TaskRow& task);
+
   // batch_check_in.cpp: steps 1 and 2.
   Result<> TouchClient(const std::string& name, bool create);
   Result<std::optional<Error>> TakePhaseMessage(const std::string& client,
@@ -112,7 +123,9 @@ class Batch {
   TimePoint now_;
 
   FederationRow federation_;
-  std::optional<RoundRow> round_;  // The newest.
+  std::optional<RoundRow> round_;          // The newest.
+  std::optional<CalibrationTally> tally_;  // Once it was needed.
+  bool tally_changed_ = false;
   bool changed_ = false;
 };
 

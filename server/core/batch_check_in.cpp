@@ -95,6 +95,10 @@ Result<> Batch::AnswerCheckIn(const CheckIn& request, Arrival& arrival) {
         FL_TRY_OK(OfferEvaluateTask(request.message, client, answer));
       }
       break;
+    case FederationState::kCalibrating:
+      FL_TRY_OK(OfferEvaluateTask(request.message, client, answer));
+      if (!answer.task) FL_TRY_OK(OfferCalibrateTask(request.message, client, answer));
+      break;
     case FederationState::kDeploying:
     case FederationState::kDone:
       FL_TRY_OK(OfferEvaluateTask(request.message, client, answer));
@@ -192,6 +196,9 @@ Result<wire::Task> Batch::BuildTask(const TaskRow& row, const wire::CheckInReque
   const Bytes& initial = plan_.initial_parameters().bytes;
   if (train && !initial.empty()) {
     task.round_parameters = round_->parameters ? *round_->parameters : crypto::Sha256(initial);
+  }
+  if (row.kind == wire::TaskKind::kDeploy) {
+    FL_TRY(task.round_parameters, FindRanges(row.base_version));
   }
   return task;
 }

@@ -36,7 +36,10 @@ bool Batch::is_last_phase() const {
 }
 
 bool Batch::work_is_near() const {
-  if (federation_.state == FederationState::kDeploying) return true;
+  if (federation_.state == FederationState::kCalibrating ||
+      federation_.state == FederationState::kDeploying) {
+    return true;
+  }
   if (federation_.state != FederationState::kRunning) return false;
   if (!round_is_open()) return federation_.round > 0;
   if (round_->state != RoundState::kCollecting || !is_last_phase()) return true;
@@ -53,6 +56,7 @@ Result<> Batch::Advance() {
 }
 
 Result<bool> Batch::AdvanceRound() {
+  if (federation_.state == FederationState::kCalibrating) return AdvanceCalibration();
   if (federation_.state == FederationState::kDeploying) return AdvanceDeployment();
   if (federation_.state != FederationState::kRunning &&
       federation_.state != FederationState::kPaused) {
@@ -71,6 +75,7 @@ Result<bool> Batch::AdvanceRound() {
   if (federation_.published >= plan_.plan().rounds.count) {
     federation_.state = plan_.deploys() ? FederationState::kDeploying : FederationState::kDone;
     federation_.deploying_at = now_;
+    if (plan_.checked().calibration) FL_TRY_OK(BeginCalibration());
     FL_TRY_OK(Note("the last round is published"));
     return true;
   }
@@ -348,7 +353,8 @@ Result<> Batch::ListCommands(ServerOutput& output) {
 }
 
 TimePoint Batch::WakeAt() const {
-  if (federation_.state == FederationState::kDeploying) {
+  if (federation_.state == FederationState::kCalibrating ||
+      federation_.state == FederationState::kDeploying) {
     return federation_.deploying_at + FromSeconds(plan_.plan().rounds.deadline_s);
   }
   if (!round_is_open() || round_->state == RoundState::kFolding) return kNever;

@@ -48,6 +48,12 @@ Result<net::Response> Batch::AnswerUpload(const RequestArrived& event,
 // round and the task's lateness.
 std::optional<Error> Batch::Closed(const TaskRow& task,
                                    const std::optional<RoundRow>& own_round) const {
+  if (task.kind == wire::TaskKind::kCalibrate) {
+    const bool open = federation_.state == FederationState::kCalibrating &&
+                      task.base_version == federation_.version;
+    if (open) return std::nullopt;
+    return Error{ErrorCode::kNotNeeded, "calibration: it is over, or of an earlier version"};
+  }
   if (task.kind != wire::TaskKind::kTrain) return std::nullopt;
   const RoundsConfig& rounds = plan_.plan().rounds;
   const bool own_is_open = own_round && own_round->state == RoundState::kCollecting;
@@ -110,9 +116,9 @@ Result<net::Response> Batch::Reserve(TaskRow& task, const UploadReserve& request
   }
   FL_TRY(const auto closed, ClosedFor(task));
   if (closed) return Refuse(*closed, task.round, closed->code == ErrorCode::kUnavailable);
-  if (wanted.bytes == 0 || wanted.bytes > plan_.update_bytes_max()) {
-    return Refuse({ErrorCode::kLimitExceeded, "update: expected 1 to " +
-                                                  std::to_string(plan_.update_bytes_max()) +
+  const std::uint64_t bytes_max = plan_.update_bytes_max(task.kind);
+  if (wanted.bytes == 0 || wanted.bytes > bytes_max) {
+    return Refuse({ErrorCode::kLimitExceeded, "update: expected 1 to " + std::to_string(bytes_max) +
                                                   " bytes, found " + std::to_string(wanted.bytes)},
                   task.round);
   }
@@ -221,8 +227,8 @@ Result<std::optional<Error>> Batch::CheckAdmission(const TaskRow& task,
   if (!base) {
     return Error{ErrorCode::kInternal, plan_.name() + ": the base model's row is missing"};
   }
-  const Result<> admitted = Admit(update, task, *base, plan_.recipe());
-  return admitted ? std::optional<Error>() : std::optional(admitted.error());
+  const Result<> admitted = Admit(update, task, *base, plan_);
+  return admitted ? CheckRoom(task, update) : Result(std::optional(admitted.error()));
 }
 
 // Step 8: from the commit of this transaction on, the update counts.
@@ -241,7 +247,9 @@ Result<net::Response> Batch::Accept(TaskRow& task, const CheckedUpdate& update) 
     return Receipt(task);
   }
   const Metrics& metrics = update.metrics;
+  if (task.kind == wire::TaskKind::kCalibrate) FL_TRY_OK(TakeCalibration(task));
   FL_TRY_OK(transaction_.DropChunks(task.id));
+  if (task.kind == wire::TaskKind::kCalibrate) return Receipt(task);
   if (task.kind == wire::TaskKind::kEvaluate) {
     FL_TRY_OK(TakeClientEvaluation(task, metrics));
     return Receipt(task);

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <set>
 
+#include "fl/common/nn/histogram.h"
 #include "fl/common/nn/initialize.h"
 #include "fl/common/random/rng_stream.h"
 #include "fl/common/wire/update.h"
@@ -42,6 +43,10 @@ std::shared_ptr<const FederationPlan> FederationPlan::Create(
         {wire::kStreamPlanFirst + i, config.name, combiner, &parts.streams[i]});
   }
   // An entry of the directory takes at most two varints of 10 bytes.
+  if (parts.calibration) {
+    plan->calibration_bytes_max_ =
+        256 + parts.calibration->graph.nodes.size() * (20 + nn::Histogram::kEncodedBytesMax);
+  }
   plan->update_bytes_max_ = 256;
   for (const StreamPlan& stream : plan->streams_) {
     plan->update_bytes_max_ +=

@@ -6,6 +6,7 @@
 
 #include "fl/common/nn/graph.h"
 #include "fl/common/tensor/tensor.h"
+#include "fl/common/wire/messages.h"
 #include "fl/compression/check_plan.h"
 #include "fl/compression/lattice.h"
 
@@ -45,8 +46,10 @@ class FederationPlan {
   const RoundParameters& initial_parameters() const { return initial_parameters_; }
   // Those that a stream's payloads are parsed with, in a round whose parameters are `round`.
   const RoundParameters& ParametersOf(const StreamPlan& stream, const RoundParameters& round) const;
-  // No update of a train task is larger.
-  std::uint64_t update_bytes_max() const { return update_bytes_max_; }
+  // No update of a task of that kind is larger.
+  std::uint64_t update_bytes_max(wire::TaskKind kind = wire::TaskKind::kTrain) const {
+    return kind == wire::TaskKind::kCalibrate ? calibration_bytes_max_ : update_bytes_max_;
+  }
   // Ids of the stages that a client must have.
   const std::vector<std::uint8_t>& stages() const { return stages_; }
   bool deploys() const { return !plan().deployment.passes.empty(); }
@@ -61,6 +64,7 @@ class FederationPlan {
   std::shared_ptr<const CheckedPlan> checked_;  // Shared with other users of the plan.
   std::vector<StreamPlan> streams_;
   std::uint64_t update_bytes_max_ = 0;
+  std::uint64_t calibration_bytes_max_ = 0;  // 0: the plan asks for none.
   RoundParameters initial_parameters_;
   RoundParameters no_parameters_;
   std::vector<std::uint8_t> stages_;

@@ -50,7 +50,8 @@ Result<> TakeUp(Storage& storage, const FederationPlan& plan, TimePoint now) {
     federation->plan = plan.digest();
     federation->plan_text = plan.plan().source;
     const bool more_rounds = federation->published < plan.plan().rounds.count;
-    const bool over = federation->state == FederationState::kDeploying ||
+    const bool over = federation->state == FederationState::kCalibrating ||
+                      federation->state == FederationState::kDeploying ||
                       federation->state == FederationState::kDone;
     if (over && more_rounds) federation->state = FederationState::kRunning;
     FL_TRY_OK(transaction->Put(*federation));

@@ -7,6 +7,7 @@
 #include "fl/common/nn/plain_graph.h"
 #include "fl/server/core/admin.h"
 #include "fl/server/core/auto_tally.h"
+#include "fl/server/core/calibration.h"
 #include "fl/server/core/round_parameters.h"
 #include "fl/server/core/version_models.h"
 
@@ -147,6 +148,25 @@ Result<std::optional<AutoReport>> ReportAuto(Transaction& transaction, const Fed
   return std::optional(std::move(report));
 }
 
+Result<std::optional<CalibrationReport>> ReportCalibration(Transaction& transaction,
+                                                           const FederationPlan& plan) {
+  if (!plan.checked().calibration) return std::optional<CalibrationReport>();
+  FL_TRY(const auto bytes, transaction.FindTensor(plan.name(), CalibrationTally::kTensor));
+  CalibrationTally tally;
+  if (bytes) {
+    FL_TRY(tally, CalibrationTally::Decode(*bytes));
+  }
+  return std::optional(CalibrationReport{tally.devices, tally.samples,
+                                         tally.ranges ? tally.ranges->ToHex() : std::string()});
+}
+
+Json CalibrationJson(const CalibrationReport& report) {
+  const bool settled = !report.ranges_sha256.empty();
+  return {{"devices", report.devices},
+          {"samples", report.samples},
+          {"ranges_sha256", settled ? Json(report.ranges_sha256) : Json(nullptr)}};
+}
+
 Json AutoJson(const AutoReport& report) {
   Json json = {{"bytes", report.bytes},
                {"share", report.share},
@@ -201,6 +221,7 @@ Result<Report> BuildReport(Transaction& transaction, const FederationPlan& plan)
     report.final_accuracy_clients = round.accuracy_clients;
   }
   FL_TRY(report.automatic, ReportAuto(transaction, plan, rows));
+  FL_TRY(report.calibration, ReportCalibration(transaction, plan));
   FL_TRY(report.deployment, transaction.Deployments(name));
   return report;
 }
@@ -226,6 +247,7 @@ std::string ReportToJson(const Report& report) {
                    {"accuracy_clients", OrNull(report.final_accuracy_clients)},
                    {"model_sha256", report.model_sha256}};
   json["auto"] = report.automatic ? AutoJson(*report.automatic) : Json(nullptr);
+  json["calibration"] = report.calibration ? CalibrationJson(*report.calibration) : Json(nullptr);
   json["deployment"] = Json::array();
   for (const DeploymentRow& row : report.deployment) {
     json["deployment"].push_back({{"client", row.client},

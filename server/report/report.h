@@ -56,10 +56,16 @@ struct AutoReport {
   std::uint64_t body_bytes = 0;
   std::uint64_t body_bytes_largest = 0;
   std::vector<Tensor> tensors;  // Those that `auto` writes, in the plan's order.
+};                              // What the devices calibrated together.
+struct CalibrationReport {
+  std::uint64_t devices = 0;  // That sent histograms.
+  std::uint64_t samples = 0;
+  std::string ranges_sha256;  // Of the ranges' blob; empty: not settled, or of too few devices.
 };
+
 struct Report {
   std::string federation;
-  std::string state;  // "running", "paused", "deploying", "done", "stopped".
+  std::string state;  // "running", "paused", "calibrating", "deploying", "done", "stopped".
   std::uint64_t seed = 0;
   std::string plan_sha256;
   std::vector<RoundReport> rounds;
@@ -70,9 +76,10 @@ struct Report {
   std::optional<double> final_accuracy_published;
   std::optional<double> final_loss_clients;
   std::optional<double> final_accuracy_clients;
-  std::string model_sha256;               // Of the released model.
-  std::optional<AutoReport> automatic;    // Where the plan has `auto`.
-  std::vector<DeploymentRow> deployment;  // By client.
+  std::string model_sha256;                      // Of the released model.
+  std::optional<AutoReport> automatic;           // Where the plan has `auto`.
+  std::optional<CalibrationReport> calibration;  // Where the plan asks for one.
+  std::vector<DeploymentRow> deployment;         // By client.
 };
 
 // What the storage says about a federation so far. kNotFound when it has none of that name.

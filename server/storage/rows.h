@@ -15,11 +15,12 @@
 namespace fl::server {
 
 enum class FederationState : std::uint8_t {
-  kRunning = 1,    // Opens rounds.
-  kPaused = 2,     // The open round goes on; no other opens.
-  kDeploying = 3,  // All rounds are published; clients get their deploy tasks.
-  kDone = 4,       // Nothing is left to wait for; latecomers still get their deploy task.
-  kStopped = 5,    // Ended by an admin: no task any more.
+  kRunning = 1,      // Opens rounds.
+  kPaused = 2,       // The open round goes on; no other opens.
+  kDeploying = 3,    // All rounds are published; clients get their deploy tasks.
+  kDone = 4,         // Nothing is left to wait for; latecomers still get their deploy task.
+  kStopped = 5,      // Ended by an admin: no task any more.
+  kCalibrating = 6,  // Between running and deploying: clients find ranges together.
 };
 
 struct FederationRow {
@@ -33,7 +34,8 @@ struct FederationRow {
   std::uint64_t clients = 0;    // How many client rows there are.
   std::uint64_t abandoned = 0;  // Rounds abandoned in a row.
   TimePoint created_at{};
-  TimePoint deploying_at{};  // When the last round was published.
+  TimePoint deploying_at{};  // When clients got the first of their last tasks: kCalibrating's, then
+                             // kDeploying's.
   // A blob: what the clients of the next round share; absent: what the recipe alone gives.
   std::optional<Digest> parameters;
   std::uint64_t fence = 0;  // Grows by one with each transaction; written by Commit alone.

@@ -84,8 +84,10 @@ class Transaction {
   virtual Result<> DropChange(const ChangeRow& row) = 0;
 
   // Durable named tensors (a strategy's state, a publisher's residual), each as fp32 bytes but for
-  // AutoTally's.
+  // the tallies (AutoTally, CalibrationTally).
   virtual Result<std::map<std::string, Bytes>> Tensors(const std::string& federation) = 0;
+  virtual Result<std::optional<Bytes>> FindTensor(const std::string& federation,
+                                                  const std::string& name) = 0;
   virtual Result<> PutTensor(const std::string& federation, const std::string& name,
                              ByteSpan bytes) = 0;
 

@@ -202,6 +202,11 @@ class SqliteTransaction final : public Transaction {
       query.Read(tensors[name]);
     }
   }
+  Result<std::optional<Bytes>> FindTensor(const std::string& federation,
+                                          const std::string& name) override {
+    return Value<Bytes>("SELECT bytes FROM tensors WHERE federation = ? AND name = ?", federation,
+                        name);
+  }
   Result<> PutTensor(const std::string& federation, const std::string& name,
                      ByteSpan bytes) override {
     return Run("INSERT OR REPLACE INTO tensors (federation, name, bytes) VALUES (?, ?, ?)",

@@ -1,3 +1,5 @@
+#include "fl/compression/deploy/federation_ranges.h"
+#include "fl/server/core/calibration.h"
 #include "fl/tests/server/support/fake_fleet.h"
 #include "fl/tests/support/temporary_folder.h"
 
@@ -14,6 +16,23 @@ std::string SmallPlan() {
       "count = 2\npopulation_min = 3\ngoal = 3\nmin_report = 3\nphases = [\"hello\", \"collect\"]",
       "[compression]\ngather_below = 0\n[[compression.recipe]]\ntensors = \"*\"\n"
       "recipe = \"shared_mask 50% block=1\"\n");
+}
+
+// After its round the devices calibrate, and each gets a deploy task.
+std::string CalibratingPlan() {
+  return PlanText("count = 1\npopulation_min = 3\ngoal = 3\nmin_report = 3",
+                  "[deployment]\nversion = 1\n[[deployment.pass]]\npass = \"ptq_static\"\n"
+                  "ranges = \"federation\"\n[[deployment.pass]]\npass = \"verify\"\n");
+}
+
+Bytes RangesOf(Storage& storage) {
+  const auto transaction = Get(storage.Begin("small", TransactionMode::kOptimistic));
+  const auto bytes = Get(transaction->FindTensor("small", CalibrationTally::kTensor));
+  REQUIRE(bytes.has_value());
+  const CalibrationTally tally = Get(CalibrationTally::Decode(*bytes));
+  CHECK(tally.devices == 3);
+  REQUIRE(tally.ranges.has_value());
+  return Get(transaction->ReadBlob(*tally.ranges)).value();
 }
 
 Digest ModelOf(Storage& storage) {
@@ -104,6 +123,36 @@ TEST_CASE("A server that dies at any operation of its storage: ends with the sam
     const auto storage = Get(OpenSqliteStorage(path));
     REQUIRE(PlayFragile(*storage, plan));
     REQUIRE(ModelOf(*storage) == expected);
+  }
+}
+
+TEST_CASE("A server that dies while devices calibrate: loses and doubles no device's values") {
+  const auto plan = MakePlan(CalibratingPlan());
+  std::vector<float> pooled;
+  for (const std::string& device : kFleet) {
+    const std::vector<float> samples = SamplesOf(*plan, device);
+    pooled.insert(pooled.end(), samples.begin(), samples.end());
+  }
+  const Bytes expected = deploy::EncodeRanges(
+      Get(CalibrationOf(*plan, pooled).Ranges(plan->checked().calibration->options)));
+  bool finished_at_once = false;
+  for (int fail_at = 0; !finished_at_once; fail_at += 1 + fail_at / 12) {
+    CAPTURE(fail_at);
+    const TemporaryFolder folder;
+    const std::string path = (folder.path() / "state.db").string();
+    int operations = 0;
+    {
+      SqliteOptions options;
+      options.before_operation = [&]() -> Result<> {
+        if (operations++ < fail_at) return Ok{};
+        return Error{ErrorCode::kIo, "the disk is gone"};
+      };
+      const auto storage = OpenSqliteStorage(path, options);
+      finished_at_once = storage && PlayFragile(**storage, plan);
+    }
+    const auto storage = Get(OpenSqliteStorage(path));
+    REQUIRE(PlayFragile(*storage, plan));
+    REQUIRE(RangesOf(*storage) == expected);
   }
 }
 

@@ -99,6 +99,9 @@ void CheckRowsRoundTrip(const StorageFactory& make) {
   CHECK(Get(transaction->Changes("fed")).empty());
   Get(transaction->PutTensor("fed", "strategy/m", Bytes(4)));
   CHECK(Get(transaction->Tensors("fed")).at("strategy/m").size() == 4);
+  CHECK(Get(transaction->FindTensor("fed", "strategy/m"))->size() == 4);
+  CHECK_FALSE(Get(transaction->FindTensor("fed", "strategy/n")).has_value());
+  CHECK_FALSE(Get(transaction->FindTensor("other", "strategy/m")).has_value());
 }
 
 void CheckUncommittedIsNothing(const StorageFactory& make) {

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "fl/common/crypto/sha256.h"
+#include "fl/common/nn/calibrate.h"
 #include "fl/common/wire/update.h"
 #include "fl/server/core/round_policy.h"
 #include "fl/tests/server/support/test_server.h"
@@ -92,9 +93,36 @@ inline std::uint64_t ExamplesOf(const std::string& device) {
   return 10 + static_cast<std::uint64_t>(device.back()) % 7;
 }
 
+// The samples of a fake device, ExamplesOf of them, and what a model of ones makes of them.
+inline std::vector<float> SamplesOf(const FederationPlan& plan, const std::string& device) {
+  std::vector<float> samples(ExamplesOf(device) * plan.graph().input_shape().count());
+  RngStream rng = RngStream(4).Child("samples", device);
+  rng.FillNormal(samples);
+  return samples;
+}
+
+inline nn::Calibration CalibrationOf(const FederationPlan& plan, std::span<const float> samples) {
+  const nn::Graph& graph = plan.checked().calibration->graph;
+  const std::vector<float> ones(graph.parameters.total(), 1.0F);
+  return Get(nn::Calibrate(graph, ones, samples, samples.size() / graph.input_shape().count()));
+}
+
+inline wire::Update CalibrationUpdate(const wire::Task& task, const nn::Calibration& calibration) {
+  wire::Update update{
+      TaskId{task.id}, task.model.digest.prefix(), task.recipe, calibration.samples, {}};
+  update.streams.push_back({wire::kStreamCalibration, {}});
+  for (std::size_t i = 0; i < calibration.histograms.size(); ++i)
+    update.streams.front().entries.push_back({i, calibration.histograms[i].Encode()});
+  return update;
+}
+
 inline Bytes GoodUpdate(const FederationPlan& plan, const wire::Task& task,
                         const std::string& device,
                         const std::optional<Bytes>& parameters = std::nullopt) {
+  if (task.kind == wire::TaskKind::kCalibrate) {
+    return wire::EncodeUpdate(
+        CalibrationUpdate(task, CalibrationOf(plan, SamplesOf(plan, device))));
+  }
   return wire::EncodeUpdate(
       UpdateFor(plan, task, DeltaOf(plan, device, task.round), ExamplesOf(device), parameters));
 }
