@@ -55,6 +55,25 @@ TEST_CASE("Federation: real programs compute the model of the simulation") {
   CHECK(right >= 7);
 }
 
+TEST_CASE("Federation: real devices find the ranges of the simulation together") {
+  std::string plan = DigitsPlan(3);
+  const std::string pass = "pass = \"ptq_static\"\n";
+  plan.insert(plan.find(pass) + pass.size(), "ranges = \"federation\"\n");
+  Fleet fleet(plan);
+  fleet.StartServer();
+  fleet.StartDevices();
+  fleet.AwaitDone();
+  const json report = fleet.Report();
+  CHECK(report.at("calibration").at("devices") == Fleet::kDevices);
+  CHECK(report.at("calibration").at("ranges_sha256").is_string());
+  CHECK(report.at("calibration") == fleet.SimulatedReport(2).at("calibration"));
+  CHECK(report.at("deployment").size() == Fleet::kDevices);
+  for (std::size_t i = 0; i < Fleet::kDevices; ++i) {
+    CHECK(fleet.device(i).err().find("over the federation's ranges") != std::string::npos);
+    CHECK(fleet.device(i).err().find("calibrated: values of 4 nodes counted") != std::string::npos);
+  }
+}
+
 TEST_CASE("Federation: a device goes back to the local model before the last") {
   Fleet fleet(DigitsPlan(4));
   fleet.StartServer();

@@ -173,13 +173,17 @@ void Fleet::AwaitDone() {
   CHECK(Status().at("state") == "done");
 }
 
-std::string Fleet::SimulatedModel(int threads) {
+nlohmann::json Fleet::SimulatedReport(int threads) {
   const std::string name = "simulation-" + std::to_string(threads);
   const Outcome outcome = RunProgram({Program("fl-sim"), "run", plan_path(), "--threads",
                                       std::to_string(threads), "--json", "--out", path(name)},
                                      path(name + "-log"), kPatience);
   RequireSuccess(outcome);
-  return ModelOf(nlohmann::json::parse(outcome.out));
+  return nlohmann::json::parse(outcome.out);
+}
+
+std::string Fleet::SimulatedModel(int threads) {
+  return ModelOf(SimulatedReport(threads));
 }
 
 }  // namespace fl::testing

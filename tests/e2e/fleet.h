@@ -54,6 +54,7 @@ class Fleet {
   // Each device, run with --until-done, ends with status 0, and the federation is done.
   void AwaitDone();
   // The same plan on virtual devices.
+  nlohmann::json SimulatedReport(int threads);
   std::string SimulatedModel(int threads);
 
   // The arguments to start the server and a device with.
