@@ -5,6 +5,7 @@
 #include <limits>
 #include <numeric>
 #include <string>
+#include <vector>
 
 #include <doctest/doctest.h>
 
@@ -163,7 +164,8 @@ TEST_CASE(
   const std::string tune = PassText("fine_tune", "steps = 1\nlearning_rate = 0.000001");
   const std::string student = PassText(
       "distil", "layers = [\"conv 4 3x3\", \"relu\", \"flatten\", \"dense 3\"]\nsteps = 60");
-  for (const std::string& changing : {student, tune + kFold, kFold + tune + kEqualize}) {
+  const std::vector<std::string> lists = {student, tune + kFold, kFold + tune + kEqualize};
+  for (const std::string& changing : lists) {
     CAPTURE(changing);
     const RangesByNode ranges = bench.RangesOn(changing + kFederation, 0, 3);
     const DeployReport report = bench.Run(changing + kFederation, &ranges);

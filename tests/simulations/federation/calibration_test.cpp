@@ -11,12 +11,12 @@
 #include "fl/common/crypto/sha256.h"
 #include "fl/common/data/source.h"
 #include "fl/common/nn/calibrate.h"
+#include "fl/common/nn/evaluate.h"
 #include "fl/common/nn/integer_session.h"
 #include "fl/common/nn/model_file.h"
 #include "fl/common/nn/visit_outputs.h"
 #include "fl/compression/deploy/calibration_samples.h"
 #include "fl/compression/deploy/federation_ranges.h"
-#include "fl/compression/samples/plan_samples.h"
 #include "fl/simulations/population/population.h"
 #include "fl/tests/simulations/play.h"
 #include "fl/tests/simulations/small_federation.h"
@@ -35,7 +35,6 @@ seed = 1
 input = [28, 28, 1]
 layers = ["maxpool 2", "flatten", "dense 32", "relu", "dense 16", "relu", "dense 10"]
 [data]
-normalize = "unit"
 holdout = 0.5
 [training]
 batch_size = 10
@@ -57,20 +56,29 @@ samples = 128
 pass = "verify"
 [simulation]
 devices = 7
-data = "idx:mnist-mini/train"
+data = "digits"
 )";
 
+data::Subset Digits(const std::string& part) {
+  data::SourceOptions options;
+  options.root = FL_TEST_SOURCE_DIR "/data";
+  options.shape = Shape{28, 28, 1};
+  options.classes = 10;
+  options.normalization.kind = data::Normalization::Kind::kUnit;
+  return data::Subset(Get(data::OpenSource("idx:mnist-mini/" + part, options)));
+}
+
 // Two labels a device; the first one has 20 samples and the last one 12.
-Shares TwoLabelsEach(const data::Dataset& dataset) {
+Shares TwoLabelsEach(const data::Subset& digits) {
   constexpr std::size_t kSamples[] = {20, 300, 300, 300, 300, 300, 12};
   Shares shares(std::size(kSamples));
-  for (std::uint32_t i = 0; i < dataset.count(); ++i) {
-    const auto label = static_cast<std::size_t>(dataset.labels()[i]);
+  for (std::uint32_t i = 0; i < digits.count(); ++i) {
+    const auto label = static_cast<std::size_t>(digits.label(i));
     for (const std::size_t device : {label / 2, label / 2 + 5}) {
       if (device >= shares.size() || shares[device].size() >= kSamples[device]) continue;
       // Neither label may fill a device.
       const auto same = std::ranges::count_if(shares[device], [&](std::uint32_t other) {
-        return dataset.labels()[other] == dataset.labels()[i];
+        return digits.label(other) == digits.label(i);
       });
       if (static_cast<std::size_t>(same) >= kSamples[device] / 2) continue;
       shares[device].push_back(i);
@@ -80,12 +88,38 @@ Shares TwoLabelsEach(const data::Dataset& dataset) {
   return shares;
 }
 
+// The first device's images have that share of the others' brightness.
+FederationData DataWith(float brightness) {
+  const data::Subset digits = Digits("train");
+  FederationData data;
+  data.shares = TwoLabelsEach(digits);
+  data::Samples samples;
+  samples.shape = Shape{28, 28, 1};
+  samples.classes = 10;
+  std::vector<float> features(digits.count() * 784);
+  for (std::size_t i = 0; i < digits.count(); ++i) {
+    digits.CopySample(i, std::span(features).subspan(i * 784, 784));
+    samples.labels.push_back(digits.label(i));
+  }
+  for (const std::uint32_t i : data.shares.front()) {
+    for (float& value : std::span(features).subspan(std::size_t{i} * 784, 784)) value *= brightness;
+  }
+  samples.features = std::move(features);
+  data.training =
+      std::make_shared<const data::Dataset>(Get(data::Dataset::Create(std::move(samples))));
+  return data;
+}
+
+// What an integer model makes of images.
+struct Judged {
+  double error = 0;  // Mean square of what its outputs differ by from the released model's.
+  double accuracy = 0;
+};
+
 // The federation once it is done, and what a test recomputes of it.
 struct Played {
-  Played() : plan(CheckedPlanOf(kDigits)) {
-    FederationData data = Get(LoadFederationData(*plan, {FL_TEST_SOURCE_DIR "/data"}));
-    data.shares = TwoLabelsEach(*data.training);
-    simulation = Get(Simulation::Create(plan, std::move(data), {.threads = 2, .record = {}},
+  explicit Played(float brightness) : plan(CheckedPlanOf(kDigits)) {
+    simulation = Get(Simulation::Create(plan, DataWith(brightness), {.threads = 2, .record = {}},
                                         {clock, stop, log}));
     Get(simulation->Run({}));
     report = Get(simulation->Report());
@@ -124,20 +158,18 @@ struct Played {
     return Get(client::RunDeployment(job, simulation->device(0).data(), stop));
   }
 
-  // Mean square of what the integer model's outputs differ by from the released model's, on test
-  // images of labels that the first device has never seen.
-  double ErrorOnOtherLabels(ByteSpan model_file) const {
-    data::SourceOptions options = Get(SourceOptionsOf(*plan));
-    options.root = FL_TEST_SOURCE_DIR "/data";
-    const auto dataset = Get(data::OpenSource("idx:mnist-mini/test", options));
-    const data::Subset unseen(dataset);
+  // On test images, all of full brightness, of this label and those above.
+  Judged Judge(ByteSpan model_file, std::int32_t label_least) const {
+    const data::Subset unseen = Digits("test");
     std::vector<float> samples;
-    std::size_t count = 0;
+    std::vector<std::int32_t> labels;
     for (std::size_t i = 0; i < unseen.count(); ++i) {
-      if (unseen.label(i) < 2) continue;
-      samples.resize((count + 1) * 784);
-      unseen.CopySample(i, std::span(samples).subspan(count++ * 784));
+      if (unseen.label(i) < label_least) continue;
+      labels.push_back(unseen.label(i));
+      samples.resize(labels.size() * 784);
+      unseen.CopySample(i, std::span(samples).last(784));
     }
+    const std::size_t count = labels.size();
     REQUIRE(count > 500);
     const auto file = Get(nn::ParseModelFile(model_file));
     nn::IntegerSession session =
@@ -146,12 +178,17 @@ struct Played {
     session.Run(samples, count, found);
     const std::vector<float> wanted = Get(nn::OutputsOf(
         released.graph, released.parameters, {samples, count}, released.graph.nodes.size() - 1));
-    double sum = 0;
+    Judged judged;
     for (std::size_t i = 0; i < found.size(); ++i) {
       const double difference = static_cast<double>(found[i]) - static_cast<double>(wanted[i]);
-      sum += difference * difference;
+      judged.error += difference * difference / static_cast<double>(found.size());
     }
-    return sum / static_cast<double>(found.size());
+    for (std::size_t i = 0; i < count; ++i) {
+      const auto answer =
+          static_cast<std::int32_t>(nn::ArgMax(std::span(found).subspan(i * 10, 10)));
+      if (answer == labels[i]) judged.accuracy += 1 / static_cast<double>(count);
+    }
+    return judged;
   }
 
   SystemClock clock;
@@ -164,7 +201,7 @@ struct Played {
 };
 
 TEST_CASE("Calibration: a device with 20 samples of two labels gets the ranges of all samples") {
-  const Played played;
+  const Played played(1);
   REQUIRE(played.report.calibration.has_value());
   CHECK(played.report.calibration->devices == 7);
   CHECK(played.report.deployment.size() == 7);
@@ -180,11 +217,25 @@ TEST_CASE("Calibration: a device with 20 samples of two labels gets the ranges o
   const client::DeploymentResult own = played.Deploy(std::nullopt);
   REQUIRE_MESSAGE(own.installed, own.reason);
 
-  const double error = played.ErrorOnOtherLabels(installed);
-  const double own_error = played.ErrorOnOtherLabels(own.model_file);
+  const double error = played.Judge(installed, 2).error;
+  const double own_error = played.Judge(own.model_file, 2).error;
   MESSAGE("mean square error: " << error << " with the federation's ranges, " << own_error
                                 << " with its own");
   CHECK(error < 0.5 * own_error);
+}
+
+TEST_CASE("Calibration: a device of dim images keeps its accuracy on bright ones") {
+  const Played played(0.25F);
+  const Bytes& installed = played.simulation->device(0).installed();
+  REQUIRE_FALSE(installed.empty());
+  const client::DeploymentResult own = played.Deploy(std::nullopt);
+  REQUIRE_MESSAGE(own.installed, own.reason);
+  const Judged with = played.Judge(installed, 0);
+  const Judged without = played.Judge(own.model_file, 0);
+  MESSAGE("accuracy " << with.accuracy << ", error " << with.error << "; with own ranges "
+                      << without.accuracy << ", error " << without.error);
+  CHECK(with.accuracy > without.accuracy + 0.05);
+  CHECK(with.error < 0.01 * without.error);
 }
 
 TEST_CASE("Calibration: all devices round over the same ranges, on any number of threads") {
