@@ -99,6 +99,9 @@ TEST_CASE(
   CheckSays(desk.Run({"compress", desk.Model(), "--passes", kInt8, "--auto", "--data", kSamples,
                       "--out", out}),
             kWrongCall, {"--passes or --auto"});
+  CheckSays(desk.Run({"compress", desk.Model(), "--auto", "--prefer", "luck", "--data", kSamples,
+                      "--out", out}),
+            kWrongCall, {"--prefer: expected balance", "luck"});
 }
 
 TEST_CASE("fl-model: a compressed model is evaluated, timed, exported and read again") {

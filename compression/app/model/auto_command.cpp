@@ -1,5 +1,8 @@
+#include <algorithm>
+#include <array>
 #include <filesystem>
 #include <iostream>
+#include <string_view>
 #include <utility>
 
 #include "fl/common/base/file.h"
@@ -27,8 +30,17 @@ std::string Beside(const Call& call, const std::string& ending) {
   return std::filesystem::path(call.out).replace_extension(ending).string();
 }
 
+Result<deploy::Preference> ParsePreference(const std::string& text) {
+  constexpr std::array<std::string_view, 4> kNames = {"balance", "bytes", "latency", "accuracy"};
+  const auto* const found = std::ranges::find(kNames, text);
+  if (found != kNames.end()) return static_cast<deploy::Preference>(found - kNames.begin());
+  return Error{ErrorCode::kInvalidArgument,
+               "--prefer: expected balance, bytes, latency or accuracy, found \"" + text + "\""};
+}
+
 Result<deploy::SearchConfig> ConfigOf(const Call& call) {
   deploy::SearchConfig config;
+  FL_TRY(config.prefer, ParsePreference(call.prefer));
   config.budget.drop_points_max = call.max_drop;
   if (!call.max_bytes.empty()) {
     FL_TRY(config.budget.bytes_max, ParseBytes(call.max_bytes));

@@ -28,6 +28,7 @@ struct Call {
   double max_drop = 0.5;
   std::string max_bytes;
   std::string max_latency;
+  std::string prefer = "balance";
   double seconds = 600;
   std::uint32_t random = 0;
   std::uint32_t batch = 1;

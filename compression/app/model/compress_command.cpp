@@ -138,7 +138,7 @@ void AddCompress(CLI::App& app, Call& call, Action& action) {
   command.add_option("FILE", call.in, "The fp32 model file")->required();
   command.add_option("--passes", call.passes, "The pass list, such as configs/passes/int8.toml");
   command.add_flag("--auto", call.automatic,
-                   "Search for the pass list of the smallest model within the bounds; OUT's name "
+                   "Search for the pass list of the best model within the bounds; OUT's name "
                    "with .passes.toml, .search.json and .search.svg is written, too");
   command
       .add_option("--max-drop", call.max_drop, "--auto: points of accuracy below the model's own")
@@ -146,6 +146,11 @@ void AddCompress(CLI::App& app, Call& call, Action& action) {
   command.add_option("--max-bytes", call.max_bytes, "--auto: of the model file, such as 200KB");
   command.add_option("--max-latency", call.max_latency,
                      "--auto: of one sample on the device, such as 100us");
+  command
+      .add_option("--prefer", call.prefer,
+                  "--auto: which model within the bounds: balance (the most gained over all of "
+                  "them together), bytes, latency or accuracy")
+      ->capture_default_str();
   command.add_option("--seconds", call.seconds, "--auto: that the search may take")
       ->capture_default_str();
   command.add_option("--compare-random", call.random,

@@ -14,10 +14,12 @@ using codec_app::Align;
 using codec_app::FormatCount;
 using codec_app::FormatFixed;
 using codec_app::TextTable;
+using deploy::Dominates;
+using deploy::Objectives;
 using deploy::Trial;
 using Json = nlohmann::ordered_json;
 
-Json ResultToJson(const deploy::Objectives& result) {
+Json ResultToJson(const Objectives& result) {
   return {{"accuracy", result.accuracy},
           {"bytes", result.bytes},
           {"predicted_us", result.microseconds}};
@@ -30,7 +32,9 @@ Json TrialToJson(const Trial& trial, bool chosen) {
   json["measured_min_us"] = trial.latency ? Json(trial.latency->min_us) : Json(nullptr);
   json["steps"] = trial.steps;
   json["choosing_accuracy"] = trial.course;
+  json["weight_bits"] = trial.bits;
   json["finalist"] = trial.finalist;
+  json["within"] = trial.within;
   json["on_front"] = trial.on_front;
   json["chosen"] = chosen;
   json["passes"] = PassFileToToml(trial.list);
@@ -56,16 +60,22 @@ std::vector<std::string> CellsOf(const Trial& trial, bool chosen) {
 RandomComparison CompareWithRandom(const deploy::SearchOutcome& outcome) {
   RandomComparison comparison;
   if (!outcome.chosen) return comparison;
-  const deploy::Objectives& chosen = outcome.trials[*outcome.chosen].result;
+  const Objectives& chosen = outcome.trials[*outcome.chosen].result;
+  std::vector<Objectives> front;
+  for (const Trial& trial : outcome.trials) {
+    if (trial.on_front && trial.within) front.push_back(trial.result);
+  }
   for (const Trial& trial : outcome.trials) {
     if (trial.kind != "random") continue;
+    const Objectives& random = trial.result;
     ++comparison.lists;
-    comparison.dominate_chosen += deploy::Dominates(trial.result, chosen) ? 1 : 0;
-    comparison.dominated_by_chosen += deploy::Dominates(chosen, trial.result) ? 1 : 0;
-    const bool by_front = std::ranges::any_of(outcome.trials, [&](const Trial& found) {
-      return found.on_front && deploy::Dominates(found.result, trial.result);
-    });
-    comparison.dominated_by_front += by_front ? 1 : 0;
+    comparison.within += trial.within ? 1 : 0;
+    comparison.dominate_chosen += Dominates(random, chosen) ? 1 : 0;
+    comparison.dominated_by_chosen += Dominates(chosen, random) ? 1 : 0;
+    const auto beaten = [&](const Objectives& found) { return Dominates(random, found); };
+    const auto beats = [&](const Objectives& found) { return Dominates(found, random); };
+    comparison.dominate_front += std::ranges::any_of(front, beaten) ? 1 : 0;
+    comparison.dominated_by_front += std::ranges::any_of(front, beats) ? 1 : 0;
   }
   return comparison;
 }
@@ -87,11 +97,15 @@ std::string DrawSearch(const deploy::SearchOutcome& outcome) {
   std::string text = table.Draw();
   const RandomComparison comparison = CompareWithRandom(outcome);
   if (comparison.lists > 0) {
-    text += "\nof " + std::to_string(comparison.lists) + " random lists with the same " +
+    text += "\nof " + std::to_string(comparison.lists) +
+            " random lists of the same bytes and latency, with the same " +
             std::to_string(outcome.steps) + " training steps, " +
+            std::to_string(comparison.within) + " keep all bounds\n  " +
             std::to_string(comparison.dominate_chosen) +
             " dominate the chosen one, which dominates " +
-            std::to_string(comparison.dominated_by_chosen) + "; the front dominates " +
+            std::to_string(comparison.dominated_by_chosen) + "\n  " +
+            std::to_string(comparison.dominate_front) +
+            " dominate one of the front within the bounds, which dominates " +
             std::to_string(comparison.dominated_by_front) + "\n";
   }
   return text;
@@ -114,7 +128,9 @@ std::string SearchToJson(const deploy::SearchOutcome& outcome) {
   const RandomComparison comparison = CompareWithRandom(outcome);
   if (comparison.lists > 0) {
     json["random"] = {{"lists", comparison.lists},
+                      {"within", comparison.within},
                       {"dominate_chosen", comparison.dominate_chosen},
+                      {"dominate_front", comparison.dominate_front},
                       {"dominated_by_chosen", comparison.dominated_by_chosen},
                       {"dominated_by_front", comparison.dominated_by_front}};
   }

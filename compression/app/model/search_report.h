@@ -10,9 +10,11 @@ namespace fl::model_app {
 // How the lists that were drawn at random stand to what the search chose and found.
 struct RandomComparison {
   std::size_t lists = 0;
+  std::size_t within = 0;  // That keep every bound.
   std::size_t dominate_chosen = 0;
+  std::size_t dominate_front = 0;  // A list of the search's front that keeps every bound.
   std::size_t dominated_by_chosen = 0;
-  std::size_t dominated_by_front = 0;  // By a list of the search's front.
+  std::size_t dominated_by_front = 0;  // By such a list.
 };
 RandomComparison CompareWithRandom(const deploy::SearchOutcome& outcome);
 

@@ -5,14 +5,13 @@
 #include <cmath>
 #include <cstdarg>
 #include <cstdio>
-#include <tuple>
 #include <utility>
 
-#include "fl/compression/deploy/channel_groups.h"
 #include "fl/compression/deploy/estimate_latency.h"
 #include "fl/compression/deploy/fine_tune.h"
 #include "fl/compression/deploy/run_passes.h"
 #include "fl/compression/deploy/search/halving.h"
+#include "fl/compression/deploy/search/random_lists.h"
 #include "fl/compression/deploy/search/trainee.h"
 
 namespace fl::deploy {
@@ -24,6 +23,12 @@ constexpr double kBatch = 32;       // FineTuneConfig's.
 constexpr double kPassesAStep = 3;  // Forward, and backward for values and for weights.
 constexpr std::size_t kPlacesMin = 6;
 constexpr double kHopePoints = 8;  // That a first rung may still win; half of it after each.
+// Of the seconds, for curves and trainings; the rest is for verifying.
+constexpr double kTrainingShare = 0.93;
+// Of its steps, at least; a rung that would get fewer is left out.
+constexpr double kStepsShareMin = 0.1;
+constexpr std::array<std::uint8_t, 4> kBits = {kBitsMost, 6, 4, 3};  // Of finalists' weights.
+constexpr std::uint8_t kBitsTypical = 4;  // By which it is judged whether a list may fit.
 
 [[gnu::format(printf, 1, 2)]] std::string Format(const char* format, ...) {
   std::array<char, 400> text{};
@@ -47,7 +52,10 @@ class Search {
         settings_{.drop_points_max = config.budget.drop_points_max,
                   .bytes_max = config.budget.bytes_max,
                   .integers = HasType(*inputs.profile, "int8")},
-        begin_(Now()) {}
+        rule_{config.budget, config.prefer, config.measured_here},
+        begin_(Now()) {
+    if (settings_.integers) settings_.bits = kBitsTypical;
+  }
 
   Result<SearchOutcome> Run() {
     FL_TRY_OK(MeasureTeacher());
@@ -56,19 +64,20 @@ class Search {
     FL_TRY_OK(Propose());
     if (entries_.empty()) return std::move(outcome_);
     PlanSteps();
-    for (std::uint32_t rung = 0; rung < config_.rungs && !outcome_.cut_short; ++rung)
-      FL_TRY_OK(RunRung(rung));
+    for (std::uint32_t rung = 0; rung < config_.rungs && !ended_; ++rung) FL_TRY_OK(RunRung(rung));
     FL_TRY_OK(Verify());
-    Choose();
-    FL_TRY_OK(CompareWithRandom());
+    FL_TRY_OK(Choose());
+    if (outcome_.chosen) FL_TRY_OK(CompareWithRandom());
     return std::move(outcome_);
   }
 
  private:
   struct Entry {
     Trainee trainee;
-    Trial trial;
+    std::vector<double> course = {};  // Trial::course.
     bool alive = true;
+
+    bool is_student() const { return trainee.proposal().student.has_value(); }
   };
 
   std::int64_t Now() const {
@@ -82,12 +91,13 @@ class Search {
     if (inputs_.instruments != nullptr && inputs_.instruments->progress != nullptr)
       inputs_.instruments->progress(line);
   }
-  bool Stopped() const { return inputs_.stop.load(std::memory_order_relaxed); }
 
   Result<> MeasureTeacher() {
     const Teacher& teacher = inputs_.teacher;
     FL_TRY(outcome_.teacher.accuracy,
            Accuracy(teacher.graph, teacher.parameters, inputs_.verification));
+    known_.teacher_accuracy = outcome_.teacher.accuracy;
+    known_.majority_share = MajorityShare(inputs_.verification);
     FL_TRY(teacher_choosing_, Accuracy(teacher.graph, teacher.parameters, choosing_));
     const WorkingModel model{.graph = teacher.graph,
                              .parameters = {teacher.parameters.begin(), teacher.parameters.end()}};
@@ -113,15 +123,14 @@ class Search {
                picked.size()));
     for (const SizedProposal& proposal : picked) {
       FL_TRY(Trainee trainee, Trainee::Create(space_, proposal.proposal, settings_, inputs_));
-      Trial trial{.name = NameOf(space_, proposal.proposal), .kind = KindOf(proposal.proposal)};
-      entries_.push_back({std::move(trainee), std::move(trial)});
+      entries_.push_back({std::move(trainee)});
     }
-    if (picked.empty()) NameNearest(all);
+    if (picked.empty()) NameLeastOutside(all);
     return {};
   }
 
   // No list is within the budget, whatever its accuracy.
-  void NameNearest(std::vector<SizedProposal> all) {
+  void NameLeastOutside(std::vector<SizedProposal> all) {
     const auto excess = [&](const SizedProposal& proposal) {
       const SearchBudget& budget = config_.budget;
       double worst = 0;
@@ -142,19 +151,10 @@ class Search {
 
   // So many steps for a list of the first rung that all rungs together take the time.
   void PlanSteps() {
-    double sum = 0;
-    double work = 0;  // Of all rungs, for one step of the first.
-    for (const Entry& entry : entries_) {
-      sum += entry.trainee.multiply_accumulates();
-      work += entry.trainee.multiply_accumulates() * HeadStart(entry, 0);
-    }
-    const double mean = std::max(1.0, sum / static_cast<double>(entries_.size()));
-    for (std::uint32_t rung = 1; rung < config_.rungs; ++rung) {
-      const std::size_t places = std::min(entries_.size(), PlacesAt(config_, rung));
-      work += mean * static_cast<double>(places) * std::exp2(rung);
-    }
-    const double steps = config_.seconds * kMultiplyAccumulatesPerSecond /
-                         (std::max(1.0, work) * kBatch * kPassesAStep);
+    first_steps_ = 1;
+    const double work = std::max(1.0, WorkOf(0) + WorkBehind(0));
+    const double steps =
+        config_.seconds * kMultiplyAccumulatesPerSecond / (work * kBatch * kPassesAStep);
     constexpr double kEpochsMax = 3;  // Of the first rung.
     const double epoch = std::max(1.0, static_cast<double>(inputs_.training.count()) / kBatch);
     first_steps_ = static_cast<std::uint32_t>(
@@ -164,10 +164,11 @@ class Search {
   // A student begins from nothing, so that its first training is longer.
   static std::uint32_t HeadStart(const Entry& entry, std::uint32_t rung) {
     constexpr std::uint32_t kOfStudents = 4;
-    return rung == 0 && entry.trainee.proposal().student ? kOfStudents : 1;
+    return rung == 0 && entry.is_student() ? kOfStudents : 1;
   }
   std::uint32_t StepsAt(std::uint32_t rung) const { return first_steps_ << rung; }
 
+  // Multiply-accumulates of a sample times steps: of the rung with those that are alive,
   double WorkOf(std::uint32_t rung) const {
     double work = 0;
     for (const Entry& entry : entries_) {
@@ -176,49 +177,68 @@ class Search {
     }
     return work;
   }
+  // and of those behind it, whose lists are taken to be like these.
+  double WorkBehind(std::uint32_t rung) const {
+    double sum = 0;
+    const std::vector<std::size_t> alive = Alive();
+    for (const std::size_t i : alive) sum += entries_[i].trainee.multiply_accumulates();
+    const double mean = sum / static_cast<double>(std::max<std::size_t>(1, alive.size()));
+    double work = 0;
+    for (std::uint32_t next = rung + 1; next < config_.rungs; ++next) {
+      work += mean * static_cast<double>(std::min(alive.size(), PlacesAt(config_, next))) *
+              StepsAt(next);
+    }
+    return work;
+  }
+
+  // The share of its steps for which there is time, where all rungs that are left get the same.
+  double TimelyShare(std::uint32_t rung) const {
+    const double needed = pace_ * (WorkOf(rung) + WorkBehind(rung));
+    const double left = kTrainingShare * config_.seconds - Seconds();
+    return needed > left ? std::max(0.0, left) / needed : 1;
+  }
 
   // Trains those that are alive, and lets half of them go.
   Result<> RunRung(std::uint32_t rung) {
     const double begin = Seconds();
-    const double work = WorkOf(rung);
-    if (pace_ > 0 && begin + work * pace_ > config_.seconds) {
-      Say(Format("rung %u of %u would end after the %.0f seconds that there are", rung + 1,
-                 config_.rungs, config_.seconds));
+    const double share = TimelyShare(rung);
+    if (share < 1) {
       outcome_.cut_short = true;
-      return {};
+      ended_ = share < kStepsShareMin;
+      Say(Format(
+          "%.0f of %.0f seconds have passed, so that rung %u of %u gets %.0f %% of its steps",
+          begin, config_.seconds, rung + 1, config_.rungs, ended_ ? 0 : 100 * share));
+      if (ended_) return {};
     }
     for (Entry& entry : entries_) {
       if (!entry.alive) continue;
-      const auto trained = TrainOne(rung, entry);
+      const double steps = share * StepsAt(rung) * HeadStart(entry, rung);
+      const auto trained = TrainOne(std::max(1U, static_cast<std::uint32_t>(steps)), entry);
       if (!trained && trained.error().code == ErrorCode::kUnavailable) {
         outcome_.cut_short = true;
+        ended_ = true;
         return {};
       }
       if (!trained) return trained.error();
     }
-    pace_ = (Seconds() - begin) / work;
+    pace_ = (Seconds() - begin) / std::max(1.0, share * WorkOf(rung));
     SayRung(rung);
     if (rung + 1 < config_.rungs) Halve(rung);
     return {};
   }
 
-  Result<> TrainOne(std::uint32_t rung, Entry& entry) {
-    const auto trained = entry.trainee.Train(StepsAt(rung) * HeadStart(entry, rung));
+  Result<> TrainOne(std::uint32_t steps, Entry& entry) {
+    const auto trained = entry.trainee.Train(steps);
     if (!trained && trained.error().code == ErrorCode::kLimitExceeded) {
       entry.alive = false;  // Every attempt of its training failed.
       return {};
     }
     FL_TRY_OK(trained);
     FL_TRY(const double accuracy, entry.trainee.AccuracyOn(choosing_));
-    entry.trial.course.push_back(accuracy);
+    entry.course.push_back(accuracy);
     return {};
   }
 
-  // Of an accuracy on the samples to choose by, one standard error.
-  double Doubt() const {
-    return std::sqrt(teacher_choosing_ * (1 - teacher_choosing_) /
-                     static_cast<double>(choosing_.count()));
-  }
   double Wanted() const { return teacher_choosing_ - config_.budget.drop_points_max / 100; }
 
   std::vector<std::size_t> Alive() const {
@@ -230,72 +250,53 @@ class Search {
   }
 
   static Objectives PointOf(const Entry& entry) {
-    return {entry.trial.course.empty() ? 0 : entry.trial.course.back(), entry.trainee.bytes(),
+    return {entry.course.empty() ? 0 : entry.course.back(), entry.trainee.bytes(),
             entry.trainee.microseconds()};
   }
 
+  // Students begin from nothing and gain for longer, so that they are compared with each other and
+  // get half of the places.
   void Halve(std::uint32_t rung) {
-    const std::vector<std::size_t> alive = Alive();
-    const auto stay = [&](bool students, std::size_t places) {
-      std::vector<std::size_t> members;
-      std::vector<Objectives> points;
-      for (const std::size_t i : alive) {
-        if (rung == 0 && entries_[i].trainee.proposal().student.has_value() != students) continue;
-        members.push_back(i);
-        points.push_back(PointOf(entries_[i]));
-      }
-      const double hope = kHopePoints / 100 / std::exp2(rung);
-      for (const std::size_t i : members) entries_[i].alive = false;
-      for (const std::size_t at : Survivors(points, {Wanted(), hope, Doubt(), places}))
-        entries_[members[at]].alive = true;
-    };
+    std::vector<std::size_t> students;
+    std::vector<std::size_t> others;
+    for (const std::size_t i : Alive()) (entries_[i].is_student() ? students : others).push_back(i);
     const std::size_t places = PlacesAt(config_, rung + 1);
-    if (rung > 0) return stay(false, places);
-    // Students begin from nothing, so that the first rung compares them with each other alone.
-    const std::size_t for_students = places * 3 / 8;
-    stay(true, for_students);
-    stay(false, places - for_students);
+    const std::size_t spare = places - std::min(places, others.size());
+    const std::size_t for_students = std::min(students.size(), std::max(places / 2, spare));
+    Keep(students, for_students, rung);
+    Keep(others, places - for_students, rung);
+  }
+
+  void Keep(const std::vector<std::size_t>& members, std::size_t places, std::uint32_t rung) {
+    std::vector<Objectives> points;
+    double best = 0;
+    for (const std::size_t i : members) {
+      points.push_back(PointOf(entries_[i]));
+      best = std::max(best, points.back().accuracy);
+    }
+    Objectives corner = CornerOf(config_.budget, outcome_.teacher);
+    corner.accuracy = std::min(Wanted(), best) - kHopePoints / 100 / std::exp2(rung);
+    for (const std::size_t i : members) entries_[i].alive = false;
+    for (const std::size_t at : Survivors(points, corner, places))
+      entries_[members[at]].alive = true;
   }
 
   void SayRung(std::uint32_t rung) const {
-    const Entry* best = nullptr;
-    const auto key = [&](const Entry& entry) {
-      const Objectives point = PointOf(entry);
-      const bool there = point.accuracy >= Wanted();
-      return std::tuple(!there, there ? static_cast<double>(point.bytes) : -point.accuracy);
+    const std::vector<std::size_t> alive = Alive();
+    if (alive.empty()) return;
+    Objectives corner = CornerOf(config_.budget, outcome_.teacher);
+    corner.accuracy = Wanted();
+    const auto key = [&](std::size_t i) {
+      const Objectives point = PointOf(entries_[i]);
+      return std::pair(DominatedVolume(std::span(&point, 1), corner), point.accuracy);
     };
-    for (const Entry& entry : entries_) {
-      if (entry.alive && (best == nullptr || key(entry) < key(*best))) best = &entry;
-    }
-    if (best == nullptr) return;
-    double left = 0;
-    for (std::uint32_t next = rung + 1; next < config_.rungs; ++next) {
-      const double share = static_cast<double>(PlacesAt(config_, next)) /
-                           static_cast<double>(std::max<std::size_t>(1, Alive().size()));
-      left += std::min(1.0, share) * WorkOf(next) * pace_;
-    }
-    Say(
-        Format("rung %u of %u: %zu lists, %u steps each, %.0f s so far, about %.0f s left; best "
-               "%llu bytes, %.1f us, %+.2f points: %s",
-               rung + 1, config_.rungs, Alive().size(), StepsAt(rung), Seconds(), left,
-               static_cast<unsigned long long>(best->trainee.bytes()), best->trainee.microseconds(),
-               100 * (best->trial.course.back() - teacher_choosing_), best->trial.name.c_str()));
-  }
-
-  // Measures a trial on the verification samples; finalists on this machine, too.
-  Result<> Measure(const Trainee& trainee, Trial& trial, Bytes* file) const {
-    FL_TRY(FinishedModel finished, trainee.Finish());
-    trial.steps = trainee.steps();
-    trial.list = std::move(finished.list);
-    trial.measured = finished.measured;
-    trial.result = {finished.measured.local_accuracy, finished.measured.bytes,
-                    trainee.microseconds()};
-    if (trial.finalist && inputs_.instruments != nullptr) {
-      FL_TRY(trial.latency,
-             MeasureLatency(finished.model, inputs_.verification, *inputs_.instruments));
-    }
-    if (file != nullptr) *file = std::move(finished.file);
-    return {};
+    const Entry& best = entries_[*std::ranges::max_element(alive, {}, key)];
+    Say(Format(
+        "rung %u of %u: %zu lists, %u steps each, %.0f s so far, about %.0f s left; best "
+        "%llu bytes, %.1f us, %+.2f points: %s",
+        rung + 1, config_.rungs, alive.size(), StepsAt(rung), Seconds(), WorkBehind(rung) * pace_,
+        static_cast<unsigned long long>(best.trainee.bytes()), best.trainee.microseconds(),
+        100 * (best.course.back() - teacher_choosing_), best.trainee.name().c_str()));
   }
 
   // All lists in the state that they reached, and the whole model, only rounded.
@@ -304,91 +305,69 @@ class Search {
     whole.levels.assign(space_.layers.size(), 0);
     FL_TRY(Trainee untrained, Trainee::Create(space_, whole, settings_, inputs_));
     const Objectives size{0, untrained.bytes(), untrained.microseconds()};
-    if (WhyOutside(size, config_.budget).empty()) {
-      entries_.push_back(
-          {std::move(untrained), {.name = "whole, not trained", .kind = "channels"}});
-    }
+    if (WhyOutside(size, config_.budget).empty()) entries_.push_back({std::move(untrained)});
     std::erase_if(entries_, [](const Entry& entry) {
-      return entry.trainee.steps().empty() && entry.trainee.proposal().student.has_value();
+      return entry.trainee.steps().empty() && entry.is_student();
     });
     if (entries_.empty())
       return Error{ErrorCode::kUnavailable, "search: stopped before any list was trained"};
     Say(Format("verifying %zu lists on %zu samples", entries_.size(),
                inputs_.verification.count()));
+    for (std::size_t i = 0; i < entries_.size(); ++i) FL_TRY_OK(VerifyOne(i));
     std::vector<Objectives> points;
-    for (Entry& entry : entries_) {
-      entry.trial.finalist = entry.alive;
-      FL_TRY_OK(Measure(entry.trainee, entry.trial, nullptr));
-      points.push_back(entry.trial.result);
-    }
+    for (const Trial& trial : outcome_.trials) points.push_back(trial.result);
     const std::vector<std::size_t> fronts = FrontNumbers(points);
-    for (std::size_t i = 0; i < entries_.size(); ++i) {
-      entries_[i].trial.on_front = fronts[i] == 0;
-      outcome_.trials.push_back(entries_[i].trial);
+    for (std::size_t i = 0; i < fronts.size(); ++i) outcome_.trials[i].on_front = fronts[i] == 0;
+    return {};
+  }
+
+  // Finalists also with fewer bits, which cost no training, where that is smaller.
+  Result<> VerifyOne(std::size_t position) {
+    const Entry& entry = entries_[position];
+    std::uint64_t smallest = UINT64_MAX;
+    for (const std::uint8_t bits : kBits) {
+      if (bits < kBitsMost && !(entry.alive && settings_.integers)) break;
+      FL_TRY(Trial trial, MeasureTrial(entry.trainee, bits, known_, entry.alive));
+      if (trial.result.bytes >= smallest) continue;
+      smallest = trial.result.bytes;
+      trial.course = entry.course;
+      trial.finalist = entry.alive;
+      trial.within = WhyNot(trial, rule_).empty();
+      outcome_.trials.push_back(std::move(trial));
+      entry_of_trial_.push_back(position);
     }
     return {};
   }
 
-  // Why a finalist is not to be chosen.
-  std::string WhyNot(const Trial& trial) const {
-    const SearchBudget& budget = config_.budget;
-    std::string why = WhyOutside(trial.result, budget);
-    if (why.empty()) why = WhyRefused(trial.measured, {budget.drop_points_max, budget.bytes_max});
-    const bool timed = config_.measured_here && budget.latency_us_max > 0 && trial.latency;
-    if (why.empty() && timed && trial.latency->min_us > budget.latency_us_max) {
-      why = Format("%.1f us when measured, at most %.1f are allowed", trial.latency->min_us,
-                   budget.latency_us_max);
+  // The best list and its file, or why there is none.
+  Result<> Choose() {
+    outcome_.chosen = ChooseTrial(outcome_.trials, outcome_.teacher, rule_);
+    if (!outcome_.chosen) {
+      outcome_.unreached =
+          "no list keeps the budget; the nearest:" + NameNearest(outcome_.trials, rule_);
+      return {};
     }
-    return why;
+    const Trial& chosen = outcome_.trials[*outcome_.chosen];
+    const Trainee& trainee = entries_[entry_of_trial_[*outcome_.chosen]].trainee;
+    FL_TRY(FinishedModel finished, trainee.Finish(chosen.bits));
+    outcome_.model = std::move(finished.file);
+    for (const std::uint32_t steps : chosen.steps) outcome_.steps += steps;
+    return {};
   }
 
-  void Choose() {
-    const std::vector<Trial>& trials = outcome_.trials;
-    const auto key = [&](std::size_t i) {
-      return std::tuple(trials[i].result.bytes, trials[i].result.microseconds, i);
-    };
-    for (std::size_t i = 0; i < trials.size(); ++i) {
-      if (!trials[i].finalist || !WhyNot(trials[i]).empty()) continue;
-      if (!outcome_.chosen || key(i) < key(*outcome_.chosen)) outcome_.chosen = i;
-    }
-    if (outcome_.chosen) return;
-    std::vector<std::size_t> order;
-    for (std::size_t i = 0; i < trials.size(); ++i) {
-      if (trials[i].finalist) order.push_back(i);
-    }
-    std::ranges::stable_sort(order, std::greater<>{},
-                             [&](std::size_t i) { return trials[i].result.accuracy; });
-    outcome_.unreached = "no list keeps the budget; the nearest:";
-    for (std::size_t i = 0; i < std::min<std::size_t>(3, order.size()); ++i) {
-      const Trial& trial = trials[order[i]];
-      outcome_.unreached +=
-          (i == 0 ? " " : "; ") + trial.name +
-          Format(" (%llu bytes, %.1f us), ", static_cast<unsigned long long>(trial.result.bytes),
-                 trial.result.microseconds) +
-          WhyNot(trial);
-    }
-  }
-
-  // The chosen list's file, and random lists that are trained as it was.
+  // Random lists that are trained as the chosen one was and end as it does.
   Result<> CompareWithRandom() {
-    if (!outcome_.chosen) return {};
-    Trial again;
-    FL_TRY_OK(Measure(entries_[*outcome_.chosen].trainee, again, &outcome_.model));
-    for (const std::uint32_t steps : again.steps) outcome_.steps += steps;
-    RngStream rng = inputs_.rng.Child("random lists");
-    for (std::uint32_t i = 0; i < config_.random && !Stopped(); ++i) {
-      const Proposal proposal = DrawProposal(space_, rng);
-      FL_TRY(Trainee trainee, Trainee::Create(space_, proposal, settings_, inputs_));
-      for (std::uint32_t rung = 0; rung < again.steps.size(); ++rung) {
-        const auto trained = trainee.Train(again.steps[rung]);
-        if (!trained && trained.error().code == ErrorCode::kUnavailable) return {};
-        if (!trained && trained.error().code != ErrorCode::kLimitExceeded) return trained.error();
-      }
-      Trial trial{.name = NameOf(space_, proposal), .kind = "random"};
-      FL_TRY_OK(Measure(trainee, trial, nullptr));
-      Say(Format("random list %u of %u: %.2f %%, %llu bytes, %.1f us: %s", i + 1, config_.random,
-                 100 * trial.result.accuracy, static_cast<unsigned long long>(trial.result.bytes),
-                 trial.result.microseconds, trial.name.c_str()));
+    const Trial& chosen = outcome_.trials[*outcome_.chosen];
+    ListSettings settings = settings_;
+    settings.bits = chosen.bits;
+    const RandomRule rule{.count = config_.random,
+                          .budget = config_.budget,
+                          .steps = chosen.steps,
+                          .settings = settings,
+                          .teacher = known_};
+    FL_TRY(std::vector<Trial> random, TrainRandomLists(space_, rule, inputs_));
+    for (Trial& trial : random) {
+      trial.within = WhyNot(trial, rule_).empty();
       outcome_.trials.push_back(std::move(trial));
     }
     return {};
@@ -398,12 +377,16 @@ class Search {
   const PassInputs& inputs_;
   const data::Subset& choosing_;
   ListSettings settings_;
+  ChoiceRule rule_;
   std::int64_t begin_;
   SearchSpace space_;
+  Measured known_;               // Of the model as it came, and the verification samples.
   double teacher_choosing_ = 0;  // Accuracy on the samples to choose by.
   std::vector<Entry> entries_;
+  std::vector<std::size_t> entry_of_trial_;  // In entries_, of each of the outcome's trials.
   std::uint32_t first_steps_ = 0;
-  double pace_ = 0;  // Seconds for a multiply-accumulate and step of the last rung.
+  double pace_ = 0;     // Seconds for a unit of WorkOf in the last rung.
+  bool ended_ = false;  // No more rungs: stopped, or no time.
   SearchOutcome outcome_;
 };
 

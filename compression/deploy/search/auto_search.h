@@ -7,15 +7,18 @@
 
 #include "fl/common/base/result.h"
 #include "fl/compression/deploy/pass.h"
+#include "fl/compression/deploy/search/choice.h"
 #include "fl/compression/deploy/search/pareto.h"
 #include "fl/compression/deploy/search/propose.h"
 #include "fl/compression/deploy/search/search_space.h"
 #include "fl/compression/deploy/search/sensitivity_curves.h"
+#include "fl/compression/deploy/search/trial.h"
 
 namespace fl::deploy {
 
 struct SearchConfig {
   SearchBudget budget;
+  Preference prefer = Preference::kBalance;
   double seconds = 600;           // For which the training is planned, on a slow core; > 0.
   std::uint32_t candidates = 24;  // Lists of the first rung, >= 4.
   std::uint32_t rungs = 4;        // Each has half as many lists (6 at least) and twice as many
@@ -27,24 +30,10 @@ struct SearchConfig {
   Result<> Validate() const;  // kInvalidArgument names the field, the value and the range.
 };
 
-// A list that was tried.
-struct Trial {
-  std::string name = {};  // NameOf the proposal.
-  std::string kind = {};  // KindOf the proposal, or "random".
-  DeploymentConfig list = {};
-  std::vector<std::uint32_t> steps = {};  // Of each rung that it took part in.
-  std::vector<double> course = {};        // Accuracy behind each on the samples to choose by.
-  Objectives result = {};                 // On the verification samples; time by the profile.
-  std::optional<Latency> latency = {};    // Measured here; of finalists, with a clock.
-  bool finalist = false;                  // Took part in all rungs (or needs none).
-  bool on_front = false;                  // No other trial but the random ones dominates it.
-  Measured measured = {};
-};
-
 struct SearchOutcome {
   Objectives teacher;
   std::vector<SensitivityCurve> curves;
-  std::vector<Trial> trials;
+  std::vector<Trial> trials;          // A finalist stands there with each number of bits.
   std::optional<std::size_t> chosen;  // In trials.
   std::string unreached;    // Why none was chosen: what was reached, and the nearest lists.
   bool cut_short = false;   // By `stop` or by the time; what was there until then counts.
@@ -52,16 +41,17 @@ struct SearchOutcome {
   Bytes model;              // The chosen one's file.
 };
 
-// Looks for the smallest model within the budget: sensitivity curves, proposals along them and
-// students, successive halving with short trainings against the model as it came (the same samples
-// in the same order for all; a student's first is four times as long), then all measured on the
-// verification samples, and of the finalists within the budget the one of least bytes, then of
-// least time. `choosing`: samples that the rungs are decided by; best none that the model, training
-// or verification saw. inputs.profile: of the device, needed; times are by its table, so that they
-// are the same for the same profile. inputs.gate is not looked at; inputs.stop ends it early, with
-// what it has. inputs.instruments may be null.
+// Looks for a small, fast and accurate model within the budget: sensitivity curves, proposals along
+// them and students, successive halving with short trainings against the model as it came (the same
+// samples in the same order for all; a student's first is four times as long, and students and the
+// rest are halved apart), then finalists with weights of 8, 6, 4 and 3 bits. All are measured on
+// the verification samples, and of the finalists within the budget `prefer` decides. `choosing`:
+// samples that the rungs are decided by; best none that the model, training or verification saw.
+// inputs.profile: of the device, needed; times are by its table, so that they are the same for the
+// same profile. inputs.gate is not looked at; inputs.stop ends it early, with what it has.
+// inputs.instruments may be null; where its clock runs ahead of the plan, trainings get shorter.
 //
-// Same inputs, same bits on one machine and build, where the time did not end it and nothing
+// Same inputs, same bits on one machine and build, where the time did not cut it short and nothing
 // measured here decided. RunPasses with the chosen list and the same inputs makes the same file.
 // Errors: kInvalidArgument (no profile, no samples, Validate), kUnavailable (stopped before there
 // was anything), the passes' own. A budget that nothing keeps is no error here, but `unreached`.

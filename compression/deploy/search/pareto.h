@@ -23,4 +23,11 @@ bool Dominates(const Objectives& a, const Objectives& b);
 // points share a front. Thread safety: pure function.
 std::vector<std::size_t> FrontNumbers(std::span<const Objectives> points);
 
+// How much of what is better than `corner` the points dominate together (hypervolume; Zitzler and
+// Thiele 1999, doi:10.1109/4235.797969): accuracy counts in points, bytes and time by their
+// natural logarithms. A point that is no better than the corner in one of the three adds nothing;
+// of a single point it is the product of what it gains over the corner. Thread safety: pure
+// function.
+double DominatedVolume(std::span<const Objectives> points, const Objectives& corner);
+
 }  // namespace fl::deploy

@@ -121,7 +121,7 @@ std::vector<SizedProposal> PickProposals(std::span<const SizedProposal> proposal
     double share;
   };
   constexpr Quota kQuotas[] = {
-      {"channels", 0.4}, {"low rank", 0.15}, {"global", 0.1}, {"student", 0.35}};
+      {"channels", 0.3}, {"low rank", 0.12}, {"global", 0.08}, {"student", 0.5}};
   std::vector<std::size_t> picked;
   for (const Quota& quota : kQuotas) {
     std::vector<std::size_t> of_kind;

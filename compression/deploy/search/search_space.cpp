@@ -81,6 +81,17 @@ void AddRemovals(const SearchSpace& space, const Proposal& proposal, DeploymentC
        {"rank", "energy:" + std::to_string(proposal.energy)}});
 }
 
+void AddRounding(std::uint8_t bits, DeploymentConfig& list) {
+  constexpr std::uint64_t kGroup = 32;
+  std::vector<std::pair<std::string, Value>> coding;
+  if (bits < kBitsMost) coding.emplace_back("bits", Count(bits));
+  if (bits <= kBitsInGroups) {
+    coding.emplace_back("granularity", std::string("group"));
+    coding.emplace_back("group", Count(kGroup));
+  }
+  Add(list, "ptq_static", coding);
+}
+
 }  // namespace
 
 Result<SearchSpace> MakeSearchSpace(const nn::Graph& model, std::uint32_t multiple) {
@@ -145,7 +156,7 @@ DeploymentConfig ListOf(const SearchSpace& space, const Proposal& proposal,
       Add(list, "fine_tune", training);
     }
   }
-  if (settings.integers) Add(list, "ptq_static", {});
+  if (settings.integers) AddRounding(settings.bits, list);
   Add(list, "verify", {});
   return list;
 }

@@ -59,11 +59,15 @@ std::string NameOf(const SearchSpace& space, const Proposal& proposal);
 // "student", "low rank", "global" or "channels".
 std::string KindOf(const Proposal& proposal);
 
+constexpr std::uint8_t kBitsMost = 8;      // Of a weight; a scale for each channel,
+constexpr std::uint8_t kBitsInGroups = 4;  // up to here one for each group of 32 inputs.
+
 // What stands in a list besides what a proposal changes.
 struct ListSettings {
   double drop_points_max = 0.5;
   std::uint64_t bytes_max = 0;
-  bool integers = true;  // Ends in ptq_static.
+  bool integers = true;           // Ends in ptq_static,
+  std::uint8_t bits = kBitsMost;  // with weights of so many bits, 2 to 8.
 };
 
 // The proposal as a pass list: what it removes, a training of `steps[i]` steps against the global

@@ -11,6 +11,11 @@
 
 namespace fl::deploy {
 
+Result<double> AccuracyOf(const WorkingModel& model, const data::Subset& samples) {
+  return model.quantized ? Accuracy(*model.quantized, samples)
+                         : Accuracy(model.graph, model.parameters, samples);
+}
+
 Trainee::Trainee(const SearchSpace& space, Proposal proposal, const ListSettings& settings,
                  const PassInputs& inputs)
     : space_(&space), proposal_(std::move(proposal)), settings_(&settings), inputs_(&inputs) {
@@ -46,13 +51,18 @@ Result<PassList> Trainee::Parse(const DeploymentConfig& list) const {
   return ParsePassList(list, inputs_->teacher.graph, PassListUse::kFile);
 }
 
+DeploymentConfig Trainee::ListWith(std::uint8_t bits) const {
+  ListSettings settings = *settings_;
+  settings.bits = bits;
+  return ListOf(*space_, proposal_, steps_, settings);
+}
+
 // A few samples do: the ranges change no length.
 Result<> Trainee::MeasureSize() {
-  DeploymentConfig list;
-  PassConfig rounding;
-  rounding.name.text = "ptq_static";
-  rounding.fields.push_back({"samples", std::int64_t{8}, {}});
-  if (settings_->integers) list.passes.push_back(std::move(rounding));
+  DeploymentConfig list = ListOf(*space_, {.levels = {}}, {}, *settings_);
+  list.passes.pop_back();  // verify
+  for (PassConfig& rounding : list.passes)
+    rounding.fields.push_back({"samples", std::int64_t{8}, {}});
   FL_TRY(const PassList passes, Parse(list));
   WorkingModel model = model_;
   for (std::size_t i = 0; i < passes.size(); ++i) FL_TRY_OK(RunPassAt(passes, i, *inputs_, model));
@@ -87,21 +97,17 @@ Result<> Trainee::Train(std::uint32_t steps) {
 }
 
 Result<double> Trainee::AccuracyOn(const data::Subset& samples) const {
-  FL_TRY(const PassList passes, Parse(ListOf(*space_, proposal_, steps_, *settings_)));
+  FL_TRY(const PassList passes, Parse(ListWith(kBitsMost)));
   FL_TRY(const WorkingModel model, RunUpTo(PassStage::kQuantize, passes));
-  return model.quantized ? Accuracy(*model.quantized, samples)
-                         : Accuracy(model.graph, model.parameters, samples);
+  return AccuracyOf(model, samples);
 }
 
-Result<FinishedModel> Trainee::Finish() const {
+Result<FinishedModel> Trainee::Finish(std::uint8_t bits) const {
   FinishedModel finished;
-  finished.list = ListOf(*space_, proposal_, steps_, *settings_);
+  finished.list = ListWith(bits);
   FL_TRY(const PassList passes, Parse(finished.list));
   FL_TRY(finished.model, RunUpTo(PassStage::kQuantize, passes));
-  FL_TRY(const PassReport report, RunPassAt(passes, passes.size() - 1, *inputs_, finished.model));
   finished.file = FileBehind(passes, *inputs_, finished.model);
-  if (report.measured) finished.measured = *report.measured;
-  finished.measured.bytes = finished.file.size();
   return finished;
 }
 

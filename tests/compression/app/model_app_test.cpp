@@ -205,7 +205,8 @@ deploy::SearchOutcome MakeOutcome() {
   deploy::Trial large{.name = "conv1 16"};
   large.result = {0.9, 90000, 40};
   large.on_front = true;
-  deploy::Trial small{.name = "a <b> & c", .finalist = true, .on_front = true};
+  large.within = true;
+  deploy::Trial small{.name = "a <b> & c", .finalist = true, .within = true, .on_front = true};
   small.result = {0.88, 20000, 20};
   small.list.passes.push_back({{"verify", {}}, {}});
   deploy::Trial worse{.name = "drawn", .kind = "random"};
@@ -224,7 +225,23 @@ TEST_CASE("CompareWithRandom: who dominates whom") {
   CHECK(comparison.dominate_chosen == 0);
   CHECK(comparison.dominated_by_chosen == 1);
   CHECK(comparison.dominated_by_front == 1);
+  CHECK(comparison.dominate_front == 0);
+  CHECK(comparison.within == 0);
   CHECK(CompareWithRandom({}).lists == 0);
+}
+
+TEST_CASE("CompareWithRandom: of the front counts what keeps every bound") {
+  deploy::SearchOutcome outcome = MakeOutcome();
+  deploy::Trial drawn{.name = "better", .kind = "random", .within = true};
+  drawn.result = {0.91, 80000, 40};
+  outcome.trials.push_back(drawn);
+  CHECK(CompareWithRandom(outcome).dominate_front == 1);
+  CHECK(CompareWithRandom(outcome).within == 1);
+  outcome.trials[0].within = false;
+  CHECK(CompareWithRandom(outcome).dominate_front == 0);
+  outcome.trials[1].within = false;
+  CHECK(CompareWithRandom(outcome).dominated_by_front == 0);
+  CHECK(CompareWithRandom(outcome).dominated_by_chosen == 1);
 }
 
 TEST_CASE("SearchToJson, DrawSearch: each trial with its list, the chosen one marked") {
@@ -237,7 +254,8 @@ TEST_CASE("SearchToJson, DrawSearch: each trial with its list, the chosen one ma
   CHECK(testing::Get(ParsePassFile(passes, "p")).passes.size() == 1);
   CHECK(json["random"]["dominated_by_chosen"] == 1);
   const std::string text = DrawSearch(MakeOutcome());
-  CHECK(text.find("of 2 random lists with the same 700 training steps") != std::string::npos);
+  CHECK(text.find("of 2 random lists of the same bytes and latency, with the same 700 training "
+                  "steps") != std::string::npos);
 }
 
 TEST_CASE(

@@ -105,11 +105,46 @@ TEST_CASE("AutoSearch: a model within the budget, much smaller than rounding alo
   CHECK(outcome.curves.size() == 2);
   CHECK(outcome.curves[0].divergence.back() > 0);
   CHECK_FALSE(outcome.cut_short);
-  // No other finalist that keeps the budget is smaller.
+  // No finalist that keeps the budget dominates more of what it allows, none at all dominates it.
+  const Objectives corner = CornerOf(Quick().budget, outcome.teacher);
+  const double volume = DominatedVolume(std::span(&chosen.result, 1), corner);
   for (const Trial& trial : outcome.trials) {
-    if (trial.finalist && trial.result.accuracy >= outcome.teacher.accuracy - 0.03)
-      CHECK(trial.result.bytes >= chosen.result.bytes);
+    CHECK(trial.within == WhyNot(trial, {.budget = Quick().budget}).empty());
+    if (trial.finalist && trial.within)
+      CHECK(DominatedVolume(std::span(&trial.result, 1), corner) <= volume);
+    if (trial.finalist) CHECK_FALSE(Dominates(trial.result, chosen.result));
   }
+}
+
+TEST_CASE("AutoSearch: the smallest that keeps the budget, where bytes are preferred") {
+  SearchConfig config = Quick();
+  config.prefer = Preference::kBytes;
+  const SearchOutcome outcome = Get(Bench::Once().Run(config));
+  REQUIRE(outcome.chosen.has_value());
+  const Trial& chosen = outcome.trials[*outcome.chosen];
+  CHECK(chosen.within);
+  for (const Trial& trial : outcome.trials) {
+    if (trial.finalist && trial.within) CHECK(trial.result.bytes >= chosen.result.bytes);
+  }
+  CHECK(chosen.bits < kBitsMost);
+  const PassList passes = Get(ParsePassList(chosen.list, Bench::Once().graph));
+  const Bench& bench = Bench::Once();
+  CHECK(Get(RunPasses(passes, bench.Inputs(nullptr, bench.run))).model == outcome.model);
+}
+
+TEST_CASE("AutoSearch: finalists stand there with fewer bits, too, and then in fewer bytes") {
+  const SearchOutcome& outcome = QuickOutcome();
+  std::size_t fewer = 0;
+  for (std::size_t i = 0; i < outcome.trials.size(); ++i) {
+    const Trial& trial = outcome.trials[i];
+    if (trial.bits == kBitsMost) continue;
+    ++fewer;
+    CHECK(trial.finalist);
+    CHECK(trial.steps == outcome.trials[i - 1].steps);
+    CHECK(trial.result.bytes < outcome.trials[i - 1].result.bytes);
+    CHECK(trial.name.find(std::to_string(trial.bits) + " bits") != std::string::npos);
+  }
+  CHECK(fewer >= 2 * 6);
 }
 
 TEST_CASE("AutoSearch: the pass list alone makes the same file, also after a file's text") {
@@ -139,6 +174,7 @@ TEST_CASE("AutoSearch: each rung trains fewer lists for twice as long, from wher
   const SearchOutcome& outcome = QuickOutcome();
   std::vector<std::size_t> count(4, 0);
   for (const Trial& trial : outcome.trials) {
+    if (trial.bits < kBitsMost) continue;
     ++count[trial.steps.size()];
     const bool student = trial.kind == "student";
     for (std::size_t i = 1; i < trial.steps.size(); ++i) {
@@ -208,20 +244,46 @@ TEST_CASE("AutoSearch: when stopped it ends with the best so far") {
         ErrorCode::kUnavailable);
 }
 
-TEST_CASE("AutoSearch: random lists are trained as long as the chosen one") {
+TEST_CASE("AutoSearch: random lists keep the bytes, are trained and end as the chosen one") {
   SearchConfig config = Quick();
   config.random = 3;
   const auto outcome = Get(Bench::Once().Run(config));
   REQUIRE(outcome.chosen.has_value());
-  std::size_t count = 0;
+  std::vector<std::string> names;
   for (const Trial& trial : outcome.trials) {
     if (trial.kind != "random") continue;
-    ++count;
+    CHECK(std::ranges::find(names, trial.name) == names.end());
+    names.push_back(trial.name);
     CHECK_FALSE(trial.finalist);
-    CHECK(std::accumulate(trial.steps.begin(), trial.steps.end(), 0U) == outcome.steps);
+    CHECK_FALSE(trial.on_front);
+    CHECK(trial.result.bytes <= config.budget.bytes_max);
+    CHECK(trial.bits == outcome.trials[*outcome.chosen].bits);
+    CHECK(trial.steps == outcome.trials[*outcome.chosen].steps);
   }
-  CHECK(count == 3);
+  CHECK(names.size() == 3);
   CHECK(outcome.model == QuickOutcome().model);
+}
+
+// A clock that is a tenth of a second further with each look.
+std::int64_t slow_clock = 0;
+
+TEST_CASE("AutoSearch: where the machine is slower than the plan, trainings get shorter") {
+  const Bench& bench = Bench::Once();
+  slow_clock = 0;
+  const Instruments instruments{.nanoseconds = [] { return slow_clock += 100'000'000; }, .runs = 1};
+  SearchConfig config = Quick();
+  const auto outcome = Get(
+      AutoSearch(config, bench.Inputs(&bench.profile, bench.run, &instruments), bench.choosing));
+  CHECK(outcome.cut_short);
+  std::uint32_t first = 0;
+  std::uint32_t last = 0;
+  for (const Trial& trial : outcome.trials) {
+    if (trial.kind == "student" || trial.steps.empty()) continue;
+    first = trial.steps.front();
+    if (trial.steps.size() > 1) last = trial.steps.back();
+  }
+  CHECK(first > 0);
+  CHECK(last < 4 * first);
 }
 
 TEST_CASE("AutoSearch: calls that cannot be meant are refused") {

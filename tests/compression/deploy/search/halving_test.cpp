@@ -1,5 +1,7 @@
 #include "fl/compression/deploy/search/halving.h"
 
+#include <cmath>
+
 #include <doctest/doctest.h>
 
 namespace fl::deploy {
@@ -24,32 +26,42 @@ TEST_CASE("FrontNumbers: front by front, equal points in one") {
   CHECK(FrontNumbers({}).empty());
 }
 
-TEST_CASE("Survivors: in turn the smallest that may get there and the smallest that is there") {
-  // 0.85 is wanted, 0.05 may still be won.
-  const std::vector<Objectives> points = {
-      {0.90, 400, 1}, {0.86, 300, 1}, {0.83, 200, 1}, {0.81, 100, 1}, {0.50, 10, 1}};
-  CHECK(Survivors(points, {0.85, 0.05, 0, 1}) == Positions{3});
-  CHECK(Survivors(points, {0.85, 0.05, 0, 2}) == Positions{1, 3});
-  CHECK(Survivors(points, {0.85, 0.05, 0, 3}) == Positions{1, 2, 3});
-  CHECK(Survivors(points, {0.85, 0.05, 0, 4}) == Positions{0, 1, 2, 3});
-  CHECK(Survivors(points, {0.85, 0.05, 0, 9}) == Positions{0, 1, 2, 3, 4});
+TEST_CASE("DominatedVolume: the product of what one gains, what two have in common once") {
+  const Objectives corner{0.5, 1000, 10};
+  const std::vector<Objectives> one = {{0.6, 100, 1}};
+  const double logarithm = std::log(10.0);
+  CHECK(DominatedVolume(one, corner) == doctest::Approx(10 * logarithm * logarithm));
+  // Half as accurate and as fast, but smaller: adds what lies below 100 bytes.
+  const std::vector<Objectives> two = {{0.55, 10, 1}, {0.6, 100, 1}};
+  CHECK(DominatedVolume(two, corner) == doctest::Approx(15 * logarithm * logarithm));
+  const std::vector<Objectives> dominated = {{0.6, 100, 1}, {0.55, 200, 2}};
+  CHECK(DominatedVolume(dominated, corner) == doctest::Approx(10 * logarithm * logarithm));
+  // Better in two, no better in the third.
+  const std::vector<Objectives> outside = {{0.5, 1, 1}, {0.9, 1000, 1}, {0.9, 1, 10}};
+  CHECK(DominatedVolume(outside, corner) == 0);
+  CHECK(DominatedVolume({}, corner) == 0);
 }
 
-TEST_CASE("Survivors: what is there by less than the doubt is not safe") {
-  const std::vector<Objectives> points = {{0.90, 400, 1}, {0.86, 300, 1}, {0.81, 100, 1}};
-  CHECK(Survivors(points, {0.85, 0.05, 0.02, 2}) == Positions{0, 2});
-  CHECK(Survivors(points, {0.85, 0.05, 0.2, 2}) == Positions{0, 2});
+TEST_CASE("Survivors: first what dominates most, then what adds most to it") {
+  const Objectives corner{0.8, 1000, 10};
+  const std::vector<Objectives> points = {
+      {0.90, 500, 5}, {0.895, 510, 5}, {0.86, 100, 5}, {0.81, 10, 5}};
+  CHECK(Survivors(points, corner, 1) == Positions{2});
+  CHECK(Survivors(points, corner, 2) == Positions{0, 2});
+  // What is nearly as good as another adds nothing, however good it is.
+  CHECK(Survivors(points, corner, 3) == Positions{0, 2, 3});
+  CHECK(Survivors(points, corner, 9) == Positions{0, 1, 2, 3});
 }
 
-TEST_CASE("Survivors: what is dominated waits, what is hopeless comes last") {
+TEST_CASE("Survivors: where nothing adds, the most accurate stay") {
+  const Objectives corner{0.8, 1000, 10};
   const std::vector<Objectives> points = {
-      {0.86, 300, 1}, {0.86, 310, 1}, {0.86, 290, 5}, {0.20, 10, 1}, {0.30, 400, 1}};
-  CHECK(Survivors(points, {0.85, 0.05, 0, 2}) == Positions{0, 2});
-  CHECK(Survivors(points, {0.85, 0.05, 0, 3}) == Positions{0, 1, 2});
-  // Of the hopeless the most accurate.
-  CHECK(Survivors(points, {0.85, 0.05, 0, 4}) == Positions{0, 1, 2, 4});
-  CHECK(Survivors({}, {0.85, 0.05, 0, 4}).empty());
-  CHECK(Survivors(points, {0.85, 0.05, 0, 0}).empty());
+      {0.30, 10, 1}, {0.70, 400, 1}, {0.85, 300, 1}, {0.50, 10, 1}, {0.70, 500, 1}};
+  CHECK(Survivors(points, corner, 1) == Positions{2});
+  CHECK(Survivors(points, corner, 2) == Positions{1, 2});
+  CHECK(Survivors(points, corner, 3) == Positions{1, 2, 4});
+  CHECK(Survivors({}, corner, 4).empty());
+  CHECK(Survivors(points, corner, 0).empty());
 }
 
 }  // namespace
