@@ -163,7 +163,7 @@ class Search {
 
   // A student begins from nothing, so that its first training is longer.
   static std::uint32_t HeadStart(const Entry& entry, std::uint32_t rung) {
-    constexpr std::uint32_t kOfStudents = 4;
+    constexpr std::uint32_t kOfStudents = 2;
     return rung == 0 && entry.is_student() ? kOfStudents : 1;
   }
   std::uint32_t StepsAt(std::uint32_t rung) const { return first_steps_ << rung; }
@@ -255,14 +255,14 @@ class Search {
   }
 
   // Students begin from nothing and gain for longer, so that they are compared with each other and
-  // get half of the places.
+  // get three eighths of the places.
   void Halve(std::uint32_t rung) {
     std::vector<std::size_t> students;
     std::vector<std::size_t> others;
     for (const std::size_t i : Alive()) (entries_[i].is_student() ? students : others).push_back(i);
     const std::size_t places = PlacesAt(config_, rung + 1);
     const std::size_t spare = places - std::min(places, others.size());
-    const std::size_t for_students = std::min(students.size(), std::max(places / 2, spare));
+    const std::size_t for_students = std::min(students.size(), std::max(places * 3 / 8, spare));
     Keep(students, for_students, rung);
     Keep(others, places - for_students, rung);
   }

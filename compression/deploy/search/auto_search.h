@@ -20,7 +20,7 @@ struct SearchConfig {
   SearchBudget budget;
   Preference prefer = Preference::kBalance;
   double seconds = 600;           // For which the training is planned, on a slow core; > 0.
-  std::uint32_t candidates = 24;  // Lists of the first rung, >= 4.
+  std::uint32_t candidates = 40;  // Lists of the first rung, >= 4.
   std::uint32_t rungs = 4;        // Each has half as many lists (6 at least) and twice as many
                                   // steps, >= 1.
   std::uint32_t random = 0;       // Lists drawn at random and trained as long, to compare with.
@@ -42,10 +42,10 @@ struct SearchOutcome {
 };
 
 // Looks for a small, fast and accurate model within the budget: sensitivity curves, proposals along
-// them and students, successive halving with short trainings against the model as it came (the same
-// samples in the same order for all; a student's first is four times as long, and students and the
-// rest are halved apart), then finalists with weights of 8, 6, 4 and 3 bits. All are measured on
-// the verification samples, and of the finalists within the budget `prefer` decides. `choosing`:
+// them, students and draws, successive halving with short trainings against the model as it came
+// (the same samples in the same order for all; a student's first is twice as long, and students and
+// the rest are halved apart), then finalists with weights of 8, 6, 4 and 3 bits. All are measured
+// on the verification samples, and of the finalists within the budget `prefer` decides. `choosing`:
 // samples that the rungs are decided by; best none that the model, training or verification saw.
 // inputs.profile: of the device, needed; times are by its table, so that they are the same for the
 // same profile. inputs.gate is not looked at; inputs.stop ends it early, with what it has.

@@ -29,7 +29,7 @@ std::vector<std::size_t> Spread(std::size_t size, std::size_t count) {
 }
 
 std::vector<Proposal> AllProposals(const SearchSpace& space, const nn::Graph& model,
-                                   std::span<const SensitivityCurve> curves) {
+                                   std::span<const SensitivityCurve> curves, RngStream rng) {
   std::vector<Proposal> proposals;
   for (const double weight : {1.0, 0.3}) {
     const std::vector<Levels> path = GreedyPath(space, model, curves, weight);
@@ -50,6 +50,9 @@ std::vector<Proposal> AllProposals(const SearchSpace& space, const nn::Graph& mo
     if (!space.layers.empty()) AddUnique({.global_share = share}, proposals);
   }
   for (std::size_t i = 0; i < space.students.size(); ++i) AddUnique({.student = i}, proposals);
+  // A short training does not tell what a long one makes good, so that others get their chance.
+  constexpr int kDrawn = 64;
+  for (int i = 0; i < kDrawn; ++i) AddUnique(DrawProposal(space, rng), proposals);
   return proposals;
 }
 
@@ -102,7 +105,8 @@ Result<std::vector<SizedProposal>> ProposeLists(const SearchSpace& space,
                                                 const ListSettings& settings,
                                                 const PassInputs& inputs) {
   std::vector<SizedProposal> sized;
-  for (Proposal& proposal : AllProposals(space, inputs.teacher.graph, curves)) {
+  for (Proposal& proposal :
+       AllProposals(space, inputs.teacher.graph, curves, inputs.rng.Child("proposals"))) {
     const auto trainee = Trainee::Create(space, proposal, settings, inputs);
     // A share that a global ranking cannot reach, say.
     if (!trainee && trainee.error().code == ErrorCode::kLimitExceeded) continue;
@@ -121,7 +125,7 @@ std::vector<SizedProposal> PickProposals(std::span<const SizedProposal> proposal
     double share;
   };
   constexpr Quota kQuotas[] = {
-      {"channels", 0.3}, {"low rank", 0.12}, {"global", 0.08}, {"student", 0.5}};
+      {"channels", 0.45}, {"low rank", 0.15}, {"global", 0.05}, {"student", 0.35}};
   std::vector<std::size_t> picked;
   for (const Quota& quota : kQuotas) {
     std::vector<std::size_t> of_kind;

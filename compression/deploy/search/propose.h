@@ -38,8 +38,8 @@ std::vector<std::vector<std::size_t>> GreedyPath(const SearchSpace& space, const
                                                  double weight);
 
 // What is worth a try: points of two greedy paths (where bytes count, and where time counts), the
-// same with the largest layer of low rank, global rankings, and the students; each with its exact
-// size. Errors: the passes'.
+// same with the largest layer of low rank, global rankings, the students, and 64 draws
+// (DrawProposal, by inputs.rng); each with its exact size. Errors: the passes'.
 Result<std::vector<SizedProposal>> ProposeLists(const SearchSpace& space,
                                                 std::span<const SensitivityCurve> curves,
                                                 const ListSettings& settings,

@@ -178,7 +178,7 @@ TEST_CASE("AutoSearch: each rung trains fewer lists for twice as long, from wher
     ++count[trial.steps.size()];
     const bool student = trial.kind == "student";
     for (std::size_t i = 1; i < trial.steps.size(); ++i) {
-      const std::uint32_t before = i == 1 && student ? trial.steps[0] / 4 : trial.steps[i - 1];
+      const std::uint32_t before = i == 1 && student ? trial.steps[0] / 2 : trial.steps[i - 1];
       CHECK(trial.steps[i] == 2 * before);
     }
   }
