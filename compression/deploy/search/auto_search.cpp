@@ -222,7 +222,7 @@ class Search {
       if (!trained) return trained.error();
     }
     pace_ = (Seconds() - begin) / std::max(1.0, share * WorkOf(rung));
-    SayRung(rung);
+    SayRung(rung, share * StepsAt(rung));
     if (rung + 1 < config_.rungs) Halve(rung);
     return {};
   }
@@ -281,7 +281,7 @@ class Search {
       entries_[members[at]].alive = true;
   }
 
-  void SayRung(std::uint32_t rung) const {
+  void SayRung(std::uint32_t rung, double steps) const {
     const std::vector<std::size_t> alive = Alive();
     if (alive.empty()) return;
     Objectives corner = CornerOf(config_.budget, outcome_.teacher);
@@ -291,12 +291,12 @@ class Search {
       return std::pair(DominatedVolume(std::span(&point, 1), corner), point.accuracy);
     };
     const Entry& best = entries_[*std::ranges::max_element(alive, {}, key)];
-    Say(Format(
-        "rung %u of %u: %zu lists, %u steps each, %.0f s so far, about %.0f s left; best "
-        "%llu bytes, %.1f us, %+.2f points: %s",
-        rung + 1, config_.rungs, alive.size(), StepsAt(rung), Seconds(), WorkBehind(rung) * pace_,
-        static_cast<unsigned long long>(best.trainee.bytes()), best.trainee.microseconds(),
-        100 * (best.course.back() - teacher_choosing_), best.trainee.name().c_str()));
+    Say(
+        Format("rung %u of %u: %zu lists, %.0f steps each, %.0f s so far, about %.0f s left; best "
+               "%llu bytes, %.1f us, %+.2f points: %s",
+               rung + 1, config_.rungs, alive.size(), steps, Seconds(), WorkBehind(rung) * pace_,
+               static_cast<unsigned long long>(best.trainee.bytes()), best.trainee.microseconds(),
+               100 * (best.course.back() - teacher_choosing_), best.trainee.name().c_str()));
   }
 
   // All lists in the state that they reached, and the whole model, only rounded.
