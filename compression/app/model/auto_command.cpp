@@ -87,8 +87,9 @@ Result<> WriteOutcome(const Call& call, const deploy::SearchOutcome& outcome) {
   FL_TRY_OK(WriteFileAtomically(call.out, outcome.model));
   if (call.json) return {};
   std::cout << "\n"
-            << (outcome.cut_short ? "ended early, with the best until then\n" : "") << call.out
-            << ": " << codec_app::FormatCount(outcome.model.size()) << " bytes; "
+            << (outcome.cut_short ? "cut short by the time or a signal, with the best until then\n"
+                                  : "")
+            << call.out << ": " << codec_app::FormatCount(outcome.model.size()) << " bytes; "
             << Beside(call, ".passes.toml") << " makes it without the search\n";
   return {};
 }
