@@ -14,7 +14,7 @@ namespace fl::client {
 namespace {
 
 constexpr Duration kCheckInTimeout = std::chrono::seconds(45);  // The server may hold it for 30 s.
-constexpr Duration kTransferTimeout = std::chrono::seconds(60);
+constexpr Duration kTransferTimeoutMax = std::chrono::hours(1);
 
 // How much larger than the model a change to it may be: a few words of head.
 constexpr std::uint64_t kChangeBytesOver = 256;
@@ -348,9 +348,9 @@ void ClientCore::Send(Stage stage) {
   if (stage == Stage::kCheckIn) {
     send = {CheckInRequest(), kCheckInTimeout};
   } else if (stage == Stage::kUpload) {
-    send = {upload_->Next(options_.host, state_.staged->update), kTransferTimeout};
+    send = {upload_->Next(options_.host, state_.staged->update), transfer_timeout_};
   } else {
-    send = {download_->Next(options_.host), kTransferTimeout};
+    send = {download_->Next(options_.host), transfer_timeout_};
   }
   state_.counters.bytes_up += net::SerializeHead(send.request).size() + send.request.body.size();
   commands_.emplace_back(std::move(send));
@@ -363,6 +363,9 @@ void ClientCore::Fail(const Failure& failure) {
   if (failure.cure == Failure::Cure::kGiveUp && stage_ != Stage::kCheckIn) {
     return Abandon(failure.error);
   }
+  // On a link on which one piece takes longer than that every attempt would end the same way.
+  if (failure.error.code == ErrorCode::kTimeout && stage_ != Stage::kCheckIn)
+    transfer_timeout_ = std::min(2 * transfer_timeout_, kTransferTimeoutMax);
   RngStream rng = NextDraw();
   const Duration pause =
       failure.again ? DrawInWindow(*failure.again, rng)

@@ -176,10 +176,11 @@ class ClientCore {
   DeviceState state_;
   ContentCache* cache_;  // Outlives the core.
   Stage stage_ = Stage::kNew;
-  bool waiting_ = false;         // For a timer, after which the stage's request is sent.
-  std::uint32_t failures_ = 0;   // In a row, for the backoff.
-  std::uint32_t abandoned_ = 0;  // Tasks in a row, likewise.
-  std::uint32_t refused_ = 0;    // Updates, of which something was wrong, in a row, likewise.
+  bool waiting_ = false;  // For a timer, after which the stage's request is sent.
+  Duration transfer_timeout_ = std::chrono::seconds(60);  // Of one piece; doubles when it is over.
+  std::uint32_t failures_ = 0;                            // In a row, for the backoff.
+  std::uint32_t abandoned_ = 0;                           // Tasks in a row, likewise.
+  std::uint32_t refused_ = 0;  // Updates, of which something was wrong, in a row, likewise.
   std::uint64_t draws_ = 0;
   TimePoint now_;
   TimePoint next_check_in_;  // Drawn from the window of the last answer.

@@ -264,6 +264,7 @@ bool Device::Run(std::size_t commands_max) {
         saved = core.state().Encode();
       } else if (const auto* send = std::get_if<SendRequest>(&command)) {
         ++exchanges;
+        timeouts.push_back(send->timeout);
         next = ReplyArrived{carries ? carries(exchanges, send->request, server_)
                                     : server_.Handle(send->request)};
       } else if (const auto* train = std::get_if<StartTraining>(&command)) {

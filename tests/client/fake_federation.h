@@ -93,6 +93,7 @@ class Device {
   std::vector<Bytes> installed;
   std::vector<RecordActivity> activities;
   std::vector<Duration> waits;
+  std::vector<Duration> timeouts;  // Of each request that was sent.
   std::vector<std::string> messages;
   std::optional<Result<>> outcome;
   DeviceState state;  // The core's when Run returned.

@@ -159,6 +159,23 @@ TEST_CASE("ClientCore: an overloaded server is asked again in its own window") {
   CHECK(server.accepted.size() == 3);
 }
 
+TEST_CASE("ClientCore: a link on which an upload takes minutes carries it at last") {
+  FakeServer server(PlanText("raw"));
+  MemoryContentCache cache;
+  Device device(server, cache, MakeData(server.plan()));
+  constexpr auto kUpload = std::chrono::minutes(5);
+  device.carries = [&](std::size_t, const net::Request& request,
+                       FakeServer& to) -> Result<net::Response> {
+    const bool carried = request.method != "PUT" || device.timeouts.back() > kUpload;
+    if (!carried) return Error{ErrorCode::kTimeout, "no answer in time"};
+    return to.Handle(request);
+  };
+  REQUIRE(device.Run());
+  CHECK(server.accepted.size() == 3);
+  CHECK(device.trainings == 3);
+  CHECK(*std::ranges::max_element(device.timeouts) <= std::chrono::hours(1));
+}
+
 TEST_CASE("ClientCore: a server that stays away is asked ever more rarely") {
   FakeServer server(PlanText("raw"));
   MemoryContentCache cache;
