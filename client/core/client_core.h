@@ -96,8 +96,7 @@ using ClientCommand = std::variant<SaveState, SendRequest, StartTraining, StartD
 // Whatever comes from the server may be lost, late, repeated or garbage: no answer ends the
 // program, and a request that got none is sent again (each is idempotent). What must survive a
 // SIGKILL is in DeviceState: a core created from the last saved one goes on with the same bits and
-// never trains again for an update that is staged. Thread safety: distinct objects safe, shared
-// objects unsafe.
+// never trains again for an update that is staged. Thread safety: distinct objects safe.
 class ClientCore {
  public:
   // `cache` outlives the core. kWrongState when the state belongs to another client or another
