@@ -315,6 +315,7 @@ class Search {
                inputs_.verification.count()));
     for (std::size_t i = 0; i < entries_.size(); ++i) FL_TRY_OK(VerifyOne(i));
     std::vector<Objectives> points;
+    points.reserve(outcome_.trials.size());
     for (const Trial& trial : outcome_.trials) points.push_back(trial.result);
     const std::vector<std::size_t> fronts = FrontNumbers(points);
     for (std::size_t i = 0; i < fronts.size(); ++i) outcome_.trials[i].on_front = fronts[i] == 0;
