@@ -56,21 +56,20 @@ Result<deploy::DeployReport> RunPassList(const DeploymentJob& job, const LocalDa
   FL_TRY(const DeploymentData ample,
          WithMadeSamples(data, plan.deployment.made_below, {teacher.graph, teacher.parameters},
                          rng.Child("made_samples"), stop));
-  const deploy::PassInputs inputs{{teacher.graph, teacher.parameters},
-                                  ample.training,
-                                  ample.calibration,
-                                  ample.verification,
-                                  {plan.deployment.drop_points_max, plan.deployment.bytes_max},
-                                  rng.Child("deploy"),
-                                  stop,
-                                  data.training.dataset().normalization().ToText(),
-                                  {},
-                                  {{"federation", plan.name},
-                                   {"model_version", std::to_string(job.task.model.version)},
-                                   {"model_sha256", job.task.model.digest.ToHex()}},
-                                  nullptr,
-                                  nullptr,
-                                  job.ranges ? &*job.ranges : nullptr};
+  const deploy::PassInputs inputs{
+      .teacher = {teacher.graph, teacher.parameters},
+      .training = ample.training,
+      .calibration = ample.calibration,
+      .verification = ample.verification,
+      .gate = {plan.deployment.drop_points_max, plan.deployment.bytes_max},
+      .rng = rng.Child("deploy"),
+      .stop = stop,
+      .normalization = data.training.dataset().normalization().ToText(),
+      .labels = {},
+      .notes = {{"federation", plan.name},
+                {"model_version", std::to_string(job.task.model.version)},
+                {"model_sha256", job.task.model.digest.ToHex()}},
+      .federation_ranges = job.ranges ? &*job.ranges : nullptr};
   FL_TRY(deploy::DeployReport report, deploy::RunPasses(job.plan->passes, inputs));
   if (!ample.line.empty()) report.lines.insert(report.lines.begin(), ample.line);
   if (personal) {

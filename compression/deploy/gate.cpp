@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
+#include <limits>
 #include <vector>
 
 #include "fl/common/nn/integer_session.h"
@@ -13,8 +14,9 @@ namespace {
 
 constexpr std::size_t kBatch = 64;
 
-// -log softmax(logits)[label].
+// -log softmax(logits)[label]; infinite for a class that the model does not know.
 double CrossEntropy(std::span<const float> logits, std::size_t label) {
+  if (label >= logits.size()) return std::numeric_limits<double>::infinity();
   const double largest = *std::ranges::max_element(logits);
   double sum = 0;
   for (const float logit : logits) sum += std::exp(static_cast<double>(logit) - largest);

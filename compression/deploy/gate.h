@@ -31,7 +31,8 @@ struct Measured {
 std::string WhyRefused(const Measured& measured, const Gate& gate);
 
 // How the fp32 model, or the integer model, answers the samples: the share of right answers and the
-// mean cross entropy of softmax(output), in nats; both 0 without samples.
+// mean cross entropy of softmax(output), in nats; both 0 without samples. A label beyond the
+// model's outputs counts as answered wrongly, and makes the loss infinite.
 Result<nn::Evaluation> Evaluate(const nn::Graph& graph, std::span<const float> parameters,
                                 const data::Subset& samples);
 Result<nn::Evaluation> Evaluate(const nn::QuantizedModel& model, const data::Subset& samples);

@@ -56,7 +56,9 @@ struct AutoReport {
   std::uint64_t body_bytes = 0;
   std::uint64_t body_bytes_largest = 0;
   std::vector<Tensor> tensors;  // Those that `auto` writes, in the plan's order.
-};                              // What the devices calibrated together.
+};
+
+// What the devices calibrated together.
 struct CalibrationReport {
   std::uint64_t devices = 0;  // That sent histograms.
   std::uint64_t samples = 0;

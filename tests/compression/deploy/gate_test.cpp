@@ -38,5 +38,20 @@ TEST_CASE("Evaluate: shares of right answers and the mean cross entropy") {
   CHECK(none.loss == 0);
 }
 
+TEST_CASE("Evaluate: a class that the model does not know is answered wrongly") {
+  const nn::Graph graph =
+      Get(nn::BuildGraph(Shape{2}, std::vector<std::string>{"dense 2"}, "softmax_cross_entropy"));
+  data::Samples samples;
+  samples.shape = Shape{2};
+  samples.classes = 5;
+  samples.features = std::vector<float>{3, 1, 3, 1};
+  samples.labels = {0, 4};
+  const data::Subset two(
+      std::make_shared<const data::Dataset>(Get(data::Dataset::Create(std::move(samples)))));
+  const nn::Evaluation found = Get(Evaluate(graph, std::vector<float>{1, 0, 0, 1, 0, 0}, two));
+  CHECK(found.accuracy == 0.5);
+  CHECK(std::isinf(found.loss));
+}
+
 }  // namespace
 }  // namespace fl::deploy

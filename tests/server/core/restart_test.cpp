@@ -1,3 +1,5 @@
+#include <functional>
+
 #include "fl/compression/deploy/federation_ranges.h"
 #include "fl/server/core/calibration.h"
 #include "fl/tests/server/support/fake_fleet.h"
@@ -99,12 +101,11 @@ bool PlayFragile(Storage& storage, const std::shared_ptr<const FederationPlan>& 
   return false;
 }
 
-TEST_CASE("A server that dies at any operation of its storage: ends with the same model") {
-  const auto plan = MakePlan(SmallPlan());
-  const Digest expected = UndisturbedModel();
-  // Each run fails at one operation and at all after it, as a dead process does; the next process
-  // goes on over the same file. The step grows, so that early and late operations are covered in
-  // reasonable time.
+// Each run fails at one operation and at all after it, as a dead process does; the next process
+// goes on over the same file. The step grows, so that early and late operations are covered in
+// reasonable time.
+void DieAtEachOperation(const std::shared_ptr<const FederationPlan>& plan,
+                        const std::function<void(Storage&)>& check) {
   bool finished_at_once = false;
   for (int fail_at = 0; !finished_at_once; fail_at += 1 + fail_at / 12) {
     CAPTURE(fail_at);
@@ -122,8 +123,14 @@ TEST_CASE("A server that dies at any operation of its storage: ends with the sam
     }
     const auto storage = Get(OpenSqliteStorage(path));
     REQUIRE(PlayFragile(*storage, plan));
-    REQUIRE(ModelOf(*storage) == expected);
+    check(*storage);
   }
+}
+
+TEST_CASE("A server that dies at any operation of its storage: ends with the same model") {
+  const auto plan = MakePlan(SmallPlan());
+  const Digest expected = UndisturbedModel();
+  DieAtEachOperation(plan, [&](Storage& storage) { REQUIRE(ModelOf(storage) == expected); });
 }
 
 TEST_CASE("A server that dies while devices calibrate: loses and doubles no device's values") {
@@ -135,25 +142,7 @@ TEST_CASE("A server that dies while devices calibrate: loses and doubles no devi
   }
   const Bytes expected = deploy::EncodeRanges(
       Get(CalibrationOf(*plan, pooled).Ranges(plan->checked().calibration->options)));
-  bool finished_at_once = false;
-  for (int fail_at = 0; !finished_at_once; fail_at += 1 + fail_at / 12) {
-    CAPTURE(fail_at);
-    const TemporaryFolder folder;
-    const std::string path = (folder.path() / "state.db").string();
-    int operations = 0;
-    {
-      SqliteOptions options;
-      options.before_operation = [&]() -> Result<> {
-        if (operations++ < fail_at) return Ok{};
-        return Error{ErrorCode::kIo, "the disk is gone"};
-      };
-      const auto storage = OpenSqliteStorage(path, options);
-      finished_at_once = storage && PlayFragile(**storage, plan);
-    }
-    const auto storage = Get(OpenSqliteStorage(path));
-    REQUIRE(PlayFragile(*storage, plan));
-    REQUIRE(RangesOf(*storage) == expected);
-  }
+  DieAtEachOperation(plan, [&](Storage& storage) { REQUIRE(RangesOf(storage) == expected); });
 }
 
 TEST_CASE("A server that dies again and again: ends with the same model") {
