@@ -2,6 +2,7 @@
 """Prints a study's table from its reports and draws its plot of accuracy by bytes.
 
     study_report.py FOLDER PERCENT,PERCENT RECIPE...     FOLDER/RECIPE-seedN-splitN/report.json; fp32 is what the others are compared with
+    study_report.py FOLDER rmse RECIPE...     the same of a regression: the root of the mean squared error in place of accuracy, no plot
     study_report.py --grid "RATE RATE" FOLDER PERCENT,PERCENT RECIPE...     FOLDER/RECIPE-rateR/report.json; a table by learning rate
 
 Bytes are those of bodies, without request heads. "To 95 %" is the first fifth round (5, 10, 15, ...) whose model is right that often;
@@ -41,6 +42,7 @@ class Run:
                 self.accuracy["raw"][i] = released
         # A model that is not finite has no accuracy.
         self.accuracy = {model: [math.nan if a is None else a for a in values] for model, values in self.accuracy.items()}
+        self.rmse = [math.nan if r["loss"] is None else math.sqrt(r["loss"]) for r in rounds]  # Of a regression.
         totals = report["totals"]
         self.bits = 32 * totals["body_bytes_up"] / totals["fp32_body_bytes_up"]
         self.fewer_up = totals["fp32_body_bytes_up"] / totals["body_bytes_up"]
@@ -81,7 +83,7 @@ def cells(run, model, targets):
 
 
 def megabytes(value):
-    return "%.2f" % value if value < 10 else "%.1f" % value if value < 100 else "%.0f" % value
+    return "%.4f" % value if value < 0.1 else "%.2f" % value if value < 10 else "%.1f" % value if value < 100 else "%.0f" % value
 
 
 def spread(values, form):
@@ -166,6 +168,18 @@ def print_drops(runs, target):
     if rows:
         print_table(["against fp32", "pairs", "x fewer up", "x fewer both ways", "x fewer up at %.0f %%" % (100 * target),
                      "mean drop, points", "drops", "90 % bound"], rows)
+
+
+def print_errors(runs):
+    """A regression's table: root mean squared error of the released model, mean of the last rounds, and bytes against fp32."""
+    rows = []
+    for recipe, found in runs.items():
+        final = [statistics.mean(run.rmse[-LAST:]) for run in found.values()]
+        rows.append([recipe, str(len(found)), str(min(len(run.up) for run in found.values())),
+                     "%.0f" % statistics.median(run.bytes_a_message for run in found.values()),
+                     megabytes(statistics.median(run.up[-1] for run in found.values())),
+                     "%.1f" % statistics.median(run.fewer_up for run in found.values()), spread(final, lambda v: "%.2f" % v)])
+    print_table(["recipe", "runs", "rounds", "bytes a message", "MB up", "x fewer up", "final RMSE"], rows)
 
 
 COLOURS = ("#444444", "#0b6fb8", "#d1495b", "#2a9d5b", "#b07d00", "#7a4fb5")
@@ -276,12 +290,16 @@ def main():
         return
     if len(sys.argv) < 4:
         sys.exit(__doc__)
-    folder, targets = sys.argv[1], [float(percent) / 100 for percent in sys.argv[2].split(",")]
+    folder = sys.argv[1]
     runs = load(folder, sys.argv[3:])
     if not runs:
         sys.exit("study_report: %s has no report yet; play the study first" % folder)
     name = os.path.basename(os.path.normpath(folder))
     print("%s\n" % name)
+    if sys.argv[2] == "rmse":
+        print_errors(runs)
+        return
+    targets = [float(percent) / 100 for percent in sys.argv[2].split(",")]
     print_runs(runs, targets)
     print_medians(runs, targets)
     if "fp32" in runs:

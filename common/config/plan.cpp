@@ -14,6 +14,7 @@ namespace {
 constexpr std::uint64_t kPlanBytesMax = 1U << 20;
 constexpr double kCountMax = 1e9;
 constexpr double kBytesMax = 1e12;
+constexpr double kTargetMax = 1e30;
 
 Result<> ReadModel(Table table, ModelConfig& model) {
   if (!table.present()) table.Refuse("layers", "missing: the plan needs a [model]");
@@ -27,11 +28,16 @@ Result<> ReadModel(Table table, ModelConfig& model) {
   return table.Finish();
 }
 
-Result<> ReadData(Table table, DataConfig& data) {
+Result<> ReadData(Table table, const ModelConfig& model, DataConfig& data) {
   table.Read("label", data.label);
   table.Read("categorical", data.categorical);
   table.Read("ignore", data.ignore);
   table.Read("missing", data.missing, {"refuse", "mean"});
+  table.Read("target_max", data.target_max, {-kTargetMax, kTargetMax}, "none");
+  if (data.target_max && model.loss != "mean_squared_error") {
+    table.Refuse("target_max", "goes with loss = \"mean_squared_error\" in [model], found \"" +
+                                   model.loss + "\"");
+  }
   table.Read("normalize", data.normalize, {"none", "unit", "standard", "fitted"});
   table.Read("fit", data.fit, {"all", "channel", "feature"});
   table.Read("mean", data.mean, {});
@@ -199,7 +205,7 @@ Result<> ReadSimulation(Table table, SimulationConfig& simulation) {
 
 Result<> ReadSections(Table& root, Plan& plan) {
   FL_TRY_OK(ReadModel(root.Child("model"), plan.model));
-  FL_TRY_OK(ReadData(root.Child("data"), plan.data));
+  FL_TRY_OK(ReadData(root.Child("data"), plan.model, plan.data));
   FL_TRY_OK(ReadTraining(root.Child("training"), plan.training));
   FL_TRY_OK(ReadRounds(root.Child("rounds"), plan.rounds));
   FL_TRY_OK(ReadCompression(root.Child("compression"), plan.compression));

@@ -41,8 +41,8 @@ struct DataConfig {
   std::string label;                     // CSV: the label's column; empty: the last one.
   std::vector<std::string> categorical;  // CSV: columns to one-hot encode. All others are numeric.
   std::vector<std::string> ignore;       // CSV: columns to leave out.
-  std::string missing =
-      "refuse";  // CSV: an empty or "?" field: "refuse" or "mean" (numeric) / own category.
+  std::string missing = "refuse";  // CSV: empty or "?" fields: or "mean" (numeric) / own category.
+  std::optional<double> target_max;  // Regression: larger targets count as this one.
   std::string normalize =
       "none";  // "none", "unit" (bytes / 255), "standard" (mean and scale below), or "fitted": each
                // device's own mean and deviation, which go with its local model.

@@ -232,6 +232,9 @@ Result<> FitToModel(const SourceOptions& options, Samples& samples) {
 
 Result<Dataset> MakeDataset(Samples samples, const SourceOptions& options) {
   FL_TRY_OK(FitToModel(options, samples));
+  if (options.target_max) {
+    for (float& target : samples.targets) target = std::min(target, *options.target_max);
+  }
   return Dataset::Create(std::move(samples), options.normalization);
 }
 

@@ -21,6 +21,7 @@ struct SourceOptions {
       shape;  // Of a sample, as the model wants it: the file's must have as many features.
   std::size_t classes = 0;  // As the model has outputs; 0: as the file says.
   bool regression = false;
+  std::optional<float> target_max;  // Regression: larger targets are read as this one.
   Normalization normalization;
   CsvOptions csv;  // Its filter, regression and classes are set from the source and from above.
   DataLimits limits;

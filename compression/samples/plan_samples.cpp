@@ -16,6 +16,7 @@ Result<data::SourceOptions> SourceOptionsOf(const CheckedPlan& checked) {
     FL_TRY(options.normalization,
            data::MakeNormalization(config.normalize, config.mean, config.scale));
   }
+  if (config.target_max) options.target_max = static_cast<float>(*config.target_max);
   options.csv.label = config.label;
   options.csv.categorical = config.categorical;
   options.csv.ignore = config.ignore;

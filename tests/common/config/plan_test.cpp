@@ -170,6 +170,15 @@ TEST_CASE("Plan: noise is refused as not available") {
             .find("not available in this version") != std::string::npos);
 }
 
+TEST_CASE("Plan: target_max goes with a regression") {
+  const std::string model = "name = \"x\"\n[model]\ninput = [2]\nlayers = [\"dense 1\"]\nloss = ";
+  const Plan plan =
+      Get(ParsePlan(model + "\"mean_squared_error\"\n[data]\ntarget_max = 125\n", "p.toml"));
+  CHECK(plan.data.target_max == 125.0);
+  CHECK(MessageOf(model + "\"softmax_cross_entropy\"\n[data]\ntarget_max = 125\n")
+            .find("data.target_max: goes with loss = \"mean_squared_error\"") != std::string::npos);
+}
+
 TEST_CASE("Plan: a missing model is named") {
   CHECK(MessageOf("name = \"x\"\n").find("model.layers: missing") != std::string::npos);
 }

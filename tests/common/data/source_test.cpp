@@ -51,6 +51,19 @@ TEST_CASE("OpenSource: a column chooses the rows of a table") {
         10);
 }
 
+TEST_CASE("OpenSource: targets above target_max are read as it, NaN is refused as ever") {
+  const TemporaryFolder folder;
+  const auto file = folder.path() / "engines.csv";
+  REQUIRE(WriteFileAtomically(file, AsBytes("heat,rul\n1,300\n2,125\n3,7\n")));
+  SourceOptions options;
+  options.regression = true;
+  options.target_max = 125.0F;
+  const auto capped = Get(OpenSource(file.string(), options));
+  CHECK(std::ranges::equal(capped->targets(), std::vector<float>{125, 125, 7}));
+  REQUIRE(WriteFileAtomically(file, AsBytes("heat,rul\n1,nan\n")));
+  CHECK(CodeOf(OpenSource(file.string(), options)) != ErrorCode::kOk);
+}
+
 TEST_CASE("OpenSource: what the model does not fit is refused") {
   SourceOptions options = FromTree();
   options.shape = Shape{5};
