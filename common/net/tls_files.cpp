@@ -41,13 +41,17 @@ Result<TlsFiles> LoadTlsFiles(const std::filesystem::path& folder, TlsSide side)
   FL_TRY(files.certificate, ReadText(folder / (name + ".crt"), kPemBytesMax));
   FL_TRY(files.key, crypto::ReadKeyFile(folder / (name + ".key")));
   FL_TRY_OK(CheckSide(folder / (name + ".crt"), files.certificate, side));
-  const std::filesystem::path revoked = folder / "revoked.crl";
+  const std::filesystem::path revoked = folder / kRevokedName;
   if (side == TlsSide::kServer && std::filesystem::exists(revoked)) {
-    FL_TRY(files.revoked, ReadText(revoked, kRevokedBytesMax));
+    FL_TRY(files.revoked, ReadRevocations(revoked));
     const auto list = crypto::RevocationList::FromPem(files.revoked, files.authority);
     if (!list) return list.error().At(revoked.string());
   }
   return files;
+}
+
+Result<std::string> ReadRevocations(const std::filesystem::path& file) {
+  return ReadText(file, kRevokedBytesMax);
 }
 
 }  // namespace fl::net

@@ -28,4 +28,9 @@ enum class TlsSide : std::uint8_t { kClient, kServer };
 // and HttpClient.
 Result<TlsFiles> LoadTlsFiles(const std::filesystem::path& folder, TlsSide side);
 
+// The name of a server's revocation list in its folder, and such a file's text: kNotFound,
+// kLimitExceeded, kIo. Whether it is a list that the CA signed is not looked at.
+inline constexpr const char* kRevokedName = "revoked.crl";
+Result<std::string> ReadRevocations(const std::filesystem::path& file);
+
 }  // namespace fl::net

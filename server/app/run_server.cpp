@@ -8,6 +8,7 @@
 
 #include "fl/common/base/file.h"
 #include "fl/server/app/evaluator.h"
+#include "fl/server/http/revocation_watch.h"
 #include "fl/server/http/server_shell.h"
 #include "fl/server/storage/sqlite_storage.h"
 
@@ -30,12 +31,15 @@ void BlockStopSignals() {
   ::pthread_sigmask(SIG_BLOCK, &signals, nullptr);
 }
 
-// Returns at a signal, or when `until_done` and all is done. A second signal has its usual effect.
-void WaitForStop(const ServerShell& shell, bool until_done) {
+// Returns at a signal, or when `until_done` and all is done; meanwhile follows the revocations. A
+// second signal has its usual effect.
+void WaitForStop(const ServerShell& shell, bool until_done, RevocationWatch& revocations) {
   const sigset_t signals = StopSignals();
   const timespec patience{0, 200'000'000};
-  while (::sigtimedwait(&signals, nullptr, &patience) < 0) {
+  constexpr int kTurnsBetweenLooks = 4;
+  for (int turn = 1; ::sigtimedwait(&signals, nullptr, &patience) < 0; ++turn) {
     if (until_done && shell.done()) break;
+    if (turn % kTurnsBetweenLooks == 0) revocations.Look();
   }
   ::signal(SIGINT, SIG_DFL);
   ::signal(SIGTERM, SIG_DFL);
@@ -119,7 +123,10 @@ Result<> RunServer(const RunOptions& options, const Logger& logger) {
   const std::string address = AddressText(listen.host, server->port());
   FL_TRY_OK(WriteFileAtomically(options.state / "address", AsBytes(address)));
   logger.Info({first, std::nullopt, {}}, "listening on " + address);
-  WaitForStop(*shell, options.until_done);
+  RevocationWatch revocations(
+      options.pki / net::kRevokedName, tls.revoked,
+      [&server](const std::string& list) { return server->Revoke(list); }, logger);
+  WaitForStop(*shell, options.until_done, revocations);
   logger.Info({first, std::nullopt, {}}, "stopping");
   shell->Stop();
   server->Stop(kGrace);

@@ -131,6 +131,25 @@ TEST_CASE("Bad input: a certificate of another authority is refused on both side
   CHECK(fleet.Status().at("clients") == 0);
 }
 
+TEST_CASE("Bad input: a device that is revoked while it waits is put out, the others are not") {
+  Fleet fleet(DigitsPlan(4));
+  fleet.StartServer();
+  fleet.StartDevice(0);
+  fleet.StartDevice(1);
+  fleet.AwaitClients(2);
+  REQUIRE(
+      Run(fleet, {Program("fl-pki"), "revoke", fleet.path("authority"), "device-0000"}).status ==
+      0);
+  const fs::path list = fleet.path("pki/server/revoked.crl");
+  fs::copy_file(fleet.path("authority/revoked.crl"), list, fs::copy_options::overwrite_existing);
+  // Its check-in is held for up to 30 s: it ends sooner because its connection is closed.
+  CHECK(fleet.device(0).Wait(10) == kFailed);
+  CHECK(fleet.device(0).err().find("refuses our certificate: sslv3 alert certificate revoked") !=
+        std::string::npos);
+  CHECK(fleet.device(1).Runs());
+  CHECK(fleet.server().err().find("the new revocation list is in force") != std::string::npos);
+}
+
 TEST_CASE("Bad input: a certificate of another role is refused") {
   Fleet fleet(DigitsPlan(4));
   fleet.StartServer();

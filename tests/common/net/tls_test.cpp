@@ -1,3 +1,4 @@
+#include <optional>
 #include <thread>
 
 #include <boost/asio/connect.hpp>
@@ -8,7 +9,9 @@
 #include <boost/asio/ssl/stream.hpp>
 #include <boost/asio/write.hpp>
 #include <doctest/doctest.h>
+#include <openssl/pem.h>
 #include <openssl/ssl.h>
+#include <openssl/x509v3.h>
 
 #include "fl/common/net/http.h"
 #include "fl/tests/common/net/handlers.h"
@@ -72,6 +75,57 @@ boost::system::error_code AskBare(std::uint16_t port, asio::ssl::context& contex
   return TalkBare(port, context, "GET / HTTP/1.1\r\nHost: x\r\n\r\n", 1).failed;
 }
 
+// Asks once and keeps what the server gave for a later resumption, or asks with what was kept
+// before; says whether the server took it. Nothing for a connection without an answer.
+using SessionPtr = std::unique_ptr<SSL_SESSION, decltype(&SSL_SESSION_free)>;
+std::optional<bool> AskResuming(std::uint16_t port, asio::ssl::context& context,
+                                SessionPtr& session) {
+  asio::io_context io;
+  asio::ssl::stream<asio::ip::tcp::socket> stream(io, context);
+  boost::system::error_code failed;
+  if (session != nullptr) SSL_set_session(stream.native_handle(), session.get());
+  stream.next_layer().connect({asio::ip::make_address("127.0.0.1"), port}, failed);
+  if (!failed) stream.handshake(asio::ssl::stream_base::client, failed);
+  const std::string text = "GET / HTTP/1.1\r\nHost: x\r\n\r\n";
+  if (!failed) asio::write(stream, asio::buffer(text), failed);
+  // What a server gives for resumption comes before its first answer.
+  char letter = 0;
+  if (!failed) asio::read(stream, asio::buffer(&letter, 1), failed);
+  if (failed) return std::nullopt;
+  session.reset(SSL_get1_session(stream.native_handle()));
+  return SSL_session_reused(stream.native_handle()) == 1;
+}
+
+// The certificate with another extended key usage, signed anew by the authority.
+std::string WithUsage(const TestPki& pki, const std::string& pem, const char* usage) {
+  const auto read = [](std::string_view text) {
+    return BIO_new_mem_buf(text.data(), static_cast<int>(text.size()));
+  };
+  BIO* const in = read(pem);
+  X509* const certificate = PEM_read_bio_X509(in, nullptr, nullptr, nullptr);
+  const crypto::Secret key_text = pki.authority().KeyToPem();
+  BIO* const key_in = read(key_text.text());
+  EVP_PKEY* const key = PEM_read_bio_PrivateKey(key_in, nullptr, nullptr, nullptr);
+  const int at = X509_get_ext_by_NID(certificate, NID_ext_key_usage, -1);
+  REQUIRE(at >= 0);
+  X509_EXTENSION_free(X509_delete_ext(certificate, at));
+  X509_EXTENSION* const other = X509V3_EXT_conf_nid(nullptr, nullptr, NID_ext_key_usage, usage);
+  X509_add_ext(certificate, other, -1);
+  REQUIRE(X509_sign(certificate, key, EVP_sha256()) > 0);
+  BIO* const out = BIO_new(BIO_s_mem());
+  PEM_write_bio_X509(out, certificate);
+  char* text = nullptr;
+  const long size = BIO_get_mem_data(out, &text);
+  std::string signed_anew(text, static_cast<std::size_t>(size));
+  X509_EXTENSION_free(other);
+  X509_free(certificate);
+  EVP_PKEY_free(key);
+  BIO_free(in);
+  BIO_free(key_in);
+  BIO_free(out);
+  return signed_anew;
+}
+
 void UseFiles(asio::ssl::context& context, const net::TlsFiles& files) {
   const std::string key(files.key.text());
   context.use_certificate(asio::buffer(files.certificate), asio::ssl::context::pem);
@@ -117,6 +171,20 @@ TEST_CASE("TLS: the server refuses a server's certificate as a client's") {
   Meeting meeting(pki.Server());
   CHECK(CodeOf(meeting.Ask(pki.Server())) == ErrorCode::kUnauthorized);
   CHECK(meeting.handler.count() == 0);
+}
+
+TEST_CASE("TLS: a device's name with another purpose than a client's is refused") {
+  const TestPki pki;
+  Meeting meeting(pki.Server());
+  net::TlsFiles files = pki.Client();
+  const std::string good = files.certificate;
+  for (const char* const usage : {"critical,serverAuth", "critical,codeSigning"}) {
+    files.certificate = WithUsage(pki, good, usage);
+    CHECK(CodeOf(meeting.Ask(files)) == ErrorCode::kUnauthorized);
+  }
+  CHECK(meeting.handler.count() == 0);
+  files.certificate = WithUsage(pki, good, "critical,clientAuth");
+  CHECK(CodeOf(meeting.Ask(files)) == ErrorCode::kOk);
 }
 
 TEST_CASE("TLS: the client refuses a device's certificate as a server's") {
@@ -165,6 +233,24 @@ TEST_CASE("TLS: a revocation closes the live connection of its client alone") {
   while (meeting.server->connections() > 1) std::this_thread::yield();
   CHECK(CodeOf(leaves->Exchange(request, kPatience)) == ErrorCode::kUnauthorized);
   CHECK(Get(stays->Exchange(request, kPatience)).status == 200);
+}
+
+TEST_CASE("TLS: no session is resumed, and one from before a revocation opens nothing after it") {
+  const TestPki pki;
+  const net::TlsFiles files = pki.Client("leaves");
+  Meeting meeting(pki.Server());
+  asio::ssl::context context(asio::ssl::context::tls_client);
+  UseFiles(context, files);
+  SSL_CTX_set_session_cache_mode(context.native_handle(), SSL_SESS_CACHE_CLIENT);
+  SessionPtr session(nullptr, &SSL_SESSION_free);
+  const std::uint16_t port = meeting.server->port();
+  CHECK(AskResuming(port, context, session) == false);
+  REQUIRE(session != nullptr);
+  CHECK(AskResuming(port, context, session) == false);
+  CHECK(meeting.handler.count() == 2);
+  REQUIRE(meeting.server->Revoke(pki.Revoke({files.certificate})));
+  CHECK(AskResuming(port, context, session) == std::nullopt);
+  CHECK(meeting.handler.count() == 2);
 }
 
 TEST_CASE("TLS: a revocation list that the authority did not sign is refused") {
