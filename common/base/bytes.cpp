@@ -3,12 +3,15 @@
 #include <algorithm>
 #include <array>
 
+#include "fl/common/base/error_detail.h"
+
 namespace fl {
 
 Error ByteReader::Truncated(std::size_t wanted) const {
-  return {ErrorCode::kMalformed, "at byte " + std::to_string(position_) + ": expected " +
-                                     std::to_string(wanted) + " more bytes, found " +
-                                     std::to_string(remaining())};
+  return {ErrorCode::kMalformed,
+          "at byte " + std::to_string(position_) + ": expected " + std::to_string(wanted) +
+              " more bytes, found " + std::to_string(remaining()),
+          ErrorDetail::kCutShort};
 }
 
 Result<std::uint64_t> ByteReader::ReadVarint() {
@@ -25,7 +28,8 @@ Result<std::uint64_t> ByteReader::ReadVarint() {
   }
   return Error{ErrorCode::kMalformed,
                "at byte " + std::to_string(position_) +
-                   ": expected a varint in its shortest form, at most 64 bits"};
+                   ": expected a varint in its shortest form, at most 64 bits",
+               ErrorDetail::kLongNumber};
 }
 
 Result<ByteSpan> ByteReader::ReadSpan(std::size_t count) {
@@ -37,8 +41,10 @@ Result<ByteSpan> ByteReader::ReadSpan(std::size_t count) {
 
 Result<> ByteReader::ExpectEnd() const {
   if (remaining() == 0) return {};
-  return Error{ErrorCode::kMalformed, "at byte " + std::to_string(position_) + ": " +
-                                          std::to_string(remaining()) + " bytes too many"};
+  return Error{ErrorCode::kMalformed,
+               "at byte " + std::to_string(position_) + ": " + std::to_string(remaining()) +
+                   " bytes too many",
+               ErrorDetail::kTrailingBytes};
 }
 
 void ByteWriter::WriteVarint(std::uint64_t value) {

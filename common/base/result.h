@@ -50,14 +50,20 @@ enum class ErrorCode : std::uint16_t {
 // ...
 std::string_view ErrorCodeName(ErrorCode code);
 
-// What went wrong, for a program (code) and for a person (message: where, what was expected, what
-// was found).
+// Which fault of a code it was; listed in error_detail.h.
+enum class ErrorDetail : std::uint16_t;
+
+// What went wrong, for a program (code), for statistics (detail, 0: the code says it all) and for a
+// person (message: where, what was expected, what was found).
 struct Error {
   ErrorCode code = ErrorCode::kInternal;
   std::string message;
+  ErrorDetail detail{};
 
   // The same error with "where: " put in front of its message.
-  Error At(std::string_view where) const { return {code, std::string(where) + ": " + message}; }
+  Error At(std::string_view where) const {
+    return {code, std::string(where) + ": " + message, detail};
+  }
   friend bool operator==(const Error&, const Error&) = default;
 };
 

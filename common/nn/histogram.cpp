@@ -6,6 +6,8 @@
 #include <numeric>
 #include <string>
 
+#include "fl/common/base/error_detail.h"
+
 namespace fl::nn {
 namespace {
 
@@ -70,7 +72,8 @@ Result<> Histogram::Add(std::span<const float> values) {
   float high = 0;
   for (const float value : values) {
     if (!std::isfinite(value))
-      return Error{ErrorCode::kNotFinite, "histogram: a value is NaN or infinite"};
+      return Error{ErrorCode::kNotFinite, "histogram: a value is NaN or infinite",
+                   ErrorDetail::kValueNotFinite};
     low = std::min(low, value);
     high = std::max(high, value);
   }
@@ -104,20 +107,24 @@ std::vector<double> Histogram::ToNumbers() const {
 
 Result<Histogram> Histogram::FromNumbers(std::span<const double> numbers) {
   if (numbers.size() != kHeader + kBins) {
-    return Error{ErrorCode::kMalformed, "histogram: expected " + std::to_string(kHeader + kBins) +
-                                            " numbers, found " + std::to_string(numbers.size())};
+    return Error{ErrorCode::kMalformed,
+                 "histogram: expected " + std::to_string(kHeader + kBins) + " numbers, found " +
+                     std::to_string(numbers.size()),
+                 ErrorDetail::kCalibrationBins};
   }
   constexpr auto kFloatMax = static_cast<double>(std::numeric_limits<float>::max());
   if (!(numbers[0] <= 0 && numbers[1] >= 0 && numbers[0] >= -kFloatMax &&
         numbers[1] <= kFloatMax)) {
-    return Error{ErrorCode::kMalformed, "histogram: expected finite extremes around zero, found " +
-                                            std::to_string(numbers[0]) + " and " +
-                                            std::to_string(numbers[1])};
+    return Error{ErrorCode::kMalformed,
+                 "histogram: expected finite extremes around zero, found " +
+                     std::to_string(numbers[0]) + " and " + std::to_string(numbers[1]),
+                 ErrorDetail::kCalibrationBins};
   }
   for (const double count : numbers.subspan(2)) {
     if (!(count >= 0 && count <= static_cast<double>(kCountMax) && std::floor(count) == count)) {
       return Error{ErrorCode::kMalformed,
-                   "histogram: expected whole counts in [0, 2^53], found " + std::to_string(count)};
+                   "histogram: expected whole counts in [0, 2^53], found " + std::to_string(count),
+                   ErrorDetail::kCalibrationBins};
     }
   }
   Histogram histogram;
@@ -128,9 +135,10 @@ Result<Histogram> Histogram::FromNumbers(std::span<const double> numbers) {
   for (std::size_t i = 0; i < kBins; ++i) {
     histogram.bins_[i] = static_cast<std::uint64_t>(numbers[kHeader + i]);
     if (i > last && histogram.bins_[i] > 0) {
-      return Error{ErrorCode::kMalformed, "histogram: bin " + std::to_string(i) +
-                                              " counts values above the largest, " +
-                                              std::to_string(numbers[1])};
+      return Error{ErrorCode::kMalformed,
+                   "histogram: bin " + std::to_string(i) + " counts values above the largest, " +
+                       std::to_string(numbers[1]),
+                   ErrorDetail::kCalibrationBins};
     }
   }
   return histogram;
@@ -158,12 +166,15 @@ Result<Histogram> Histogram::Decode(ByteSpan bytes) {
   FL_TRY(const auto low, reader.Read<float>());
   FL_TRY(const auto high, reader.Read<float>());
   if (!std::isfinite(low) || !std::isfinite(high))
-    return Error{ErrorCode::kNotFinite, "histogram: an extreme is NaN or infinite"};
+    return Error{ErrorCode::kNotFinite, "histogram: an extreme is NaN or infinite",
+                 ErrorDetail::kValueNotFinite};
   FL_TRY(const std::uint64_t zeros, reader.ReadVarint());
   FL_TRY(const std::uint64_t count, reader.ReadVarint());
   if (count > kBins) {
-    return Error{ErrorCode::kLimitExceeded, "histogram: expected at most " + std::to_string(kBins) +
-                                                " bins, found " + std::to_string(count)};
+    return Error{ErrorCode::kLimitExceeded,
+                 "histogram: expected at most " + std::to_string(kBins) + " bins, found " +
+                     std::to_string(count),
+                 ErrorDetail::kCalibrationBins};
   }
   std::vector<double> numbers(kHeader + kBins);
   numbers[0] = static_cast<double>(low);
@@ -179,7 +190,8 @@ Result<Histogram> Histogram::Decode(ByteSpan bytes) {
       return Error{ErrorCode::kMalformed,
                    "histogram: expected counts of bins below " + std::to_string(kBins) +
                        ", ascending, found " + std::to_string(values) + " values " +
-                       std::to_string(step) + " bins behind bin " + std::to_string(next)};
+                       std::to_string(step) + " bins behind bin " + std::to_string(next),
+                   ErrorDetail::kCalibrationBins};
     }
     fits = fits && values <= left;
     left -= std::min(left, values);
@@ -188,7 +200,8 @@ Result<Histogram> Histogram::Decode(ByteSpan bytes) {
   }
   FL_TRY_OK(reader.ExpectEnd());
   if (!fits)
-    return Error{ErrorCode::kLimitExceeded, "histogram: expected at most 2^53 values, found more"};
+    return Error{ErrorCode::kLimitExceeded, "histogram: expected at most 2^53 values, found more",
+                 ErrorDetail::kCalibrationBins};
   return FromNumbers(numbers);
 }
 

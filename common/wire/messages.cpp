@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "fl/common/base/error_detail.h"
 #include "fl/common/wire/archive.h"
 
 namespace fl::wire {
@@ -10,7 +11,8 @@ bool CheckedInput::Flag() {
   const auto value = Number<std::uint8_t>();
   if (value > 1 && !error_)
     error_ =
-        Error{ErrorCode::kMalformed, "expected a flag of 0 or 1, found " + std::to_string(value)};
+        Error{ErrorCode::kMalformed, "expected a flag of 0 or 1, found " + std::to_string(value),
+              ErrorDetail::kMessageField};
   return value == 1;
 }
 
@@ -18,13 +20,17 @@ std::size_t CheckedInput::Count(std::size_t count_max) {
   const std::uint64_t count = Keep(reader_.ReadVarint());
   if (error_) return 0;
   if (count > count_max) {
-    error_ = Error{ErrorCode::kLimitExceeded, "expected at most " + std::to_string(count_max) +
-                                                  " elements, found " + std::to_string(count)};
+    error_ = Error{ErrorCode::kLimitExceeded,
+                   "expected at most " + std::to_string(count_max) + " elements, found " +
+                       std::to_string(count),
+                   ErrorDetail::kMessageBytes};
     return 0;
   }
   if (count > reader_.remaining()) {
-    error_ = Error{ErrorCode::kMalformed, "a list of " + std::to_string(count) + " elements in " +
-                                              std::to_string(reader_.remaining()) + " bytes"};
+    error_ = Error{ErrorCode::kMalformed,
+                   "a list of " + std::to_string(count) + " elements in " +
+                       std::to_string(reader_.remaining()) + " bytes",
+                   ErrorDetail::kCutShort};
     return 0;
   }
   return static_cast<std::size_t>(count);
@@ -50,7 +56,8 @@ Result<> CheckPhase(const std::optional<PhaseMessage>& phase, const MessageLimit
   if (!phase || phase->body.size() <= limits.phase_bytes_max) return {};
   return Error{ErrorCode::kLimitExceeded,
                "expected a phase message of at most " + std::to_string(limits.phase_bytes_max) +
-                   " bytes, found " + std::to_string(phase->body.size())};
+                   " bytes, found " + std::to_string(phase->body.size()),
+               ErrorDetail::kMessageBytes};
 }
 
 // What the grammar alone does not say; nothing for most messages.
@@ -60,23 +67,26 @@ Result<> CheckContent(const Message&, const MessageLimits&) {
 }
 Result<> CheckContent(const CheckInRequest& request, const MessageLimits& limits) {
   if (!std::ranges::is_sorted(request.codecs, std::ranges::less_equal{})) {
-    return Error{ErrorCode::kMalformed, "expected codec ids in strictly increasing order"};
+    return Error{ErrorCode::kMalformed, "expected codec ids in strictly increasing order",
+                 ErrorDetail::kMessageField};
   }
   return CheckPhase(request.phase, limits);
 }
 Result<> CheckContent(const CheckInAnswer& answer, const MessageLimits& limits) {
   if (answer.again_min_ms > answer.again_max_ms)
-    return Error{ErrorCode::kMalformed, "the window for the next check-in ends before it starts"};
+    return Error{ErrorCode::kMalformed, "the window for the next check-in ends before it starts",
+                 ErrorDetail::kMessageField};
   if (answer.task &&
       (answer.task->kind < TaskKind::kTrain || answer.task->kind > TaskKind::kCalibrate)) {
-    return Error{
-        ErrorCode::kMalformed,
-        "unknown kind of task " + std::to_string(static_cast<unsigned>(answer.task->kind))};
+    return Error{ErrorCode::kMalformed,
+                 "unknown kind of task " + std::to_string(static_cast<unsigned>(answer.task->kind)),
+                 ErrorDetail::kMessageField};
   }
   if (answer.task && answer.task->id == 0)
-    return Error{ErrorCode::kMalformed, "a task's id is never 0"};
+    return Error{ErrorCode::kMalformed, "a task's id is never 0", ErrorDetail::kMessageField};
   if (answer.task && answer.task->model.change_from && !answer.task->model.blob) {
-    return Error{ErrorCode::kMalformed, "a change between versions without the blob that holds it"};
+    return Error{ErrorCode::kMalformed, "a change between versions without the blob that holds it",
+                 ErrorDetail::kMessageField};
   }
   return CheckPhase(answer.phase, limits);
 }
@@ -93,9 +103,10 @@ Bytes Encode(const Message& message) {
 template <typename Message>
 Result<Message> Decode(ByteSpan bytes, const MessageLimits& limits) {
   if (bytes.size() > limits.bytes_max) {
-    return Error{ErrorCode::kLimitExceeded, "expected a message of at most " +
-                                                std::to_string(limits.bytes_max) +
-                                                " bytes, found " + std::to_string(bytes.size())};
+    return Error{ErrorCode::kLimitExceeded,
+                 "expected a message of at most " + std::to_string(limits.bytes_max) +
+                     " bytes, found " + std::to_string(bytes.size()),
+                 ErrorDetail::kMessageBytes};
   }
   Message message;
   CheckedInput input(bytes,

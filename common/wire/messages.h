@@ -136,6 +136,10 @@ struct UploadAnswer {
   friend bool operator==(const UploadAnswer&, const UploadAnswer&) = default;
 };
 
+// Beside a Refusal, where there is one: the name of its ErrorDetail, in a header, so that clients
+// that do not know of it go on.
+inline constexpr const char* kDetailHeader = "Refusal-Detail";
+
 // The body of every answer whose HTTP status is not 2xx.
 struct Refusal {
   std::uint16_t code = 0;  // An ErrorCode.

@@ -25,7 +25,8 @@ namespace fl::wire {
 struct UpdateLimits {
   std::uint64_t bytes_max = 1ULL << 30;
   std::size_t streams_max = 16;
-  std::size_t segments_max = 65536;  // In a stream.
+  std::size_t segments_max = 65536;  // In a stream, and how far apart two of them may be.
+  std::size_t entries_max = 65536;   // In a stream of this plan: each costs memory of its own.
   std::uint64_t examples_max = 1ULL << 32;
 };
 
@@ -73,7 +74,8 @@ struct UpdateView {
 };
 
 // Checks the envelope: kMalformed (grammar, magic, trailing bytes), kWrongVersion, kLimitExceeded,
-// kDigestMismatch (CRC). What the payloads hold is the codecs' affair.
+// kDigestMismatch (CRC), kShapeMismatch (entries_max). What the payloads hold is the codecs'
+// affair.
 Result<UpdateView> DecodeUpdate(ByteSpan bytes, const UpdateLimits& limits);
 
 }  // namespace fl::wire

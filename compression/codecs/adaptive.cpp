@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "fl/common/base/check.h"
+#include "fl/common/base/error_detail.h"
 #include "fl/compression/codecs/low_rank.h"
 #include "fl/compression/rate/encode_within.h"
 #include "fl/compression/recipe.h"
@@ -147,19 +148,23 @@ Result<std::unique_ptr<ParsedPayload>> AdaptiveCodec::Parse(ByteSpan payload,
   auto parsed = std::make_unique<Parsed>();
   if (payload.empty()) return std::unique_ptr<ParsedPayload>(std::move(parsed));
   if (payload.size() > EncodedBytesMax()) {
-    return Error{ErrorCode::kMalformed, "expected at most " + std::to_string(EncodedBytesMax()) +
-                                            " bytes, found " + std::to_string(payload.size())};
+    return Error{ErrorCode::kMalformed,
+                 "expected at most " + std::to_string(EncodedBytesMax()) + " bytes, found " +
+                     std::to_string(payload.size()),
+                 ErrorDetail::kPayloadBytes};
   }
   const auto choice = static_cast<AdaptiveChoice>(payload.front());
   const bool known =
       choice <= AdaptiveChoice::kQuantize || (IsLowRank(choice) && RankOf(choice) <= rank_max());
   if (!known) {
-    return Error{ErrorCode::kMalformed, "choice " + std::to_string(static_cast<unsigned>(choice)) +
-                                            " does not exist for a segment of shape " +
-                                            shape_.ToText()};
+    return Error{ErrorCode::kMalformed,
+                 "choice " + std::to_string(static_cast<unsigned>(choice)) +
+                     " does not exist for a segment of shape " + shape_.ToText(),
+                 ErrorDetail::kChoiceUnknown};
   }
   if (payload.size() == 1) {
-    return Error{ErrorCode::kMalformed, "expected a payload after the choice; zeros take no bytes"};
+    return Error{ErrorCode::kMalformed, "expected a payload after the choice; zeros take no bytes",
+                 ErrorDetail::kPayloadBytes};
   }
   // Any setting will do: what is read does not depend on it.
   parsed->codec = CodecFor(Coarser({choice, 1}, 1), shape_);

@@ -4,6 +4,7 @@
 #include <string>
 
 #include "fl/common/base/check.h"
+#include "fl/common/base/error_detail.h"
 #include "fl/compression/codecs/quantize.h"
 #include "fl/compression/codecs/shared_quantize.h"
 
@@ -54,8 +55,10 @@ Result<std::unique_ptr<ParsedPayload>> DenseCodec::Parse(ByteSpan payload,
                                                          const PayloadLimits& limits) const {
   const std::size_t expected = values_->EncodedBytes(count_);
   if (payload.size() != expected) {
-    return Error{ErrorCode::kMalformed, "expected " + std::to_string(expected) + " bytes, found " +
-                                            std::to_string(payload.size())};
+    return Error{
+        ErrorCode::kMalformed,
+        "expected " + std::to_string(expected) + " bytes, found " + std::to_string(payload.size()),
+        ErrorDetail::kPayloadBytes};
   }
   FL_TRY_OK(values_->Check(payload, count_, limits));
   return std::unique_ptr<ParsedPayload>(std::make_unique<ParsedDense>(payload));

@@ -8,6 +8,7 @@
 #include <limits>
 #include <string>
 
+#include "fl/common/base/error_detail.h"
 #include "fl/common/tensor/half.h"
 #include "fl/common/tensor/kernels/axpy.h"
 #include "fl/compression/codecs/lloyd.h"
@@ -179,27 +180,32 @@ void Eden::Encode(std::span<const float> values, RngStream& rng, ByteWriter& out
 Result<> Eden::CheckUnit(ByteSpan unit, std::size_t size, const PayloadLimits& limits) const {
   const Widths widths = WidthsOf(size);
   const float scale = Bfloat16ToFloat(ReadWord<std::uint16_t>(unit));
-  if (!std::isfinite(scale)) return Error{ErrorCode::kNotFinite, "the scale is not finite"};
+  if (!std::isfinite(scale))
+    return Error{ErrorCode::kNotFinite, "the scale is not finite", ErrorDetail::kScaleNotFinite};
   if (std::signbit(scale))
-    return Error{ErrorCode::kMalformed, "expected a scale without a sign, found a negative one"};
+    return Error{ErrorCode::kMalformed, "expected a scale without a sign, found a negative one",
+                 ErrorDetail::kScaleNegative};
   // The norm of the unit, so of any of its values.
   const double largest =
       static_cast<double>(scale) * std::sqrt(static_cast<double>(size)) *
       static_cast<double>(NormalLevels(widths.high_count > 0 ? widths.low + 1 : widths.low).back());
   if (!(largest <= static_cast<double>(limits.magnitude_max))) {
-    return Error{ErrorCode::kLimitExceeded, "expected magnitudes of at most " +
-                                                std::to_string(limits.magnitude_max) +
-                                                ", found up to " + std::to_string(largest)};
+    return Error{ErrorCode::kLimitExceeded,
+                 "expected magnitudes of at most " + std::to_string(limits.magnitude_max) +
+                     ", found up to " + std::to_string(largest),
+                 ErrorDetail::kValueTooLarge};
   }
   const ByteSpan high = unit.subspan(kScaleBytes, widths.high_bytes());
   const ByteSpan low = unit.subspan(kScaleBytes + widths.high_bytes());
   if (!PaddingIsZero(high, widths.high_count, widths.low + 1) ||
       !PaddingIsZero(low, size - widths.high_count, widths.low)) {
-    return Error{ErrorCode::kMalformed, "expected zero bits after the last code"};
+    return Error{ErrorCode::kMalformed, "expected zero bits after the last code",
+                 ErrorDetail::kPaddingBits};
   }
   const auto is_set = [](std::byte byte) { return byte != std::byte{}; };
   if (scale == 0 && std::ranges::any_of(unit, is_set))
-    return Error{ErrorCode::kMalformed, "expected codes of zero where the scale is zero"};
+    return Error{ErrorCode::kMalformed, "expected codes of zero where the scale is zero",
+                 ErrorDetail::kScaleUseless};
   return {};
 }
 

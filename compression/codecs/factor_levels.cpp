@@ -7,6 +7,7 @@
 #include <span>
 #include <string>
 
+#include "fl/common/base/error_detail.h"
 #include "fl/compression/entropy/range_coder.h"
 
 namespace fl::internal {
@@ -271,7 +272,8 @@ Result<> DecodeFactors(ByteSpan bytes, FactorLevels& levels) {
   for (std::size_t k = 0; k < levels.scales.size(); ++k) {
     if (levels.scales[k] != 0 && AnyEmpty(levels, k)) {
       return Error{ErrorCode::kMalformed,
-                   "direction " + std::to_string(k) + ": a scale without levels"};
+                   "direction " + std::to_string(k) + ": a scale without levels",
+                   ErrorDetail::kScaleUseless};
     }
   }
   return {};

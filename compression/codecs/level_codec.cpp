@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "fl/common/base/check.h"
+#include "fl/common/base/error_detail.h"
 #include "fl/common/tensor/half.h"
 #include "fl/compression/codecs/dead_zone.h"
 #include "fl/compression/codecs/level_quantize.h"
@@ -128,10 +129,12 @@ Result<LevelScale> LevelCodec::ReadScale(ByteReader& reader) const {
   LevelScale scale;
   FL_TRY(const auto step, reader.Read<std::uint16_t>());
   scale.step = Bfloat16ToFloat(step);
-  if (!std::isfinite(scale.step)) return Error{ErrorCode::kNotFinite, "the step is not finite"};
+  if (!std::isfinite(scale.step))
+    return Error{ErrorCode::kNotFinite, "the step is not finite", ErrorDetail::kScaleNotFinite};
   if (!(scale.step > 0))
     return Error{ErrorCode::kMalformed,
-                 "expected a step above 0, found " + std::to_string(scale.step)};
+                 "expected a step above 0, found " + std::to_string(scale.step),
+                 ErrorDetail::kScaleNegative};
   if (leveller_->has_offsets()) {
     for (std::int16_t& offset : scale.offsets) {
       FL_TRY(const int byte, reader.Read<std::uint8_t>());
@@ -152,13 +155,17 @@ Result<std::unique_ptr<ParsedPayload>> LevelCodec::Parse(ByteSpan payload,
   FL_TRY(parsed->levels, config_.code ? ParsedLevels::Parse(*config_.code, levels, config_.space)
                                       : ParsedLevels::ParseTagged(levels, config_.space));
   const std::uint32_t largest = parsed->levels.largest();
-  if (largest == 0) return Error{ErrorCode::kMalformed, "expected levels after the step"};
+  if (largest == 0)
+    return Error{ErrorCode::kMalformed, "expected levels after the step",
+                 ErrorDetail::kScaleUseless};
   if (largest == 1 && parsed->scale.offsets[1] != 0)
-    return Error{ErrorCode::kMalformed, "expected no offset of levels that do not occur"};
+    return Error{ErrorCode::kMalformed, "expected no offset of levels that do not occur",
+                 ErrorDetail::kScaleUseless};
   if (!(parsed->scale.Magnitude(largest) <= limits.magnitude_max)) {
-    return Error{ErrorCode::kLimitExceeded, "expected magnitudes of at most " +
-                                                std::to_string(limits.magnitude_max) + ", found " +
-                                                std::to_string(parsed->scale.Magnitude(largest))};
+    return Error{ErrorCode::kLimitExceeded,
+                 "expected magnitudes of at most " + std::to_string(limits.magnitude_max) +
+                     ", found " + std::to_string(parsed->scale.Magnitude(largest)),
+                 ErrorDetail::kValueTooLarge};
   }
   return std::unique_ptr<ParsedPayload>(std::move(parsed));
 }

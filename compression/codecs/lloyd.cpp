@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "fl/common/base/error_detail.h"
 #include "fl/common/tensor/half.h"
 #include "fl/compression/codecs/normal_levels.h"
 #include "fl/compression/entropy/pack.h"
@@ -96,21 +97,26 @@ void Lloyd::Encode(std::span<const float> values, RngStream& /*rng*/, ByteWriter
 
 Result<> Lloyd::Check(ByteSpan payload, std::size_t count, const PayloadLimits& limits) const {
   const float scale = ReadScale(payload);
-  if (!std::isfinite(scale)) return Error{ErrorCode::kNotFinite, "the scale is not finite"};
+  if (!std::isfinite(scale))
+    return Error{ErrorCode::kNotFinite, "the scale is not finite", ErrorDetail::kScaleNotFinite};
   if (std::signbit(scale)) {
-    return Error{ErrorCode::kMalformed, "expected a scale without a sign, found a negative one"};
+    return Error{ErrorCode::kMalformed, "expected a scale without a sign, found a negative one",
+                 ErrorDetail::kScaleNegative};
   }
   const float largest = scale * NormalLevels(bits_).back();
   if (!(largest <= limits.magnitude_max)) {
-    return Error{ErrorCode::kLimitExceeded, "expected magnitudes of at most " +
-                                                std::to_string(limits.magnitude_max) + ", found " +
-                                                std::to_string(largest)};
+    return Error{ErrorCode::kLimitExceeded,
+                 "expected magnitudes of at most " + std::to_string(limits.magnitude_max) +
+                     ", found " + std::to_string(largest),
+                 ErrorDetail::kValueTooLarge};
   }
   const ByteSpan packed = payload.subspan(kScaleBytes);
   if (!PaddingIsZero(packed, count, bits_))
-    return Error{ErrorCode::kMalformed, "expected zero bits after the last code"};
+    return Error{ErrorCode::kMalformed, "expected zero bits after the last code",
+                 ErrorDetail::kPaddingBits};
   if (scale == 0 && std::ranges::any_of(packed, [](std::byte byte) { return byte != std::byte{}; }))
-    return Error{ErrorCode::kMalformed, "expected codes of zero where the scale is zero"};
+    return Error{ErrorCode::kMalformed, "expected codes of zero where the scale is zero",
+                 ErrorDetail::kScaleUseless};
   return {};
 }
 

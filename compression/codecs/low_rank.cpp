@@ -6,6 +6,7 @@
 #include <string>
 
 #include "fl/common/base/check.h"
+#include "fl/common/base/error_detail.h"
 #include "fl/common/tensor/half.h"
 #include "fl/compression/codecs/factor_levels.h"
 #include "fl/compression/codecs/factor_rounding.h"
@@ -37,13 +38,16 @@ Result<std::vector<float>> ReadLevels(ByteSpan packed, std::size_t count, unsign
   std::vector<float> levels(count);
   for (std::size_t i = 0; i < count; ++i) {
     if (codes[i] > 2 * LevelMax(bits)) {
-      return Error{ErrorCode::kMalformed, "level " + std::to_string(i) + ": code " +
-                                              std::to_string(codes[i]) + " is unused"};
+      return Error{
+          ErrorCode::kMalformed,
+          "level " + std::to_string(i) + ": code " + std::to_string(codes[i]) + " is unused",
+          ErrorDetail::kLevelUnknown};
     }
     levels[i] = static_cast<float>(codes[i] - LevelMax(bits));
   }
   if (!PaddingIsZero(packed, count, bits))
-    return Error{ErrorCode::kMalformed, "expected zero bits after the last level"};
+    return Error{ErrorCode::kMalformed, "expected zero bits after the last level",
+                 ErrorDetail::kPaddingBits};
   return levels;
 }
 
@@ -226,9 +230,11 @@ Result<> LowRank::ParseLevels(ByteSpan payload, Parsed& parsed) const {
     FL_TRY(const std::uint16_t scale, reader.Read<std::uint16_t>());
     scales.push_back(Bfloat16ToFloat(scale));
     if (!std::isfinite(scales[k]))
-      return Error{ErrorCode::kNotFinite, "scale " + std::to_string(k) + " is not finite"};
+      return Error{ErrorCode::kNotFinite, "scale " + std::to_string(k) + " is not finite",
+                   ErrorDetail::kScaleNotFinite};
     if (std::signbit(scales[k]))
-      return Error{ErrorCode::kMalformed, "scale " + std::to_string(k) + " is negative"};
+      return Error{ErrorCode::kMalformed, "scale " + std::to_string(k) + " is negative",
+                   ErrorDetail::kScaleNegative};
   }
   FL_TRY(const ByteSpan right, reader.ReadSpan(PackedBytes(rank * columns_, config_.factor_bits)));
   FL_TRY(parsed.right, ReadLevels(right, rank * columns_, config_.factor_bits));
@@ -236,7 +242,8 @@ Result<> LowRank::ParseLevels(ByteSpan payload, Parsed& parsed) const {
     const float scale = scales[i / columns_];
     if (scale == 0 && parsed.right[i] != 0) {
       return Error{ErrorCode::kMalformed,
-                   "row " + std::to_string(i / columns_) + ": levels without a scale"};
+                   "row " + std::to_string(i / columns_) + ": levels without a scale",
+                   ErrorDetail::kScaleUseless};
     }
     parsed.right[i] *= scale;
   }
@@ -248,7 +255,8 @@ Result<> LowRank::ParseCoded(ByteSpan payload, Parsed& parsed) const {
   internal::FactorLevels levels(rows_, columns_, rank);
   FL_TRY_OK(internal::DecodeFactors(payload, levels));
   if (chosen() && levels.scales.back() == 0)
-    return Error{ErrorCode::kMalformed, "the last of the rank's directions is absent"};
+    return Error{ErrorCode::kMalformed, "the last of the rank's directions is absent",
+                 ErrorDetail::kScaleUseless};
   parsed.left.resize(rows_ * rank);
   parsed.right.resize(rank * columns_);
   for (std::size_t k = 0; k < rank; ++k) {
@@ -281,8 +289,10 @@ Result<std::size_t> LowRank::ReadRank(ByteReader& reader) const {
   if (chosen()) {
     FL_TRY(rank, reader.Read<std::uint8_t>());
     if (rank > rank_) {
-      return Error{ErrorCode::kMalformed, "rank: expected at most " + std::to_string(rank_) +
-                                              ", found " + std::to_string(rank)};
+      return Error{
+          ErrorCode::kMalformed,
+          "rank: expected at most " + std::to_string(rank_) + ", found " + std::to_string(rank),
+          ErrorDetail::kRankCount};
     }
   }
   const std::size_t expected = FactorBytes(rank);
@@ -291,7 +301,8 @@ Result<std::size_t> LowRank::ReadRank(ByteReader& reader) const {
   if (found > most || (config_.step == 0 && found < expected)) {
     return Error{ErrorCode::kMalformed,
                  std::string("expected ") + (config_.step > 0 ? "at most " : "") +
-                     std::to_string(most) + " bytes of factors, found " + std::to_string(found)};
+                     std::to_string(most) + " bytes of factors, found " + std::to_string(found),
+                 ErrorDetail::kPayloadBytes};
   }
   return rank;
 }
@@ -315,9 +326,10 @@ Result<std::unique_ptr<ParsedPayload>> LowRank::Parse(ByteSpan payload,
                          static_cast<double>(LargestMagnitude(parsed->right)) *
                          static_cast<double>(parsed->rank);
   if (!(largest <= static_cast<double>(limits.magnitude_max))) {
-    return Error{ErrorCode::kLimitExceeded, "factors: expected products of at most " +
-                                                std::to_string(limits.magnitude_max) +
-                                                ", found up to " + std::to_string(largest)};
+    return Error{ErrorCode::kLimitExceeded,
+                 "factors: expected products of at most " + std::to_string(limits.magnitude_max) +
+                     ", found up to " + std::to_string(largest),
+                 ErrorDetail::kValueTooLarge};
   }
   return std::unique_ptr<ParsedPayload>(std::move(parsed));
 }

@@ -6,6 +6,7 @@
 #include <string>
 
 #include "fl/common/base/check.h"
+#include "fl/common/base/error_detail.h"
 #include "fl/compression/codecs/factor_levels.h"
 #include "fl/compression/codecs/factor_rounding.h"
 #include "fl/compression/codecs/factorize.h"
@@ -237,7 +238,8 @@ Result<std::vector<float>> LowRankShared::ReadFactor(ByteSpan payload, std::size
     return Error{ErrorCode::kMalformed,
                  std::string("expected ") + (config_.step > 0 ? "at most " : "") +
                      std::to_string(expected) + " bytes of a factor, found " +
-                     std::to_string(payload.size())};
+                     std::to_string(payload.size()),
+                 ErrorDetail::kPayloadBytes};
   }
   std::vector<float> factor(config_.rank * length);
   if (config_.step > 0) {
@@ -269,9 +271,10 @@ Result<std::unique_ptr<ParsedPayload>> LowRankShared::Parse(ByteSpan payload,
                          static_cast<double>(LargestMagnitude(parsed->basis->directions)) *
                          static_cast<double>(config_.rank);
   if (!(largest <= static_cast<double>(limits.magnitude_max))) {
-    return Error{ErrorCode::kLimitExceeded, "factor: expected products of at most " +
-                                                std::to_string(limits.magnitude_max) +
-                                                ", found up to " + std::to_string(largest)};
+    return Error{ErrorCode::kLimitExceeded,
+                 "factor: expected products of at most " + std::to_string(limits.magnitude_max) +
+                     ", found up to " + std::to_string(largest),
+                 ErrorDetail::kValueTooLarge};
   }
   if (!parsed->basis->of_rows) {
     parsed->factor = internal::Transpose<float>(parsed->factor, config_.rank);

@@ -6,6 +6,7 @@
 #include <cstring>
 #include <string>
 
+#include "fl/common/base/error_detail.h"
 #include "fl/common/tensor/kernels/axpy.h"
 #include "fl/compression/entropy/pack.h"
 #include "fl/compression/kernels/pack_codes.h"
@@ -46,23 +47,27 @@ void Natural::Encode(std::span<const float> values, RngStream& rng, ByteWriter& 
 Result<> Natural::Check(ByteSpan payload, std::size_t count, const PayloadLimits& limits) const {
   const ByteSpan signs = payload.subspan(count);
   if (!PaddingIsZero(signs, count, 1))
-    return Error{ErrorCode::kMalformed, "expected zero bits after the last sign"};
+    return Error{ErrorCode::kMalformed, "expected zero bits after the last sign",
+                 ErrorDetail::kPaddingBits};
   std::uint32_t largest = 0;
   for (std::size_t i = 0; i < count; ++i) {
     const auto exponent = std::to_integer<std::uint32_t>(payload[i]);
     largest = std::max(largest, exponent);
     if (exponent == 0 && HasSign(signs, i)) {
       return Error{ErrorCode::kMalformed,
-                   "value " + std::to_string(i) + ": expected no sign of a zero, found one"};
+                   "value " + std::to_string(i) + ": expected no sign of a zero, found one",
+                   ErrorDetail::kCodeNotShortest};
     }
   }
   if (largest > kExponentMax)
-    return Error{ErrorCode::kNotFinite, "expected exponents up to 254, found 255"};
+    return Error{ErrorCode::kNotFinite, "expected exponents up to 254, found 255",
+                 ErrorDetail::kScaleNotFinite};
   const auto magnitude = std::bit_cast<float>(largest << 23);
   if (magnitude <= limits.magnitude_max) return {};
-  return Error{ErrorCode::kLimitExceeded, "expected magnitudes of at most " +
-                                              std::to_string(limits.magnitude_max) + ", found " +
-                                              std::to_string(magnitude)};
+  return Error{ErrorCode::kLimitExceeded,
+               "expected magnitudes of at most " + std::to_string(limits.magnitude_max) +
+                   ", found " + std::to_string(magnitude),
+               ErrorDetail::kValueTooLarge};
 }
 
 void Natural::DecodeAdd(ByteSpan payload, std::size_t count, std::size_t first, float scale,

@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "fl/common/base/error_detail.h"
 #include "fl/common/tensor/half.h"
 #include "fl/compression/codecs/grouped.h"
 #include "fl/compression/entropy/pack.h"
@@ -207,18 +208,20 @@ Result<> Quantize::CheckGrid(ByteSpan payload, std::size_t channel,
   const std::string where = "grid " + std::to_string(channel);
   const kernels::LevelGrid grid = ReadGrid(payload, channel);
   if (!std::isfinite(grid.step) || !std::isfinite(grid.low))
-    return Error{ErrorCode::kNotFinite, where + " is not finite"};
+    return Error{ErrorCode::kNotFinite, where + " is not finite", ErrorDetail::kScaleNotFinite};
   if (std::signbit(grid.step) || (config_.asymmetric && std::signbit(grid.low) && grid.low == 0)) {
     return Error{ErrorCode::kMalformed,
-                 where + ": expected a step without a sign, found a negative one"};
+                 where + ": expected a step without a sign, found a negative one",
+                 ErrorDetail::kScaleNegative};
   }
   const auto first = static_cast<float>(-grid.zero) * grid.step + grid.low;
   const auto last =
       static_cast<float>(static_cast<int>(code_max()) - grid.zero) * grid.step + grid.low;
   if (!(std::max(std::fabs(first), std::fabs(last)) <= limits.magnitude_max)) {
-    return Error{ErrorCode::kLimitExceeded, where + ": expected magnitudes of at most " +
-                                                std::to_string(limits.magnitude_max) + ", found " +
-                                                std::to_string(last)};
+    return Error{ErrorCode::kLimitExceeded,
+                 where + ": expected magnitudes of at most " +
+                     std::to_string(limits.magnitude_max) + ", found " + std::to_string(last),
+                 ErrorDetail::kValueTooLarge};
   }
   return {};
 }
@@ -226,7 +229,8 @@ Result<> Quantize::CheckGrid(ByteSpan payload, std::size_t channel,
 Result<> Quantize::CheckCodes(ByteSpan payload, std::size_t count) const {
   const ByteSpan packed = payload.subspan(head_bytes());
   if (!PaddingIsZero(packed, count, config_.bits)) {
-    return Error{ErrorCode::kMalformed, "expected zero bits after the last code"};
+    return Error{ErrorCode::kMalformed, "expected zero bits after the last code",
+                 ErrorDetail::kPaddingBits};
   }
   std::vector<kernels::LevelGrid> grids;
   bool any_flat = false;
@@ -239,16 +243,18 @@ Result<> Quantize::CheckCodes(ByteSpan payload, std::size_t count) const {
     const auto codes = std::span(buffer).first(std::min(kChunk, count - at));
     UnpackCodes(packed, config_.bits, at, codes);
     if (*std::ranges::max_element(codes) > code_max()) {
-      return Error{ErrorCode::kMalformed, "values from " + std::to_string(at) +
-                                              " on: expected codes up to " +
-                                              std::to_string(code_max()) + ", found " +
-                                              std::to_string(*std::ranges::max_element(codes))};
+      return Error{ErrorCode::kMalformed,
+                   "values from " + std::to_string(at) + " on: expected codes up to " +
+                       std::to_string(code_max()) + ", found " +
+                       std::to_string(*std::ranges::max_element(codes)),
+                   ErrorDetail::kLevelUnknown};
     }
     for (std::size_t i = 0; any_flat && i < codes.size(); ++i) {
       const kernels::LevelGrid& grid = grids[(at + i) % grids.size()];
       if (grid.step == 0 && codes[i] != grid.zero) {
         return Error{ErrorCode::kMalformed,
-                     "value " + std::to_string(at + i) + ": a level of a grid without a step"};
+                     "value " + std::to_string(at + i) + ": a level of a grid without a step",
+                     ErrorDetail::kScaleUseless};
       }
     }
   }

@@ -6,6 +6,7 @@
 #include <cstring>
 #include <string>
 
+#include "fl/common/base/error_detail.h"
 #include "fl/compression/kernels/add_values.h"
 
 namespace fl {
@@ -33,11 +34,13 @@ Result<> Raw::Check(ByteSpan payload, std::size_t count, const PayloadLimits& li
     float value = 0;
     std::memcpy(&value, payload.data() + i * sizeof(float), sizeof(float));
     if (!std::isfinite(value))
-      return Error{ErrorCode::kNotFinite, "value " + std::to_string(i) + " is not finite"};
+      return Error{ErrorCode::kNotFinite, "value " + std::to_string(i) + " is not finite",
+                   ErrorDetail::kValueNotFinite};
     if (std::fabs(value) > limits.magnitude_max) {
       return Error{ErrorCode::kLimitExceeded,
                    "value " + std::to_string(i) + ": expected a magnitude of at most " +
-                       std::to_string(limits.magnitude_max) + ", found " + std::to_string(value)};
+                       std::to_string(limits.magnitude_max) + ", found " + std::to_string(value),
+                   ErrorDetail::kValueTooLarge};
     }
   }
   return {};

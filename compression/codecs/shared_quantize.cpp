@@ -7,6 +7,7 @@
 #include <string>
 
 #include "fl/common/base/check.h"
+#include "fl/common/base/error_detail.h"
 #include "fl/compression/codecs/quantize.h"
 #include "fl/compression/entropy/pack.h"
 #include "fl/compression/kernels/add_values.h"
@@ -109,19 +110,23 @@ Result<std::unique_ptr<ParsedPayload>> SharedQuantize::Parse(ByteSpan payload,
   auto parsed = std::make_unique<ParsedShared>();
   FL_TRY(parsed->step, ReadStep(parameters));
   if (payload.size() != EncodedBytesMax()) {
-    return Error{ErrorCode::kMalformed, "expected " + std::to_string(EncodedBytesMax()) +
-                                            " bytes, found " + std::to_string(payload.size())};
+    return Error{ErrorCode::kMalformed,
+                 "expected " + std::to_string(EncodedBytesMax()) + " bytes, found " +
+                     std::to_string(payload.size()),
+                 ErrorDetail::kPayloadBytes};
   }
   if (parsed->step * static_cast<float>(level_max()) > limits.magnitude_max) {
     return Error{ErrorCode::kLimitExceeded,
-                 "round parameters: the range exceeds " + std::to_string(limits.magnitude_max)};
+                 "round parameters: the range exceeds " + std::to_string(limits.magnitude_max),
+                 ErrorDetail::kValueTooLarge};
   }
   bool known = PaddingIsZero(payload, count_, config_.bits);
   ForCodes(payload, config_.bits, 0, count_, [&](std::size_t, std::span<const std::uint8_t> codes) {
     for (const std::uint8_t code : codes) known = known && code <= 2 * level_max();
   });
   if (!known)
-    return Error{ErrorCode::kMalformed, "expected levels of the grid and zero bits after the last"};
+    return Error{ErrorCode::kMalformed, "expected levels of the grid and zero bits after the last",
+                 ErrorDetail::kPaddingBits};
   parsed->packed = payload;
   return std::unique_ptr<ParsedPayload>(std::move(parsed));
 }

@@ -5,6 +5,8 @@
 #include <cstring>
 #include <string>
 
+#include "fl/common/base/error_detail.h"
+
 namespace fl {
 namespace {
 
@@ -31,10 +33,12 @@ Result<> CheckSixteenBits(ByteSpan payload, std::size_t count, std::uint16_t lim
   while (MagnitudeOf(ReadBits(payload, wrong)) <= limit) ++wrong;
   const std::uint16_t bits = ReadBits(payload, wrong);
   const std::string value = "value " + std::to_string(wrong);
-  if (MagnitudeOf(bits) >= infinity) return Error{ErrorCode::kNotFinite, value + " is not finite"};
-  return Error{ErrorCode::kLimitExceeded, value + ": expected a magnitude of at most " +
-                                              std::to_string(magnitude_max) + ", found " +
-                                              std::to_string(to_float(bits))};
+  if (MagnitudeOf(bits) >= infinity)
+    return Error{ErrorCode::kNotFinite, value + " is not finite", ErrorDetail::kValueNotFinite};
+  return Error{ErrorCode::kLimitExceeded,
+               value + ": expected a magnitude of at most " + std::to_string(magnitude_max) +
+                   ", found " + std::to_string(to_float(bits)),
+               ErrorDetail::kValueTooLarge};
 }
 
 }  // namespace fl

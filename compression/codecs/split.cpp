@@ -4,6 +4,7 @@
 #include <string>
 
 #include "fl/common/base/check.h"
+#include "fl/common/base/error_detail.h"
 
 namespace fl {
 namespace {
@@ -100,9 +101,10 @@ Result<std::unique_ptr<ParsedPayload>> Split::Parse(ByteSpan payload,
     }
     const std::string where = "part " + std::to_string(i + 1);
     if (size > parts_[i]->EncodedBytesMax()) {
-      return Error{ErrorCode::kMalformed, where + ": expected at most " +
-                                              std::to_string(parts_[i]->EncodedBytesMax()) +
-                                              " bytes, found " + std::to_string(size)};
+      return Error{ErrorCode::kMalformed,
+                   where + ": expected at most " + std::to_string(parts_[i]->EncodedBytesMax()) +
+                       " bytes, found " + std::to_string(size),
+                   ErrorDetail::kPayloadBytes};
     }
     FL_TRY(const ByteSpan bytes, reader.ReadSpan(static_cast<std::size_t>(size)));
     auto part = parts_[i]->Parse(bytes, parameters, share);

@@ -7,6 +7,7 @@
 #include <string>
 
 #include "fl/common/base/check.h"
+#include "fl/common/base/error_detail.h"
 #include "fl/compression/codecs/largest_magnitudes.h"
 #include "fl/compression/codecs/quantize.h"
 #include "fl/compression/entropy/rice.h"
@@ -37,9 +38,10 @@ Result<ParsedBlock> ParseBlock(ByteReader& reader, ByteSpan payload, std::size_t
                                std::size_t keep_left) {
   FL_TRY(const std::uint64_t count, reader.ReadVarint());
   if (count > std::min(keep_left, size)) {
-    return Error{ErrorCode::kMalformed, "expected at most " +
-                                            std::to_string(std::min(keep_left, size)) +
-                                            " kept coordinates, found " + std::to_string(count)};
+    return Error{ErrorCode::kMalformed,
+                 "expected at most " + std::to_string(std::min(keep_left, size)) +
+                     " kept coordinates, found " + std::to_string(count),
+                 ErrorDetail::kIndexCount};
   }
   ParsedBlock block;
   block.count = count;
@@ -47,7 +49,8 @@ Result<ParsedBlock> ParseBlock(ByteReader& reader, ByteSpan payload, std::size_t
   IndexReader indices(block.gaps, block.count, size);
   for (std::size_t i = 0; i < block.count; ++i) FL_TRY_OK(indices.Next());
   if (!indices.PaddingIsZero())
-    return Error{ErrorCode::kMalformed, "expected zero bits after the last index"};
+    return Error{ErrorCode::kMalformed, "expected zero bits after the last index",
+                 ErrorDetail::kPaddingBits};
   FL_TRY(block.gaps, reader.ReadSpan(indices.bytes_read()));
   return block;
 }
@@ -114,9 +117,10 @@ Result<std::unique_ptr<ParsedPayload>> TopK::Parse(ByteSpan payload,
   }
   const std::size_t expected = values_->EncodedBytes(parsed->kept);
   if (reader.remaining() != expected) {
-    return Error{ErrorCode::kMalformed, "expected " + std::to_string(expected) +
-                                            " bytes of values, found " +
-                                            std::to_string(reader.remaining())};
+    return Error{ErrorCode::kMalformed,
+                 "expected " + std::to_string(expected) + " bytes of values, found " +
+                     std::to_string(reader.remaining()),
+                 ErrorDetail::kPayloadBytes};
   }
   FL_TRY(parsed->values, reader.ReadSpan(expected));
   FL_TRY_OK(values_->Check(parsed->values, parsed->kept, limits));

@@ -5,6 +5,7 @@
 #include <string>
 
 #include "fl/common/base/check.h"
+#include "fl/common/base/error_detail.h"
 #include "fl/compression/codecs/factorize.h"
 #include "fl/compression/codecs/level_codec.h"
 #include "fl/compression/codecs/low_rank.h"
@@ -118,9 +119,10 @@ Result<std::unique_ptr<ParsedPayload>> Tucker::Parse(ByteSpan payload,
                                                      const RoundParameters& /*parameters*/,
                                                      const PayloadLimits& limits) const {
   if (payload.size() != EncodedBytesMax()) {
-    return Error{ErrorCode::kMalformed, "expected " + std::to_string(EncodedBytesMax()) +
-                                            " bytes of factors, found " +
-                                            std::to_string(payload.size())};
+    return Error{ErrorCode::kMalformed,
+                 "expected " + std::to_string(EncodedBytesMax()) + " bytes of factors, found " +
+                     std::to_string(payload.size()),
+                 ErrorDetail::kPayloadBytes};
   }
   auto parsed = std::make_unique<Parsed>();
   ByteReader reader(payload);
@@ -136,9 +138,10 @@ Result<std::unique_ptr<ParsedPayload>> Tucker::Parse(ByteSpan payload,
   const double most =
       std::max(mixed, mixed * largest(parsed->out) * static_cast<double>(rank_out_));
   if (!(most <= static_cast<double>(limits.magnitude_max))) {
-    return Error{ErrorCode::kLimitExceeded, "factors: expected products of at most " +
-                                                std::to_string(limits.magnitude_max) +
-                                                ", found up to " + std::to_string(most)};
+    return Error{ErrorCode::kLimitExceeded,
+                 "factors: expected products of at most " + std::to_string(limits.magnitude_max) +
+                     ", found up to " + std::to_string(most),
+                 ErrorDetail::kValueTooLarge};
   }
   return std::unique_ptr<ParsedPayload>(std::move(parsed));
 }

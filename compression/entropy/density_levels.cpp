@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "fl/common/base/check.h"
+#include "fl/common/base/error_detail.h"
 #include "fl/compression/entropy/nonzero_blocks.h"
 #include "fl/compression/entropy/range_coder.h"
 
@@ -417,13 +418,15 @@ Result<> DecodeLevels(ByteSpan bytes, std::size_t columns, std::uint32_t max,
   const LevelArray array{columns, max, std::to_integer<std::uint8_t>(bytes[0])};
   if (array.kind > 127 || out.empty() || max == 0) {
     return Error{ErrorCode::kMalformed,
-                 "expected a kind of levels up to 127, found " + std::to_string(array.kind)};
+                 "expected a kind of levels up to 127, found " + std::to_string(array.kind),
+                 ErrorDetail::kCodeDamaged};
   }
   SpanSink sink(out);
   FL_TRY(const std::uint64_t activity, DecodePart(bytes.subspan(1), 0, out.size(), array, sink));
   if (activity != 0 && LevelKind(activity, out.size()) == array.kind) return {};
   return Error{ErrorCode::kMalformed,
-               "expected the kind of the levels, found " + std::to_string(array.kind)};
+               "expected the kind of the levels, found " + std::to_string(array.kind),
+               ErrorDetail::kCodeDamaged};
 }
 
 }  // namespace fl

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "fl/common/base/check.h"
+#include "fl/common/base/error_detail.h"
 #include "fl/compression/entropy/density_levels.h"
 #include "fl/compression/entropy/plain_levels.h"
 #include "fl/compression/entropy/rans_levels.h"
@@ -204,7 +205,7 @@ void WriteRans(LevelSource& levels, const LevelSpace& space, const RansCounts& c
 }
 
 Error Malformed(const std::string& what) {
-  return {ErrorCode::kMalformed, what};
+  return {ErrorCode::kMalformed, what, ErrorDetail::kCodeDamaged};
 }
 
 }  // namespace

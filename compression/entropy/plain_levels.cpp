@@ -6,6 +6,8 @@
 #include <cstring>
 #include <string>
 
+#include "fl/common/base/error_detail.h"
+
 namespace fl {
 namespace {
 
@@ -37,7 +39,8 @@ std::uint32_t CodeAt(ByteSpan bytes, unsigned width, std::size_t index) {
 }
 
 Error Unknown(std::size_t index) {
-  return {ErrorCode::kMalformed, "level " + std::to_string(index) + ": a code of no level"};
+  return {ErrorCode::kMalformed, "level " + std::to_string(index) + ": a code of no level",
+          ErrorDetail::kLevelUnknown};
 }
 
 Result<> CheckFives(ByteSpan bytes, std::size_t count) {

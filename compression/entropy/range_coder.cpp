@@ -2,6 +2,8 @@
 
 #include <bit>
 
+#include "fl/common/base/error_detail.h"
+
 namespace fl {
 namespace {
 
@@ -44,7 +46,8 @@ Result<> RangeDecoder::Finish() const {
   const bool shortest = code_ == ShortestOffset(low_, range_) && bytes_.size() <= next_ &&
                         (bytes_.empty() || bytes_.back() != std::byte{0});
   if (!refused_ && shortest) return {};
-  return Error{ErrorCode::kMalformed, "expected the shortest code of what it says, found another"};
+  return Error{ErrorCode::kMalformed, "expected the shortest code of what it says, found another",
+               ErrorDetail::kCodeNotShortest};
 }
 
 void AdaptiveNumber::Encode(RangeEncoder& encoder, std::uint32_t value, std::uint32_t max) {

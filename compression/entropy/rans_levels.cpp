@@ -5,6 +5,7 @@
 #include <string>
 
 #include "fl/common/base/check.h"
+#include "fl/common/base/error_detail.h"
 #include "fl/compression/entropy/density_levels.h"
 #include "fl/compression/entropy/range_coder.h"
 
@@ -55,7 +56,7 @@ int ClassOf(std::uint64_t count, std::uint64_t total, int octave) {
 }
 
 Error Malformed(const std::string& what) {
-  return {ErrorCode::kMalformed, what};
+  return {ErrorCode::kMalformed, what, ErrorDetail::kCodeDamaged};
 }
 
 // Calls visit(symbol, kind, symbol that it resembles), kinds 0 and 1 of all and positive ones, in

@@ -4,6 +4,7 @@
 #include <cstring>
 #include <string>
 
+#include "fl/common/base/error_detail.h"
 #include "fl/compression/entropy/bit_writer.h"
 
 namespace fl {
@@ -61,11 +62,14 @@ Result<std::uint32_t> IndexReader::Next() {
   const std::uint32_t index = NextChecked();
   if (bit_ > bytes_.size() * 8) {
     return Error{ErrorCode::kMalformed,
-                 "the bits of the indices end after index " + std::to_string(place)};
+                 "the bits of the indices end after index " + std::to_string(place),
+                 ErrorDetail::kIndexCutShort};
   }
   if (next_least_ > size_) {
-    return Error{ErrorCode::kMalformed, "expected indices below " + std::to_string(size_) +
-                                            ", found " + std::to_string(next_least_ - 1)};
+    return Error{ErrorCode::kMalformed,
+                 "expected indices below " + std::to_string(size_) + ", found " +
+                     std::to_string(next_least_ - 1),
+                 ErrorDetail::kIndexRange};
   }
   return index;
 }

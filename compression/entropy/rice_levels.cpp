@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "fl/common/base/check.h"
+#include "fl/common/base/error_detail.h"
 #include "fl/compression/entropy/bit_writer.h"
 #include "fl/compression/entropy/nonzero_blocks.h"
 #include "fl/compression/entropy/rice.h"
@@ -72,14 +73,16 @@ Result<Pieces> Split(ByteSpan bytes, std::size_t count) {
   ByteReader reader(bytes);
   FL_TRY(const std::uint64_t nonzeros, reader.ReadVarint());
   if (nonzeros > count) {
-    return Error{ErrorCode::kMalformed, "expected at most " + std::to_string(count) +
-                                            " levels that are not zero, found " +
-                                            std::to_string(nonzeros)};
+    return Error{ErrorCode::kMalformed,
+                 "expected at most " + std::to_string(count) + " levels that are not zero, found " +
+                     std::to_string(nonzeros),
+                 ErrorDetail::kLevelCount};
   }
   pieces.nonzeros = nonzeros;
   FL_TRY(pieces.signs, reader.ReadSpan((nonzeros + 7) / 8));
   if (nonzeros % 8 != 0 && (std::to_integer<unsigned>(pieces.signs.back()) >> (nonzeros % 8)) != 0)
-    return Error{ErrorCode::kMalformed, "expected zero bits after the last sign"};
+    return Error{ErrorCode::kMalformed, "expected zero bits after the last sign",
+                 ErrorDetail::kPaddingBits};
   pieces.rest = bytes.subspan(reader.position());
   return pieces;
 }
@@ -105,7 +108,8 @@ Result<std::size_t> GapBytes(const Pieces& pieces, std::size_t count) {
   for (std::size_t i = 0; i < pieces.nonzeros; i += kRun)
     FL_TRY_OK(indices.Next(std::span(run.places).first(std::min(kRun, pieces.nonzeros - i))));
   if (indices.PaddingIsZero()) return indices.bytes_read();
-  return Error{ErrorCode::kMalformed, "expected zero bits after the last index"};
+  return Error{ErrorCode::kMalformed, "expected zero bits after the last index",
+               ErrorDetail::kPaddingBits};
 }
 
 Result<> MultiplyMagnitudes(GammaReader& magnitudes, std::uint32_t max, std::size_t first,
@@ -113,8 +117,10 @@ Result<> MultiplyMagnitudes(GammaReader& magnitudes, std::uint32_t max, std::siz
   for (std::size_t i = 0; i < levels.size(); ++i) {
     const std::uint32_t magnitude = magnitudes.Next();
     if (magnitude == 0 || magnitude > max) {
-      return Error{ErrorCode::kMalformed, "magnitude " + std::to_string(first + i) +
-                                              ": expected 1 to " + std::to_string(max)};
+      return Error{
+          ErrorCode::kMalformed,
+          "magnitude " + std::to_string(first + i) + ": expected 1 to " + std::to_string(max),
+          ErrorDetail::kLevelUnknown};
     }
     levels[i] *= static_cast<std::int32_t>(magnitude);
   }
@@ -122,7 +128,8 @@ Result<> MultiplyMagnitudes(GammaReader& magnitudes, std::uint32_t max, std::siz
 }
 
 Error TooLong() {
-  return {ErrorCode::kMalformed, "expected the end of the levels after the last magnitude"};
+  return {ErrorCode::kMalformed, "expected the end of the levels after the last magnitude",
+          ErrorDetail::kCodeDamaged};
 }
 
 // Levels of magnitude 1, in one pass.
@@ -136,7 +143,8 @@ Result<> DecodeUnits(const Pieces& pieces, std::size_t count, std::size_t to, Le
     sink.PutPlaces(to, std::span(run.places).first(size), std::span(run.levels).first(size));
   }
   if (!indices.PaddingIsZero())
-    return Error{ErrorCode::kMalformed, "expected zero bits after the last index"};
+    return Error{ErrorCode::kMalformed, "expected zero bits after the last index",
+                 ErrorDetail::kPaddingBits};
   if (indices.bytes_read() == pieces.rest.size()) return {};
   return TooLong();
 }

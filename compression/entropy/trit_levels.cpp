@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <string>
 
+#include "fl/common/base/error_detail.h"
 #include "fl/compression/entropy/plain_levels.h"
 
 namespace fl {
@@ -36,7 +37,8 @@ std::size_t EndOf(std::size_t five, std::size_t count) {
 }
 
 Error Malformed(std::size_t byte, const std::string& what) {
-  return {ErrorCode::kMalformed, "byte " + std::to_string(byte) + " of the trits: " + what};
+  return {ErrorCode::kMalformed, "byte " + std::to_string(byte) + " of the trits: " + what,
+          ErrorDetail::kCodeDamaged};
 }
 
 // That the fill behind the last level is zeros.

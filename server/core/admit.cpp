@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "fl/common/base/error_detail.h"
 #include "fl/common/crypto/sha256.h"
 #include "fl/server/core/calibration.h"
 #include "fl/server/core/round_parameters.h"
@@ -21,10 +22,10 @@ Result<> CheckStream(const StreamPlan& plan, const wire::UpdateStreamView& strea
   std::vector<float> values;
   for (const wire::UpdateEntryView& entry : stream.entries) {
     if (entry.segment >= segments.size()) {
-      return Error{ErrorCode::kShapeMismatch, "stream " + plan.name +
-                                                  ": expected a segment below " +
-                                                  std::to_string(segments.size()) + ", found " +
-                                                  std::to_string(entry.segment)};
+      return Error{ErrorCode::kShapeMismatch,
+                   "stream " + plan.name + ": expected a segment below " +
+                       std::to_string(segments.size()) + ", found " + std::to_string(entry.segment),
+                   ErrorDetail::kSegmentUnknown};
     }
     const Segment& segment = segments[entry.segment];
     const auto parsed = segment.codec->Parse(entry.payload, parameters, PayloadLimits{});
@@ -49,7 +50,8 @@ Result<Metrics> ReadMetrics(const StreamPlan& plan, const wire::UpdateStreamView
   }
   if (filled != kMetricsCount) {
     return Error{ErrorCode::kShapeMismatch,
-                 "stream metrics: expected 4 values, found " + std::to_string(filled)};
+                 "stream metrics: expected 4 values, found " + std::to_string(filled),
+                 ErrorDetail::kMetricsIncomplete};
   }
   return metrics;
 }
@@ -57,9 +59,10 @@ Result<Metrics> ReadMetrics(const StreamPlan& plan, const wire::UpdateStreamView
 Result<> CheckNorm(double squares, double bound) {
   const double norm_l2 = std::sqrt(squares);
   if (bound > 0 && !(norm_l2 <= bound)) {
-    return Error{ErrorCode::kNormExceeded, "delta: expected an L2 norm of at most " +
-                                               std::to_string(bound) + ", found " +
-                                               std::to_string(norm_l2)};
+    return Error{ErrorCode::kNormExceeded,
+                 "delta: expected an L2 norm of at most " + std::to_string(bound) + ", found " +
+                     std::to_string(norm_l2),
+                 ErrorDetail::kNormL2};
   }
   return Ok{};
 }
@@ -69,16 +72,11 @@ Result<> CheckStreams(const FederationPlan& plan, const wire::UpdateView& view,
   const double bound = plan.plan().privacy.norm_bound;
   double squares = 0;
   for (const wire::UpdateStreamView& stream : view.streams) {
-    if (stream.id == wire::kStreamCalibration && plan.checked().calibration) {
+    if (stream.id == wire::kStreamCalibration) {
       // Decoded again when it is added: checked updates may wait, many at a time.
       const auto histograms = ReadCalibration(plan, stream, view.examples);
       if (!histograms) return histograms.error();
       continue;
-    }
-    if (stream.id >= plan.streams().size()) {
-      return Error{ErrorCode::kStreamMismatch, "expected a stream below " +
-                                                   std::to_string(plan.streams().size()) +
-                                                   ", found " + std::to_string(stream.id)};
     }
     const StreamPlan& stream_plan = plan.streams()[stream.id];
     const bool delta = stream.id == wire::kStreamDelta;
@@ -87,101 +85,166 @@ Result<> CheckStreams(const FederationPlan& plan, const wire::UpdateView& view,
     if (stream.id == wire::kStreamMetrics) {
       FL_TRY(checked.metrics, ReadMetrics(stream_plan, stream));
     }
-    checked.has_delta |= delta && !stream.entries.empty();
   }
   return CheckNorm(squares, bound);
 }
 
 }  // namespace
 
-Result<CheckedUpdate> CheckUpdate(const FederationPlan& plan, ByteSpan update,
-                                  const RoundParameters& parameters) {
-  wire::UpdateLimits limits;
-  limits.bytes_max = std::max(plan.update_bytes_max(wire::TaskKind::kTrain),
-                              plan.update_bytes_max(wire::TaskKind::kCalibrate));
-  limits.streams_max = plan.streams().size();
-  FL_TRY(const wire::UpdateView view, wire::DecodeUpdate(update, limits));
-  CheckedUpdate checked;
-  checked.digest = crypto::Sha256(update);
-  checked.bytes = update.size();
-  checked.task = view.task;
-  checked.base = view.base;
-  checked.recipe = view.recipe;
-  checked.examples = view.examples;
-  checked.has_all_streams = view.streams.size() == plan.streams().size() &&
-                            view.streams.back().id != wire::kStreamCalibration;
-  checked.only_metrics =
-      view.streams.size() == 1 && view.streams.front().id == wire::kStreamMetrics;
-  checked.only_calibration =
-      view.streams.size() == 1 && view.streams.front().id == wire::kStreamCalibration;
-  // A payload made by another recipe could parse by chance, so that this comes first.
-  if (view.recipe != plan.recipe()) {
-    return Error{ErrorCode::kWrongRecipe, "expected the plan's recipe, found another"};
+Result<> Admit(const CheckedUpdate& update, const TaskRow& task, const ModelRow& base,
+               const FederationPlan& plan) {
+  if (update.task.value != task.id) {
+    return Error{ErrorCode::kUnknownTask, "expected an update of the task that it is sent for",
+                 ErrorDetail::kTaskOther};
   }
+  const std::uint64_t bytes_max = plan.update_bytes_max(task.kind);
+  if (update.bytes > bytes_max) {
+    return Error{ErrorCode::kLimitExceeded,
+                 "update: expected at most " + std::to_string(bytes_max) + " bytes, found " +
+                     std::to_string(update.bytes),
+                 ErrorDetail::kUpdateBytes};
+  }
+  const bool train = task.kind == wire::TaskKind::kTrain;
+  const Digest& given = train ? base.digest : base.released;
+  if (update.base != given.prefix()) {
+    return Error{ErrorCode::kWrongBase,
+                 "expected an update of version " + std::to_string(task.base_version) +
+                     ", found one of another model",
+                 ErrorDetail::kBaseOther};
+  }
+  if (update.recipe != plan.recipe()) {
+    return Error{ErrorCode::kWrongRecipe, "expected the plan's recipe, found another",
+                 ErrorDetail::kRecipeOther};
+  }
+  if (task.kind == wire::TaskKind::kCalibrate) {
+    if (update.only_calibration) return Ok{};
+    return Error{ErrorCode::kStreamMismatch, "expected the calibration alone",
+                 ErrorDetail::kCalibrationOnly};
+  }
+  if (!train) {
+    if (update.only_metrics) return Ok{};
+    return Error{ErrorCode::kStreamMismatch, "expected the metrics alone",
+                 ErrorDetail::kMetricsOnly};
+  }
+  if (!update.has_all_streams) {
+    return Error{ErrorCode::kStreamMismatch, "expected each of the plan's streams",
+                 ErrorDetail::kStreamMissing};
+  }
+  if (!update.has_delta) {
+    return Error{ErrorCode::kStreamMismatch, "delta: expected at least one segment, found none",
+                 ErrorDetail::kDeltaMissing};
+  }
+  if (update.examples == 0) {
+    return Error{ErrorCode::kBadWeight, "examples: expected at least 1, found 0",
+                 ErrorDetail::kExamplesNone};
+  }
+  return Ok{};
+}
+
+namespace {
+
+// What the header and the list of streams say, before any payload is looked into.
+CheckedUpdate ClaimsOf(const FederationPlan& plan, const wire::UpdateView& view) {
+  CheckedUpdate claims;
+  claims.task = view.task;
+  claims.base = view.base;
+  claims.recipe = view.recipe;
+  claims.examples = view.examples;
+  if (view.streams.empty()) return claims;
+  const std::uint64_t last = view.streams.back().id;
+  const bool single = view.streams.size() == 1;
+  // Ids increase, so that as many as the plan has, below its number, are all of them.
+  claims.has_all_streams =
+      view.streams.size() == plan.streams().size() && last < plan.streams().size();
+  claims.has_delta =
+      view.streams.front().id == wire::kStreamDelta && !view.streams.front().entries.empty();
+  claims.only_metrics = single && last == wire::kStreamMetrics;
+  claims.only_calibration = single && last == wire::kStreamCalibration;
+  return claims;
+}
+
+// No stream has more segments than the plan's longest, so that a list of them costs little memory.
+wire::UpdateLimits LimitsOf(const FederationPlan& plan, std::uint64_t bytes_max) {
+  wire::UpdateLimits limits;
+  limits.bytes_max = bytes_max;
+  limits.streams_max = plan.streams().size();
+  limits.entries_max =
+      plan.checked().calibration ? plan.checked().calibration->graph.nodes.size() : std::size_t{1};
+  for (const StreamPlan& stream : plan.streams()) {
+    limits.entries_max = std::max(limits.entries_max, stream.segments->segments().size());
+  }
+  return limits;
+}
+
+Result<> CheckStreamIds(const FederationPlan& plan, const wire::UpdateView& view) {
+  for (const wire::UpdateStreamView& stream : view.streams) {
+    const bool known = stream.id < plan.streams().size() ||
+                       (stream.id == wire::kStreamCalibration && plan.checked().calibration);
+    if (known) continue;
+    return Error{ErrorCode::kStreamMismatch,
+                 "expected a stream below " + std::to_string(plan.streams().size()) + ", found " +
+                     std::to_string(stream.id),
+                 ErrorDetail::kStreamUnknown};
+  }
+  return Ok{};
+}
+
+}  // namespace
+
+Result<CheckedUpdate> CheckUpdate(const FederationPlan& plan, const TaskAsGiven& given,
+                                  ByteSpan update, const RoundParameters& parameters) {
+  const std::uint64_t bytes_max = plan.update_bytes_max(given.task.kind);
+  if (update.size() > bytes_max) {
+    return Error{ErrorCode::kLimitExceeded,
+                 "update: expected at most " + std::to_string(bytes_max) + " bytes, found " +
+                     std::to_string(update.size()),
+                 ErrorDetail::kUpdateBytes};
+  }
+  const Digest digest = crypto::Sha256(update);
+  if (given.reserved && digest != *given.reserved) {
+    return Error{ErrorCode::kDigestMismatch, "update: expected bytes of the reserved digest",
+                 ErrorDetail::kUpdateDigest};
+  }
+  FL_TRY(const wire::UpdateView view, wire::DecodeUpdate(update, LimitsOf(plan, bytes_max)));
+  CheckedUpdate checked = ClaimsOf(plan, view);
+  checked.digest = digest;
+  checked.bytes = update.size();
+  FL_TRY_OK(CheckStreamIds(plan, view));
+  FL_TRY_OK(Admit(checked, given.task, given.base, plan));
   FL_TRY_OK(CheckStreams(plan, view, parameters, checked));
   return checked;
 }
 
 std::shared_ptr<const Result<CheckedUpdate>> CheckRequest(Storage& storage,
                                                           const FederationPlan& plan,
+                                                          const net::Peer& peer,
                                                           const DecodedRequest& request,
                                                           const net::Request& message) {
   using Checked = const Result<CheckedUpdate>;
   const auto* commit = std::get_if<UploadCommit>(&request);
-  const bool whole = std::holds_alternative<UploadWhole>(request);
-  if (!whole && commit == nullptr) return nullptr;
-  Result<Bytes> chunks = Bytes{};
-  Result<RoundParameters> parameters = plan.initial_parameters();
-  // A whole update whose recipe shares nothing is checked without the storage.
-  if (commit != nullptr || plan.checked().delta.needs_round_parameters()) {
-    const auto transaction = storage.Begin(plan.name(), TransactionMode::kOptimistic);
-    if (!transaction) return nullptr;
-    if (commit != nullptr) chunks = (*transaction)->ReadChunks(commit->task.value);
-    const auto task = (*transaction)->FindTask(TaskOf(request)->value);
-    if (!task || !*task || (*task)->federation != plan.name()) return nullptr;
-    parameters = ReadTaskParameters(**transaction, plan, **task);
+  if (!std::holds_alternative<UploadWhole>(request) && commit == nullptr) return nullptr;
+  const auto transaction = storage.Begin(plan.name(), TransactionMode::kOptimistic);
+  if (!transaction) return nullptr;
+  const auto task = (*transaction)->FindTask(TaskOf(request)->value);
+  if (!task || !*task) return nullptr;
+  const bool wanted = (*task)->federation == plan.name() && (*task)->client == ClientName(peer) &&
+                      (*task)->state == TaskState::kOpen;
+  if (!wanted) return nullptr;
+  const auto base = (*transaction)->FindModel(plan.name(), (*task)->base_version);
+  if (!base || !*base) return nullptr;
+  Result<RoundParameters> parameters = ReadTaskParameters(**transaction, plan, **task);
+  if (!parameters) return nullptr;
+  if (commit == nullptr) {
+    return std::make_shared<Checked>(
+        CheckUpdate(plan, {**task, **base, std::nullopt}, message.body, *parameters));
   }
-  if (!parameters || !chunks) return nullptr;
-  if (commit != nullptr && chunks->size() != commit->message.bytes) return nullptr;
-  return std::make_shared<Checked>(CheckUpdate(plan, whole ? message.body : *chunks, *parameters));
-}
-
-Result<> Admit(const CheckedUpdate& update, const TaskRow& task, const ModelRow& base,
-               const FederationPlan& plan) {
-  if (update.task.value != task.id) {
-    return Error{ErrorCode::kUnknownTask, "expected an update of the task that it is sent for"};
-  }
-  const std::uint64_t bytes_max = plan.update_bytes_max(task.kind);
-  if (update.bytes > bytes_max) {
-    return Error{ErrorCode::kLimitExceeded, "update: expected at most " +
-                                                std::to_string(bytes_max) + " bytes, found " +
-                                                std::to_string(update.bytes)};
-  }
-  const bool train = task.kind == wire::TaskKind::kTrain;
-  const Digest& given = train ? base.digest : base.released;
-  if (update.base != given.prefix()) {
-    return Error{ErrorCode::kWrongBase, "expected an update of version " +
-                                            std::to_string(task.base_version) +
-                                            ", found one of another model"};
-  }
-  if (update.recipe != plan.recipe()) {
-    return Error{ErrorCode::kWrongRecipe, "expected the plan's recipe, found another"};
-  }
-  if (task.kind == wire::TaskKind::kCalibrate) {
-    if (update.only_calibration) return Ok{};
-    return Error{ErrorCode::kStreamMismatch, "expected the calibration alone"};
-  }
-  if (!train) {
-    if (update.only_metrics) return Ok{};
-    return Error{ErrorCode::kStreamMismatch, "expected the metrics alone"};
-  }
-  if (!update.has_all_streams || !update.has_delta) {
-    return Error{ErrorCode::kStreamMismatch, "expected each of the plan's streams, and a delta"};
-  }
-  if (update.examples == 0) {
-    return Error{ErrorCode::kBadWeight, "examples: expected at least 1, found 0"};
-  }
-  return Ok{};
+  const bool whole =
+      commit->message.digest == (*task)->digest && commit->message.bytes == (*task)->committed;
+  if (!whole) return nullptr;
+  const Result<Bytes> chunks = (*transaction)->ReadChunks((*task)->id);
+  if (!chunks || chunks->size() != commit->message.bytes) return nullptr;
+  return std::make_shared<Checked>(
+      CheckUpdate(plan, {**task, **base, (*task)->digest}, *chunks, *parameters));
 }
 
 }  // namespace fl::server

@@ -3,6 +3,7 @@
 #include <array>
 #include <cstdint>
 #include <memory>
+#include <optional>
 
 #include "fl/common/net/message.h"
 #include "fl/common/wire/update.h"
@@ -17,7 +18,7 @@ namespace fl::server {
 inline constexpr std::size_t kMetricsCount = 4;
 using Metrics = std::array<float, kMetricsCount>;
 
-// What an update claims, once everything that can be said without its task was checked.
+// What an update claims.
 struct CheckedUpdate {
   Digest digest;  // SHA-256 of the bytes that were checked.
   std::uint64_t bytes = 0;
@@ -32,25 +33,37 @@ struct CheckedUpdate {
   Metrics metrics{};
 };
 
-// Checks an update's envelope and each of its payloads against the plan: kMalformed,
-// kDigestMismatch, kWrongVersion, kLimitExceeded, kStreamMismatch (a stream that the plan does not
-// have), kShapeMismatch (a segment that it does not have), kWrongRecipe, kNotFinite, kNormExceeded,
-// kBadWeight, ReadCalibration's. `parameters` are those of the update's task. Pure: runs in
-// parallel, before the core.
-Result<CheckedUpdate> CheckUpdate(const FederationPlan& plan, ByteSpan update,
-                                  const RoundParameters& parameters);
+// What an update is checked against: the task that it answers, the model that the task gave, and
+// the digest that was reserved, where one was.
+struct TaskAsGiven {
+  const TaskRow& task;
+  const ModelRow& base;
+  std::optional<Digest> reserved;
+};
 
-// CheckUpdate for the update that a request completes: the body of a PUT; the stored chunks of a
-// commit. Null for other requests and where the storage cannot say. Thread safety: any number of
-// calls at a time.
-std::shared_ptr<const Result<CheckedUpdate>> CheckRequest(Storage& storage,
-                                                          const FederationPlan& plan,
-                                                          const DecodedRequest& request,
-                                                          const net::Request& message);
-
-// The last checks, against the task that the update answers and the model that the task gave:
-// kUnknownTask, kLimitExceeded, kWrongBase, kWrongRecipe, kStreamMismatch, kBadWeight.
+// The claims of an update against its task and the model that the task gave: kUnknownTask,
+// kLimitExceeded, kWrongBase, kWrongRecipe, kStreamMismatch, kBadWeight. Cheap: no payload is
+// looked into.
 Result<> Admit(const CheckedUpdate& update, const TaskRow& task, const ModelRow& base,
                const FederationPlan& plan);
+
+// Checks an update, what costs least first: its size (kLimitExceeded), its digest
+// (kDigestMismatch), its envelope (wire::DecodeUpdate), its claims (Admit), each of its payloads
+// against the plan (kStreamMismatch, kShapeMismatch, kMalformed, kLimitExceeded, kNotFinite; of a
+// calibration what ReadCalibration says) and the delta's norm (kNormExceeded). Each has a detail of
+// its own. Memory: that of one segment's values, and some bytes for each segment. `parameters` are
+// those of the update's task. Pure: runs in parallel, before the core.
+Result<CheckedUpdate> CheckUpdate(const FederationPlan& plan, const TaskAsGiven& given,
+                                  ByteSpan update, const RoundParameters& parameters);
+
+// CheckUpdate for the update that a request of `peer` completes: the body of a PUT; the stored
+// chunks of a commit. Null for other requests, for a task that is not an open one of this client
+// (the core refuses that without a look at the bytes) and where the storage cannot say. Thread
+// safety: any number of calls at a time.
+std::shared_ptr<const Result<CheckedUpdate>> CheckRequest(Storage& storage,
+                                                          const FederationPlan& plan,
+                                                          const net::Peer& peer,
+                                                          const DecodedRequest& request,
+                                                          const net::Request& message);
 
 }  // namespace fl::server

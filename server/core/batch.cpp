@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "fl/common/base/error_detail.h"
 #include "fl/server/core/admin.h"
 #include "fl/server/core/round_policy.h"
 
@@ -163,10 +164,11 @@ Result<net::Response> Batch::AnswerBlob(const ReadBlob& request) {
   const std::uint64_t size = bytes->size();
   const std::uint64_t first = request.range->first;
   if (first >= size) {
-    return Refuse(
-        {ErrorCode::kMalformed, "Range: expected a first byte below " + std::to_string(size) +
-                                    ", found " + std::to_string(first)},
-        federation_.round);
+    return Refuse({ErrorCode::kMalformed,
+                   "Range: expected a first byte below " + std::to_string(size) + ", found " +
+                       std::to_string(first),
+                   ErrorDetail::kRangeSyntax},
+                  federation_.round);
   }
   const std::uint64_t last = std::min(request.range->last.value_or(size - 1), size - 1);
   const ByteSpan part = ByteSpan(*bytes).subspan(first, last - first + 1);

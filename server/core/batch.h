@@ -111,8 +111,7 @@ class Batch {
   Result<net::Response> Accept(TaskRow& task, const CheckedUpdate& update);
   Result<> TakeClientEvaluation(const TaskRow& task, const Metrics& metrics);
   Result<Result<CheckedUpdate>> Check(const TaskRow& task, const RequestArrived& event,
-                                      ByteSpan update);
-  Result<std::optional<Error>> CheckAdmission(const TaskRow& task, const CheckedUpdate& update);
+                                      ByteSpan update, const std::optional<Digest>& reserved);
   std::optional<Error> Closed(const TaskRow& task, const std::optional<RoundRow>& own_round) const;
   Result<std::optional<Error>> ClosedFor(const TaskRow& task);
 

@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <vector>
 
+#include "fl/common/base/error_detail.h"
 #include "fl/common/crypto/sha256.h"
 #include "fl/common/wire/model_change.h"
 #include "fl/server/core/batch.h"
@@ -59,13 +60,14 @@ Result<std::optional<Error>> Batch::TakePhaseMessage(const std::string& client,
                          "phase message: expected one of a phase that was "
                          "asked for, found phase " +
                              std::to_string(message.phase) + " of round " +
-                             std::to_string(message.round)});
+                             std::to_string(message.round),
+                         ErrorDetail::kPhaseUnknown});
   }
   FL_TRY(const auto task,
          transaction_.FindTaskOf(plan_.name(), wire::TaskKind::kTrain, message.round, client));
   if (!task) {
-    return Refused(
-        Error{ErrorCode::kUnknownTask, "phase message: this client is not in the round"});
+    return Refused(Error{ErrorCode::kUnknownTask, "phase message: this client is not in the round",
+                         ErrorDetail::kTaskUnknown});
   }
   const bool current = round_ && round_->number == message.round &&
                        round_->state == RoundState::kCollecting && round_->phase == message.phase;

@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "fl/common/base/error_detail.h"
 #include "fl/common/crypto/sha256.h"
 #include "fl/server/core/batch.h"
 #include "fl/server/core/round_parameters.h"
@@ -18,7 +19,8 @@ net::Response Receipt(const TaskRow& task) {
 Error SecondUpdate(const TaskRow& task) {
   return {ErrorCode::kDuplicate,
           "expected the update that this task already has, found another (round " +
-              std::to_string(task.round) + ")"};
+              std::to_string(task.round) + ")",
+          ErrorDetail::kUpdateOther};
 }
 
 // A count that a device reports as a float.
@@ -32,7 +34,8 @@ Result<net::Response> Batch::AnswerUpload(const RequestArrived& event,
                                           const DecodedRequest& request) {
   FL_TRY(auto task, transaction_.FindTask(TaskOf(request)->value));
   if (!task || task->federation != plan_.name() || task->client != ClientName(event.peer)) {
-    return Refuse({ErrorCode::kUnknownTask, "task: expected one that was issued to this client"},
+    return Refuse({ErrorCode::kUnknownTask, "task: expected one that was issued to this client",
+                   ErrorDetail::kTaskUnknown},
                   federation_.round);
   }
   if (std::holds_alternative<UploadWhole>(request)) return Whole(*task, event);
@@ -99,10 +102,8 @@ Result<net::Response> Batch::Whole(TaskRow& task, const RequestArrived& event) {
   }
   FL_TRY(const auto closed, ClosedFor(task));
   if (closed) return Refuse(*closed, task.round, closed->code == ErrorCode::kUnavailable);
-  FL_TRY(const Result<CheckedUpdate> checked, Check(task, event, event.request.body));
+  FL_TRY(const Result<CheckedUpdate> checked, Check(task, event, event.request.body, std::nullopt));
   if (!checked) return Refuse(checked.error(), task.round);
-  FL_TRY(const auto refused, CheckAdmission(task, *checked));
-  if (refused) return Refuse(*refused, task.round);
   if (task.committed > 0) FL_TRY_OK(journal_.Discard(task));
   FL_TRY_OK(journal_.AppendChunk(task, event.request.body));
   return Accept(task, *checked);
@@ -118,8 +119,10 @@ Result<net::Response> Batch::Reserve(TaskRow& task, const UploadReserve& request
   if (closed) return Refuse(*closed, task.round, closed->code == ErrorCode::kUnavailable);
   const std::uint64_t bytes_max = plan_.update_bytes_max(task.kind);
   if (wanted.bytes == 0 || wanted.bytes > bytes_max) {
-    return Refuse({ErrorCode::kLimitExceeded, "update: expected 1 to " + std::to_string(bytes_max) +
-                                                  " bytes, found " + std::to_string(wanted.bytes)},
+    return Refuse({ErrorCode::kLimitExceeded,
+                   "update: expected 1 to " + std::to_string(bytes_max) + " bytes, found " +
+                       std::to_string(wanted.bytes),
+                   ErrorDetail::kReservationBytes},
                   task.round);
   }
   const bool same = task.reserved_bytes == wanted.bytes && task.digest == wanted.digest;
@@ -137,7 +140,9 @@ Result<net::Response> Batch::Chunk(TaskRow& task, const UploadChunk& request, By
   FL_TRY(const auto closed, ClosedFor(task));
   if (closed) return Refuse(*closed, task.round, closed->code == ErrorCode::kUnavailable);
   if (task.reserved_bytes == 0) {
-    return Refuse({ErrorCode::kWrongState, "update: expected a reservation first"}, task.round);
+    return Refuse({ErrorCode::kWrongState, "update: expected a reservation first",
+                   ErrorDetail::kReservationMissing},
+                  task.round);
   }
   // A piece that came before and whose answer was lost.
   if (request.offset < task.committed && bytes.size() <= task.committed - request.offset) {
@@ -147,13 +152,15 @@ Result<net::Response> Batch::Chunk(TaskRow& task, const UploadChunk& request, By
     return Refuse(
         {ErrorCode::kWrongOffset,
          "Upload-Offset: expected bytes at " + std::to_string(task.committed) + ", found " +
-             std::to_string(bytes.size()) + " at " + std::to_string(request.offset)},
+             std::to_string(bytes.size()) + " at " + std::to_string(request.offset),
+         ErrorDetail::kChunkOffset},
         task.round);
   }
   if (bytes.size() > task.reserved_bytes - task.committed) {
     return Refuse(
         {ErrorCode::kLimitExceeded,
-         "update: expected " + std::to_string(task.reserved_bytes) + " bytes in all, found more"},
+         "update: expected " + std::to_string(task.reserved_bytes) + " bytes in all, found more",
+         ErrorDetail::kChunkBeyondEnd},
         task.round);
   }
   FL_TRY_OK(journal_.AppendChunk(task, bytes));
@@ -164,7 +171,9 @@ Result<net::Response> Batch::Chunk(TaskRow& task, const UploadChunk& request, By
 Result<net::Response> Batch::Offset(const TaskRow& task) {
   if (task.state == TaskState::kOpen && task.reserved_bytes == 0) {
     FL_TRY(net::Response refusal,
-           Refuse({ErrorCode::kWrongState, "update: expected a reservation first"}, task.round));
+           Refuse({ErrorCode::kWrongState, "update: expected a reservation first",
+                   ErrorDetail::kReservationMissing},
+                  task.round));
     refusal.body.clear();
     return refusal;
   }
@@ -181,54 +190,55 @@ Result<net::Response> Batch::CommitUpload(TaskRow& task, const UploadCommit& req
   if (closed) return Refuse(*closed, task.round, closed->code == ErrorCode::kUnavailable);
   if (task.reserved_bytes != request.message.bytes || task.digest != request.message.digest) {
     return Refuse(
-        {ErrorCode::kWrongState, "commit: expected the size and digest of the reservation"},
+        {ErrorCode::kWrongState, "commit: expected the size and digest of the reservation",
+         ErrorDetail::kCommitOther},
         task.round);
   }
   if (task.committed != task.reserved_bytes) {
-    return Refuse(
-        {ErrorCode::kWrongOffset, "commit: expected " + std::to_string(task.reserved_bytes) +
-                                      " bytes, found " + std::to_string(task.committed)},
-        task.round);
+    return Refuse({ErrorCode::kWrongOffset,
+                   "commit: expected " + std::to_string(task.reserved_bytes) + " bytes, found " +
+                       std::to_string(task.committed),
+                   ErrorDetail::kCommitEarly},
+                  task.round);
   }
   FL_TRY(const Bytes bytes, transaction_.ReadChunks(task.id));
-  std::optional<Error> refused;
-  std::optional<CheckedUpdate> update;
-  if (crypto::Sha256(bytes) != task.digest) {
-    refused = Error{ErrorCode::kDigestMismatch, "update: expected bytes of the reserved digest"};
-  } else {
-    FL_TRY(const Result<CheckedUpdate> checked, Check(task, event, bytes));
-    if (!checked) {
-      refused = checked.error();
-    } else if (checked->digest != task.digest) {
-      refused = Error{ErrorCode::kDigestMismatch, "update: expected bytes of the reserved digest"};
-    } else {
-      update = *checked;
-      FL_TRY(refused, CheckAdmission(task, *update));
-    }
-  }
-  if (refused) {
+  FL_TRY(const Result<CheckedUpdate> checked, Check(task, event, bytes, task.digest));
+  if (!checked) {
     FL_TRY_OK(journal_.Discard(task));
-    return Refuse(*refused, task.round);
+    return Refuse(checked.error(), task.round);
   }
-  return Accept(task, *update);
+  return Accept(task, *checked);
 }
 
-// What the shell found out before, where it did; the outer errors are the storage's.
+// Step 7. What the shell found out before is taken, where it did; the outer errors are the
+// storage's. Rows may have changed since the shell looked, so that its claims are compared again,
+// and a claim that did not fit then may fit now.
 Result<Result<CheckedUpdate>> Batch::Check(const TaskRow& task, const RequestArrived& event,
-                                           ByteSpan update) {
-  if (event.checked) return Result<CheckedUpdate>(*event.checked);
-  FL_TRY(const RoundParameters parameters, ReadTaskParameters(transaction_, plan_, task));
-  return CheckUpdate(plan_, update, parameters);
-}
-
-Result<std::optional<Error>> Batch::CheckAdmission(const TaskRow& task,
-                                                   const CheckedUpdate& update) {
+                                           ByteSpan update, const std::optional<Digest>& reserved) {
   FL_TRY(const auto base, transaction_.FindModel(plan_.name(), task.base_version));
   if (!base) {
     return Error{ErrorCode::kInternal, plan_.name() + ": the base model's row is missing"};
   }
-  const Result<> admitted = Admit(update, task, *base, plan_);
-  return admitted ? CheckRoom(task, update) : Result(std::optional(admitted.error()));
+  const bool stale =
+      event.checked && !*event.checked && event.checked->error().code == ErrorCode::kWrongBase;
+  std::optional<Result<CheckedUpdate>> checked;
+  if (event.checked && !stale) {
+    checked = *event.checked;
+  } else {
+    FL_TRY(const RoundParameters parameters, ReadTaskParameters(transaction_, plan_, task));
+    checked = CheckUpdate(plan_, {task, *base, reserved}, update, parameters);
+  }
+  if (!*checked) return *checked;
+  const bool same = !reserved || (*checked)->digest == *reserved;
+  if (!same) {
+    return Result<CheckedUpdate>(Error{ErrorCode::kDigestMismatch,
+                                       "update: expected bytes of the reserved digest",
+                                       ErrorDetail::kUpdateDigest});
+  }
+  const Result<> admitted = Admit(**checked, task, *base, plan_);
+  if (!admitted) return Result<CheckedUpdate>(admitted.error());
+  FL_TRY(const auto no_room, CheckRoom(task, **checked));
+  return no_room ? Result<CheckedUpdate>(*no_room) : *checked;
 }
 
 // Step 8: from the commit of this transaction on, the update counts.

@@ -5,6 +5,7 @@
 #include <string>
 
 #include "fl/common/base/check.h"
+#include "fl/common/base/error_detail.h"
 #include "fl/common/nn/calibrate.h"
 #include "fl/compression/deploy/federation_ranges.h"
 
@@ -17,15 +18,18 @@ Result<> CheckHistogram(const FederationPlan& plan, const nn::Node& node,
                         const nn::Histogram& histogram, std::uint64_t examples) {
   const std::uint64_t expected = examples * node.shape.count();
   if (histogram.count() != expected) {
-    return Error{ErrorCode::kShapeMismatch, "expected " + std::to_string(expected) + " values of " +
-                                                std::to_string(examples) + " samples, found " +
-                                                std::to_string(histogram.count())};
+    return Error{ErrorCode::kShapeMismatch,
+                 "expected " + std::to_string(expected) + " values of " + std::to_string(examples) +
+                     " samples, found " + std::to_string(histogram.count()),
+                 ErrorDetail::kCalibrationCount};
   }
   const double bound = plan.plan().deployment.calibration.reach_max;
   const double reach = std::max(-double{histogram.low()}, double{histogram.high()});
   if (bound > 0 && reach > bound) {
-    return Error{ErrorCode::kNormExceeded, "expected values up to " + std::to_string(bound) +
-                                               ", found " + std::to_string(reach)};
+    return Error{
+        ErrorCode::kNormExceeded,
+        "expected values up to " + std::to_string(bound) + ", found " + std::to_string(reach),
+        ErrorDetail::kCalibrationReach};
   }
   return {};
 }
@@ -67,23 +71,26 @@ Result<std::vector<nn::Histogram>> ReadCalibration(const FederationPlan& plan,
   const deploy::CalibrationTask& task = *plan.checked().calibration;
   if (examples == 0 && stream.entries.empty()) return std::vector<nn::Histogram>();
   if (examples == 0 || examples > task.samples) {
-    return Error{ErrorCode::kBadWeight, "calibration: expected 1 to " +
-                                            std::to_string(task.samples) + " samples, found " +
-                                            std::to_string(examples)};
+    return Error{ErrorCode::kBadWeight,
+                 "calibration: expected 1 to " + std::to_string(task.samples) + " samples, found " +
+                     std::to_string(examples),
+                 ErrorDetail::kCalibrationSamples};
   }
   if (stream.entries.size() != task.graph.nodes.size()) {
     return Error{ErrorCode::kShapeMismatch,
                  "calibration: expected histograms of " + std::to_string(task.graph.nodes.size()) +
-                     " nodes, found " + std::to_string(stream.entries.size())};
+                     " nodes, found " + std::to_string(stream.entries.size()),
+                 ErrorDetail::kCalibrationNodes};
   }
   std::vector<nn::Histogram> histograms;
   histograms.reserve(task.graph.nodes.size());
   for (std::size_t i = 0; i < task.graph.nodes.size(); ++i) {
     const nn::Node& node = task.graph.nodes[i];
     if (stream.entries[i].segment != i) {
-      return Error{ErrorCode::kShapeMismatch, "calibration: expected the histogram of node " +
-                                                  std::to_string(i) + ", found that of " +
-                                                  std::to_string(stream.entries[i].segment)};
+      return Error{ErrorCode::kShapeMismatch,
+                   "calibration: expected the histogram of node " + std::to_string(i) +
+                       ", found that of " + std::to_string(stream.entries[i].segment),
+                   ErrorDetail::kCalibrationNodes};
     }
     const auto histogram = nn::Histogram::Decode(stream.entries[i].payload);
     if (!histogram) return histogram.error().At("calibration of " + node.name);

@@ -6,11 +6,14 @@
 
 #include <nlohmann/json.hpp>
 
+#include "fl/common/base/error_detail.h"
+
 namespace fl::server {
 namespace {
 
 Error NoRoute(const net::Request& request) {
-  return {ErrorCode::kNotFound, "no such request: " + request.method + " " + request.target};
+  return {ErrorCode::kNotFound, "no such request: " + request.method + " " + request.target,
+          ErrorDetail::kRouteUnknown};
 }
 
 std::optional<std::uint64_t> ParseNumber(std::string_view text, int base) {
@@ -33,7 +36,8 @@ Result<std::optional<ByteRange>> ParseRange(const net::Request& request) {
   std::string_view text = net::FindHeader(request.headers, "Range");
   if (text.empty()) return std::optional<ByteRange>();
   const Error malformed{ErrorCode::kMalformed,
-                        "Range: expected bytes=FIRST-LAST, found another form"};
+                        "Range: expected bytes=FIRST-LAST, found another form",
+                        ErrorDetail::kRangeSyntax};
   if (!text.starts_with("bytes=")) return malformed;
   text.remove_prefix(6);
   const std::size_t dash = text.find('-');
@@ -51,7 +55,10 @@ Result<std::optional<ByteRange>> ParseRange(const net::Request& request) {
 Result<DecodedRequest> DecodeBlob(std::string_view hex, const net::Request& request) {
   if (request.method != "GET") return NoRoute(request);
   const Result<Digest> digest = DigestFromHex(hex);
-  if (!digest) return digest.error().At("blob");
+  if (!digest) {
+    return Error{ErrorCode::kMalformed, "blob: " + digest.error().message,
+                 ErrorDetail::kDigestSyntax};
+  }
   FL_TRY(const auto range, ParseRange(request));
   return DecodedRequest(ReadBlob{*digest, range});
 }
@@ -59,7 +66,8 @@ Result<DecodedRequest> DecodeBlob(std::string_view hex, const net::Request& requ
 Result<DecodedRequest> DecodeChunk(TaskId task, const net::Request& request) {
   const auto offset = ParseNumber(net::FindHeader(request.headers, "Upload-Offset"), 10);
   if (!offset) {
-    return Error{ErrorCode::kMalformed, "Upload-Offset: expected a number, found none"};
+    return Error{ErrorCode::kMalformed, "Upload-Offset: expected a number, found none",
+                 ErrorDetail::kOffsetSyntax};
   }
   return DecodedRequest(UploadChunk{task, *offset});
 }
@@ -68,13 +76,16 @@ Result<DecodedRequest> DecodeUpload(std::string_view rest, const net::Request& r
   const std::size_t slash = rest.find('/');
   const std::optional<TaskId> task = ParseTask(rest.substr(0, slash));
   if (!task) {
-    return Error{ErrorCode::kMalformed, "task: expected 16 lower-case hexadecimal digits"};
+    return Error{ErrorCode::kMalformed, "task: expected 16 lower-case hexadecimal digits",
+                 ErrorDetail::kTaskSyntax};
   }
   const std::string_view verb =
       slash == std::string_view::npos ? std::string_view() : rest.substr(slash + 1);
   if (request.body.size() > kChunkBytesMax) {
-    return Error{ErrorCode::kLimitExceeded, "body: expected at most 1048576 bytes, found " +
-                                                std::to_string(request.body.size())};
+    return Error{
+        ErrorCode::kLimitExceeded,
+        "body: expected at most 1048576 bytes, found " + std::to_string(request.body.size()),
+        ErrorDetail::kBodyBytes};
   }
   if (verb.empty() && slash == std::string_view::npos) {
     if (request.method == "PUT") return DecodedRequest(UploadWhole{*task});
@@ -143,9 +154,10 @@ Result<DecodedRequest> DecodeRequest(const net::Peer& peer, const net::Request& 
   const bool admin_route = request.target.starts_with("/v1/admin/");
   const bool admin = peer.role == net::Role::kAdmin;
   if (admin_route != admin) {
-    return Error{ErrorCode::kUnauthorized, request.target + ": expected " +
-                                               (admin_route ? "an admin" : "a client") +
-                                               "'s certificate, found " + peer.name};
+    return Error{ErrorCode::kUnauthorized,
+                 request.target + ": expected " + (admin_route ? "an admin" : "a client") +
+                     "'s certificate, found " + peer.name,
+                 ErrorDetail::kRoleWrong};
   }
   return admin ? DecodeAdminRequest(request) : DecodeClientRequest(request);
 }
@@ -204,12 +216,17 @@ net::Response RefusalResponse(const Error& error, std::uint32_t again_min_ms,
   refusal.message = error.message.substr(0, wire::MessageLimits{}.text_bytes_max);
   refusal.again_min_ms = again_min_ms;
   refusal.again_max_ms = again_max_ms;
-  return {HttpStatusOf(error.code), {}, wire::Encode(refusal)};
+  net::Response response{HttpStatusOf(error.code), {}, wire::Encode(refusal)};
+  const std::string_view detail = ErrorDetailName(error.detail);
+  if (!detail.empty()) response.headers.emplace_back(wire::kDetailHeader, detail);
+  return response;
 }
 
 net::Response AdminRefusalResponse(const Error& error) {
   nlohmann::json body;
   body["error"]["code"] = std::string(ErrorCodeName(error.code));
+  const std::string_view detail = ErrorDetailName(error.detail);
+  if (!detail.empty()) body["error"]["detail"] = std::string(detail);
   body["error"]["message"] = error.message;
   const std::string text =
       body.dump(2, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";

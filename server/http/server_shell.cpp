@@ -82,7 +82,7 @@ void ServerShell::Route(net::Peer peer, net::Request request,
     responder->Send(NoFederation(peer));
     return;
   }
-  auto checked = CheckRequest(storage_, strand->plan(), *decoded, request);
+  auto checked = CheckRequest(storage_, strand->plan(), peer, *decoded, request);
   strand->Post(std::move(peer), std::move(request), std::move(checked), std::move(responder));
 }
 

@@ -139,7 +139,8 @@ void ServerActor::CheckUploads(Batch& batch) {
   services_.pool.ParallelFor(uploads.size(), [&](std::size_t i) {
     server::RequestArrived& upload = *uploads[i];
     const auto decoded = server::DecodeRequest(upload.peer, upload.request);
-    if (decoded) upload.checked = server::CheckRequest(*storage_, *plan_, *decoded, upload.request);
+    if (!decoded) return;
+    upload.checked = server::CheckRequest(*storage_, *plan_, upload.peer, *decoded, upload.request);
   });
 }
 
