@@ -1,5 +1,6 @@
 #include "fl/common/net/memory_transport.h"
 
+#include <algorithm>
 #include <condition_variable>
 #include <mutex>
 #include <optional>
@@ -79,6 +80,11 @@ void MemoryTransport::FailAt(std::uint64_t exchange, MemoryFault fault) {
   fault_ = fault;
 }
 
+void MemoryTransport::CutAt(std::uint64_t exchange, std::uint64_t bytes) {
+  cut_at_ = exchange;
+  cut_bytes_ = bytes;
+}
+
 void MemoryTransport::Cancel() {
   mailbox_->Cancel();
 }
@@ -90,12 +96,21 @@ Result<Response> MemoryTransport::Exchange(const Request& request, Duration time
   if (fault == MemoryFault::kNotSent) {
     return Error{ErrorCode::kUnavailable, "memory transport: the request was not sent"};
   }
-  bytes_sent_ += SerializeHead(request).size() + request.body.size();
+  const Error cut{ErrorCode::kUnavailable, "memory transport: the connection was cut"};
+  const std::uint64_t left = exchanges_ == cut_at_ ? cut_bytes_ : UINT64_MAX;
+  const std::uint64_t sent = SerializeHead(request).size() + request.body.size();
+  bytes_sent_ += std::min(sent, left);
+  if (left < sent) return cut;
   mailbox_->Open(exchanges_);
   handler_.OnRequest(peer_, request, std::make_unique<MailboxResponder>(mailbox_, exchanges_));
   FL_TRY(Response response, mailbox_->Take(timeout));
   if (fault == MemoryFault::kAnswerLost) {
     return Error{ErrorCode::kUnavailable, "memory transport: the answer was lost"};
+  }
+  const std::uint64_t answered = SerializeHead(response).size() + response.body.size();
+  if (left - sent < answered) {
+    bytes_received_ += left - sent;
+    return cut;
   }
   bytes_received_ += SerializeHead(response).size();
   if (fault == MemoryFault::kAnswerTruncated) {

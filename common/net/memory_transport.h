@@ -28,6 +28,10 @@ class MemoryTransport final : public HttpClient {
 
   // The exchange of this number, counted from 1, fails so; once.
   void FailAt(std::uint64_t exchange, MemoryFault fault);
+  // The exchange of this number ends after so many bytes of it, the request's and then the
+  // answer's, with kUnavailable; once. The handler hears of a request only when all of it has
+  // arrived.
+  void CutAt(std::uint64_t exchange, std::uint64_t bytes);
   // How many exchanges were begun.
   std::uint64_t exchanges() const { return exchanges_; }
 
@@ -48,6 +52,8 @@ class MemoryTransport final : public HttpClient {
   std::uint64_t exchanges_ = 0;
   std::uint64_t fault_at_ = 0;
   MemoryFault fault_ = MemoryFault::kNone;
+  std::uint64_t cut_at_ = 0;
+  std::uint64_t cut_bytes_ = 0;
   std::uint64_t bytes_sent_ = 0;
   std::uint64_t bytes_received_ = 0;
 };

@@ -51,6 +51,24 @@ TEST_CASE("MemoryTransport: the Nth exchange fails as asked and the others go th
   }
 }
 
+TEST_CASE("MemoryTransport: an exchange that is cut ends at any byte of its request or answer") {
+  EchoHandler whole;
+  MemoryTransport undisturbed(whole, kPeer);
+  Get(undisturbed.Exchange(Post("hello"), kPatience));
+  const std::uint64_t sent = undisturbed.bytes_sent();
+  const std::uint64_t both = sent + undisturbed.bytes_received();
+  for (std::uint64_t bytes = 0; bytes <= both; ++bytes) {
+    EchoHandler handler;
+    MemoryTransport transport(handler, kPeer);
+    transport.CutAt(1, bytes);
+    const ErrorCode expected = bytes < both ? ErrorCode::kUnavailable : ErrorCode::kOk;
+    CHECK(CodeOf(transport.Exchange(Post("hello"), kPatience)) == expected);
+    CHECK(transport.bytes_sent() + transport.bytes_received() == bytes);
+    CHECK(handler.count() == (bytes < sent ? 0 : 1));
+    CHECK(transport.Exchange(Post("hello"), kPatience));
+  }
+}
+
 TEST_CASE("MemoryTransport: a dropped responder answers 503") {
   HoldingHandler handler;
   MemoryTransport transport(handler, kPeer);
