@@ -76,6 +76,11 @@ Result<bool> Batch::AdvanceRound() {
     federation_.state = plan_.deploys() ? FederationState::kDeploying : FederationState::kDone;
     federation_.deploying_at = now_;
     if (plan_.checked().calibration) FL_TRY_OK(BeginCalibration());
+    const std::uint64_t late =
+        std::min<std::uint64_t>(plan_.plan().rounds.max_staleness, federation_.round - 1);
+    for (std::uint64_t number = federation_.round - late; number <= federation_.round; ++number) {
+      FL_TRY_OK(journal_.DiscardUnfinished(plan_.name(), number));
+    }
     FL_TRY_OK(Note("the last round is published"));
     return true;
   }
@@ -93,6 +98,10 @@ Result<bool> Batch::OpenRound() {
   round.deadline_at = now_ + SelectionPatience(plan_.plan().rounds);
   round.parameters = federation_.parameters;
   FL_TRY_OK(DropOldParameters(transaction_, plan_, round));
+  const std::uint64_t late = plan_.plan().rounds.max_staleness;
+  if (round.number >= late + 2) {
+    FL_TRY_OK(journal_.DiscardUnfinished(plan_.name(), round.number - late - 1));
+  }
   round_ = round;
   return true;
 }

@@ -48,7 +48,9 @@ Result<net::Response> Batch::AnswerUpload(const RequestArrived& event,
 }
 
 // Why an update of this task can no longer count, if so. What counts is settled here: by the open
-// round and the task's lateness.
+// round and the task's lateness. A device that is told no for good carries the update's content
+// over to its next one, so that a copy which a network held up must be told the same for ever: it
+// is kUnavailable as long as any round to come may count it.
 std::optional<Error> Batch::Closed(const TaskRow& task,
                                    const std::optional<RoundRow>& own_round) const {
   if (task.kind == wire::TaskKind::kCalibrate) {
@@ -66,17 +68,20 @@ std::optional<Error> Batch::Closed(const TaskRow& task,
   }
   const bool stopped = federation_.state == FederationState::kStopped;
   const bool fits = round_ && round_->number - task.round <= rounds.max_staleness && !stopped;
-  if (fits && is_collecting()) {
-    if (round_->accepted < GoalOf(rounds, *round_)) return std::nullopt;
-    return Error{ErrorCode::kNotNeeded,
-                 "round " + std::to_string(round_->number) + " has what it wants"};
-  }
-  // Another round that this update may count in is about to open.
+  const bool full = is_collecting() && round_->accepted >= GoalOf(rounds, *round_);
+  if (fits && is_collecting() && !full) return std::nullopt;
+  // A round that this update may count in is about to collect, or to open.
+  const bool opens = fits && task.round < round_->number && round_is_open() && !full &&
+                     round_->state != RoundState::kFolding;
   const bool next_fits = fits && rounds.max_staleness > 0 &&
                          round_->number + 1 - task.round <= rounds.max_staleness &&
                          federation_.published < rounds.count;
-  if (next_fits) {
+  if (opens || next_fits) {
     return Error{ErrorCode::kUnavailable, "no round is open at this moment; try again"};
+  }
+  if (fits && full) {
+    return Error{ErrorCode::kNotNeeded,
+                 "round " + std::to_string(round_->number) + " has what it wants"};
   }
   if (own_round && own_round->goal_reached) {
     return Error{ErrorCode::kNotNeeded,

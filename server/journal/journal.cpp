@@ -49,6 +49,14 @@ Result<std::vector<JournalEntry>> Journal::Read(const std::string& federation,
   return entries;
 }
 
+Result<> Journal::DiscardUnfinished(const std::string& federation, std::uint64_t round) {
+  FL_TRY(std::vector<TaskRow> cohort, transaction_.Cohort(federation, round));
+  for (TaskRow& task : cohort) {
+    if (task.state == TaskState::kOpen && task.reserved_bytes > 0) FL_TRY_OK(Discard(task));
+  }
+  return Ok{};
+}
+
 Result<> Journal::DropBodies(const std::string& federation, std::uint64_t round) {
   FL_TRY(const std::vector<TaskRow> tasks, transaction_.Counted(federation, round));
   for (const TaskRow& task : tasks) FL_TRY_OK(transaction_.DropChunks(task.id));

@@ -34,6 +34,8 @@ class Journal {
   Result<> Commit(TaskRow& task, std::uint64_t round, std::uint64_t examples, TimePoint now);
   // All accepted updates of a round by position.
   Result<std::vector<JournalEntry>> Read(const std::string& federation, std::uint64_t round);
+  // Forgets the pieces of those updates of a round's cohort that were never accepted.
+  Result<> DiscardUnfinished(const std::string& federation, std::uint64_t round);
   // Deletes the bodies of a round's updates; the rows that say who took part stay.
   Result<> DropBodies(const std::string& federation, std::uint64_t round);
 

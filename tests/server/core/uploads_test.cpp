@@ -158,6 +158,41 @@ TEST_CASE("An upload: may be one round late where the plan accepts it") {
   CHECK(round.server.federation().published == 2);
 }
 
+TEST_CASE("An upload: waits for a round that still selects where it may count in that") {
+  OpenRound round("",
+                  "count = 9\npopulation_min = 2\ngoal = 2\nmin_report = 2\ndeadline_s = 100\n"
+                  "max_staleness = 1");
+  // Round 1 is abandoned long after device-1 was last heard of.
+  round.server.Pass(150);
+  REQUIRE(round.server.round(2).state == RoundState::kSelecting);
+  CHECK(round.Send(round.good) == ErrorCode::kUnavailable);
+  CheckInAs(round.server, "device-1");
+  REQUIRE(round.server.round(2).state == RoundState::kCollecting);
+  CHECK(AnswerOf(Put(round.server, "device-0", round.task.id, round.good)).round == 2);
+}
+
+TEST_CASE("An upload in pieces: one that was never finished leaves nothing behind") {
+  OpenRound round("", "count = 3\npopulation_min = 2\ngoal = 1\nover_select = 2.0");
+  const std::uint64_t task = round.task.id;
+  round.Post("reserve", round.good.size(), crypto::Sha256(round.good));
+  REQUIRE(AnswerOf(round.Patch(0, ByteSpan(round.good).first(10))).committed == 10);
+  const auto pieces = [&] {
+    const auto transaction =
+        Get(round.server.storage().Begin("small", TransactionMode::kOptimistic));
+    return Get(transaction->ReadChunks(task)).size();
+  };
+  const std::string other = "device-1";
+  for (int published = 0; published < 3; ++published) {
+    CHECK(pieces() == (published == 0 ? 10 : 0));
+    const auto answer = CheckInAs(round.server, other);
+    REQUIRE(answer.task.has_value());
+    Put(round.server, other, answer.task->id, GoodUpdate(round.server.plan(), *answer.task, other));
+    if (published == 2) break;
+  }
+  CHECK(round.server.federation().published == 3);
+  CHECK(pieces() == 0);
+}
+
 TEST_CASE("An upload in pieces: resumes at the committed offset and is committed once") {
   OpenRound round;
   const Digest digest = crypto::Sha256(round.good);
