@@ -1,7 +1,9 @@
 #include "fl/common/base/log.h"
 
 #include <array>
+#include <charconv>
 #include <chrono>
+#include <cmath>
 #include <cstdio>
 #include <ctime>
 
@@ -47,10 +49,26 @@ void AppendJsonField(std::string& line, std::string_view name, std::string_view 
   line += '"';
 }
 
+void AppendJsonField(std::string& line, const LogField& field) {
+  if (const auto* text = std::get_if<std::string>(&field.value)) {
+    return AppendJsonField(line, field.name, *text);
+  }
+  (((line += ",\"") += field.name) += "\":");
+  if (const auto* count = std::get_if<std::uint64_t>(&field.value)) {
+    line += std::to_string(*count);
+    return;
+  }
+  const double number = std::get<double>(field.value);
+  std::array<char, 32> digits{};
+  const auto end = std::to_chars(digits.data(), digits.data() + digits.size(), number).ptr;
+  // JSON has no word for infinity.
+  line += std::isfinite(number) ? std::string_view(digits.data(), end) : "null";
+}
+
 }  // namespace
 
 std::string FormatLogLine(LogFormat format, std::int64_t time_us, LogLevel level,
-                          const LogScope& scope, std::string_view message) {
+                          const LogScope& scope, std::string_view message, const LogEvent& event) {
   const std::string_view name = kLevelNames[static_cast<std::size_t>(level)];
   std::string line;
   if (format == LogFormat::kJson) {
@@ -59,6 +77,8 @@ std::string FormatLogLine(LogFormat format, std::int64_t time_us, LogLevel level
     if (!scope.federation.empty()) AppendJsonField(line, "federation", scope.federation);
     if (scope.round) line += ",\"round\":" + std::to_string(*scope.round);
     if (!scope.client.empty()) AppendJsonField(line, "client", scope.client);
+    if (!event.name.empty()) AppendJsonField(line, "event", event.name);
+    for (const LogField& field : event.fields) AppendJsonField(line, field);
     AppendJsonField(line, "message", message);
     return line + "}";
   }
@@ -72,12 +92,13 @@ std::string FormatLogLine(LogFormat format, std::int64_t time_us, LogLevel level
   return line;
 }
 
-void Logger::Write(LogLevel level, const LogScope& scope, std::string_view message) const {
+void Logger::Write(LogLevel level, const LogScope& scope, std::string_view message,
+                   const LogEvent& event) const {
   if (!enabled(level)) return;
   const auto now = std::chrono::system_clock::now().time_since_epoch();
   const std::string line =
       FormatLogLine(format_, std::chrono::duration_cast<std::chrono::microseconds>(now).count(),
-                    level, scope, message) +
+                    level, scope, message, event) +
       "\n";
   std::fwrite(line.data(), 1, line.size(), stderr);
 }

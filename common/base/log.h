@@ -4,6 +4,8 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <variant>
+#include <vector>
 
 namespace fl {
 
@@ -17,15 +19,28 @@ struct LogScope {
   std::string client;
 };
 
-// Writes lines to standard error: time (UTC), level, federation, round, client, message. What came
-// from a peer is escaped. Never payloads or keys. Thread safety: shared objects safe.
+// What happened, for programs that read the log: a name and fields that stay as they are named
+// (docs/operations.md lists them). JSON lines have them beside the message; text lines say it in
+// words alone.
+struct LogField {
+  std::string_view name;
+  std::variant<std::uint64_t, double, std::string> value;
+};
+struct LogEvent {
+  std::string_view name;  // Empty: none.
+  std::vector<LogField> fields;
+};
+
+// Writes lines to standard error: time (UTC), level, federation, round, client, event, message.
+// What came from a peer is escaped. Never payloads or keys. Thread safety: shared objects safe.
 class Logger {
  public:
   explicit Logger(LogLevel level = LogLevel::kInfo, LogFormat format = LogFormat::kText)
       : level_(level), format_(format) {}
 
   bool enabled(LogLevel level) const { return level >= level_; }
-  void Write(LogLevel level, const LogScope& scope, std::string_view message) const;
+  void Write(LogLevel level, const LogScope& scope, std::string_view message,
+             const LogEvent& event = {}) const;
   void Debug(const LogScope& scope, std::string_view message) const {
     Write(LogLevel::kDebug, scope, message);
   }
@@ -50,6 +65,7 @@ std::optional<LogFormat> ParseLogFormat(std::string_view text);
 
 // The line that Write prints, without its line feed; `time_us` since the Unix epoch.
 std::string FormatLogLine(LogFormat format, std::int64_t time_us, LogLevel level,
-                          const LogScope& scope, std::string_view message);
+                          const LogScope& scope, std::string_view message,
+                          const LogEvent& event = {});
 
 }  // namespace fl

@@ -1,5 +1,7 @@
 #include "fl/common/base/log.h"
 
+#include <limits>
+
 #include <doctest/doctest.h>
 
 namespace fl::testing {
@@ -23,6 +25,19 @@ TEST_CASE("Log: a JSON line has the same as fields") {
       R"({"time":"2023-11-14T22:13:20.123Z","level":"warning","federation":"digits","round":3,"client":"device-0001","message":"slow"})");
   CHECK(FormatLogLine(LogFormat::kJson, kTime, LogLevel::kDebug, {}, "") ==
         R"({"time":"2023-11-14T22:13:20.123Z","level":"debug","message":""})");
+}
+
+TEST_CASE("Log: a JSON line has an event's name and fields, a text line its words") {
+  const LogEvent event{"round",
+                       {{"state", "published"},
+                        {"accepted", std::uint64_t{4}},
+                        {"seconds", 1.5},
+                        {"loss", std::numeric_limits<double>::infinity()}}};
+  CHECK(
+      FormatLogLine(LogFormat::kJson, kTime, LogLevel::kInfo, kScope, "over", event) ==
+      R"({"time":"2023-11-14T22:13:20.123Z","level":"info","federation":"digits","round":3,"client":"device-0001","event":"round","state":"published","accepted":4,"seconds":1.5,"loss":null,"message":"over"})");
+  CHECK(FormatLogLine(LogFormat::kText, kTime, LogLevel::kInfo, kScope, "over", event) ==
+        "2023-11-14T22:13:20.123Z info digits round 3 device-0001: over");
 }
 
 TEST_CASE("Log: what a peer sent cannot break out of its line") {
