@@ -31,6 +31,11 @@ void ThreadPool::Post(std::function<void()> job) {
   ready_.notify_one();
 }
 
+std::size_t ThreadPool::waiting() const {
+  const std::lock_guard lock(mutex_);
+  return jobs_.size();
+}
+
 void ThreadPool::Work() {
   while (true) {
     std::function<void()> job;

@@ -23,6 +23,8 @@ class ThreadPool {
 
   std::size_t threads() const { return workers_.size(); }
   void Post(std::function<void()> job);
+  // Jobs that no thread has begun.
+  std::size_t waiting() const;
 
   // Calls body(i) for each i in [0, count), on the workers and on the caller, and returns when all
   // are done. The body must not depend on the order of the calls.
@@ -31,7 +33,7 @@ class ThreadPool {
  private:
   void Work();
 
-  std::mutex mutex_;
+  mutable std::mutex mutex_;
   std::condition_variable ready_;
   std::deque<std::function<void()>> jobs_;
   bool stopping_ = false;

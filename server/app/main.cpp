@@ -58,6 +58,9 @@ void AddRun(CLI::App& app, CommandLine& line) {
   run->add_option("--pki", line.run.pki,
                   "Folder with ca.crt, server.crt, server.key and perhaps revoked.crl")
       ->required();
+  run->add_option("--metrics", line.run.metrics,
+                  "HOST:PORT of a loopback address for /metrics, /healthz and /readyz over plain "
+                  "HTTP; off without; port 0: see STATE/metrics-address");
   run->add_option("--threads", line.run.threads, "Threads that check updates and fold")
       ->check(CLI::Range(1, 256))
       ->capture_default_str();

@@ -10,12 +10,14 @@
 #include "fl/server/app/evaluator.h"
 #include "fl/server/http/revocation_watch.h"
 #include "fl/server/http/server_shell.h"
+#include "fl/server/operate/operator_pages.h"
 #include "fl/server/storage/sqlite_storage.h"
 
 namespace fl::server {
 namespace {
 
 constexpr Duration kGrace = std::chrono::seconds(2);
+constexpr std::size_t kPagesConnectionsMax = 16;
 
 sigset_t StopSignals() {
   sigset_t signals;
@@ -87,6 +89,24 @@ std::string AddressText(const std::string& host, std::uint16_t port) {
   return (v6 ? "[" + host + "]" : host) + ":" + std::to_string(port);
 }
 
+// Plain HTTP for programs of this machine; null where none is wanted. The bound address is written
+// to STATE/metrics-address.
+Result<std::unique_ptr<net::HttpServer>> ServePages(const RunOptions& options,
+                                                    net::RequestHandler& pages,
+                                                    const Logger& logger) {
+  if (options.metrics.empty()) return std::unique_ptr<net::HttpServer>();
+  FL_TRY(const HostPort where, ParseHostPort(options.metrics));
+  net::HttpLimits limits;
+  limits.body_bytes_max = 0;
+  limits.connections_max = kPagesConnectionsMax;
+  auto server = net::HttpServer::StartLocal({{}, where.host, where.port}, limits, 1, pages);
+  if (!server) return server.error().At("--metrics");
+  const std::string address = AddressText(where.host, (*server)->port());
+  FL_TRY_OK(WriteFileAtomically(options.state / "metrics-address", AsBytes(address)));
+  logger.Info({}, "metrics on http://" + address + "/metrics");
+  return server;
+}
+
 }  // namespace
 
 Result<HostPort> ParseHostPort(const std::string& text) {
@@ -120,14 +140,18 @@ Result<> RunServer(const RunOptions& options, const Logger& logger) {
   FL_TRY(const auto server,
          net::HttpServer::Start(listen.host, listen.port, tls, {},
                                 std::max<std::size_t>(1, options.threads / 2), *shell));
+  OperatorPages pages(*shell, [&server] { return server->connections(); });
+  FL_TRY(const auto pages_server, ServePages(options, pages, logger));
   const std::string address = AddressText(listen.host, server->port());
   FL_TRY_OK(WriteFileAtomically(options.state / "address", AsBytes(address)));
-  logger.Info({first, std::nullopt, {}}, "listening on " + address);
+  const LogScope scope{first, std::nullopt, {}};
+  logger.Write(LogLevel::kInfo, scope, "listening on " + address,
+               {"server", {{"state", "listening"}, {"address", address}}});
   RevocationWatch revocations(
       options.pki / net::kRevokedName, tls.revoked,
       [&server](const std::string& list) { return server->Revoke(list); }, logger);
   WaitForStop(*shell, options.until_done, revocations);
-  logger.Info({first, std::nullopt, {}}, "stopping");
+  logger.Write(LogLevel::kInfo, scope, "stopping", {"server", {{"state", "stopping"}}});
   shell->Stop();
   server->Stop(kGrace);
   return Ok{};

@@ -15,6 +15,7 @@ struct RunOptions {
   std::filesystem::path state;
   std::string listen = "127.0.0.1:0";  // HOST:PORT; port 0: any free one.
   std::filesystem::path pki;
+  std::string metrics;  // HOST:PORT of a loopback address for /metrics and its like; empty: none.
   std::size_t threads = 2;
   std::vector<std::filesystem::path> data_roots;
   bool until_done = false;  // End when all federations are done.

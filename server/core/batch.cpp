@@ -28,6 +28,10 @@ Result<ServerOutput> Batch::Run(std::span<const ServerEvent> events) {
   FL_TRY_OK(ListCommands(output));
   output.wake_at = WakeAt();
   output.changed = changed_;
+  account_.standing = {federation_.state,           federation_.version,
+                       federation_.clients,         federation_.round,
+                       round_ ? round_->cohort : 0, round_ ? round_->accepted : 0};
+  output.account = std::move(account_);
   return output;
 }
 
@@ -40,7 +44,19 @@ Result<> Batch::Load() {
   if (federation_.round > 0) {
     FL_TRY(round_, transaction_.FindRound(plan_.name(), federation_.round));
   }
+  if (round_) noted_round_.emplace(round_->number, round_->state);
+  noted_state_ = federation_.state;
   return Ok{};
+}
+
+void Batch::NoteProgress() {
+  if (round_ && noted_round_ != std::pair(round_->number, round_->state)) {
+    noted_round_.emplace(round_->number, round_->state);
+    account_.rounds.push_back(*round_);
+  }
+  if (std::exchange(noted_state_, federation_.state) != federation_.state) {
+    account_.states.push_back(federation_.state);
+  }
 }
 
 Result<> Batch::Save() {
@@ -132,12 +148,14 @@ Result<> Batch::CountTraffic(const std::vector<Arrival>& arrivals) {
     traffic.body_bytes_down += response.body.size();
     ++traffic.requests;
   }
+  account_.traffic = traffic;
   if (traffic.requests == 0) return Ok{};
   return transaction_.AddTraffic(plan_.name(), federation_.round, traffic);
 }
 
 Result<net::Response> Batch::Refuse(const Error& error, std::uint64_t round, bool near_work) {
   FL_TRY_OK(transaction_.AddRefusal(plan_.name(), round, error.code));
+  ++account_.refused[error.code];
   if (!near_work) return RefusalResponse(error);
   const Pace pace = PaceOf(plan_.plan().rounds, error.message, true);
   return RefusalResponse(error, pace.again_min_ms, pace.again_max_ms);

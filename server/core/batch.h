@@ -48,6 +48,7 @@ class Batch {
   Result<net::Response> AnswerBlob(const ReadBlob& request);
   Result<net::Response> ObeyOrder(const AdminOrder& order);
   Result<> Note(std::string text);
+  void NoteProgress();
 
   // batch_round.cpp: the round's states.
   Result<> Advance();
@@ -126,6 +127,10 @@ class Batch {
   std::optional<CalibrationTally> tally_;  // Once it was needed.
   bool tally_changed_ = false;
   bool changed_ = false;
+  BatchAccount account_;
+  // What NoteProgress has noted last: what Load found, at first.
+  std::optional<std::pair<std::uint64_t, RoundState>> noted_round_;
+  FederationState noted_state_ = FederationState::kRunning;
 };
 
 }  // namespace fl::server

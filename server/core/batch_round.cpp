@@ -49,6 +49,7 @@ bool Batch::work_is_near() const {
 // Moves on until nothing moves any more; each step either changes a state or ends the loop.
 Result<> Batch::Advance() {
   while (true) {
+    NoteProgress();
     FL_TRY(const bool moved, AdvanceRound());
     if (!moved) return Ok{};
     changed_ = true;

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <optional>
 #include <set>
@@ -64,6 +65,26 @@ struct Evaluate {
 };
 using ServerCommand = std::variant<StartFold, Evaluate>;
 
+// Where a federation stood at the end of a batch.
+struct Standing {
+  FederationState state = FederationState::kRunning;
+  std::uint64_t version = 0;
+  std::uint64_t clients = 0;
+  std::uint64_t round = 0;  // The newest one, and 0 before the first; its cohort and updates.
+  std::uint64_t cohort = 0;
+  std::uint64_t accepted = 0;
+};
+
+// What a batch did, for logs and figures; nothing is decided by it.
+struct BatchAccount {
+  std::map<ErrorCode, std::uint64_t> refused;        // Requests.
+  std::map<wire::TaskKind, std::uint64_t> accepted;  // Updates, each once.
+  Traffic traffic;
+  std::vector<RoundRow> rounds;         // As they were after each change of a round's state.
+  std::vector<FederationState> states;  // That the federation came to.
+  Standing standing;
+};
+
 struct ServerOutput {
   std::vector<ServerReply> replies;  // One for each RequestArrived, in their order.
   std::vector<ServerCommand> commands;
@@ -71,6 +92,7 @@ struct ServerOutput {
   bool changed = false;          // Held check-ins should be asked again.
   std::optional<Error> failure;  // The storage failed: for the log. Nothing was stored.
   bool done = false;  // The federation is done and every client that is present was told so.
+  BatchAccount account;
 };
 
 struct ServerOptions {

@@ -1,6 +1,9 @@
 #include "fl/server/http/federation_strand.h"
 
 #include <algorithm>
+#include <array>
+#include <cstdio>
+#include <thread>
 #include <utility>
 
 #include "fl/server/core/admin.h"
@@ -12,6 +15,15 @@ constexpr std::size_t kBatchMax = 100;
 constexpr std::size_t kQueueMax = 20000;
 constexpr Duration kHoldMax = std::chrono::seconds(30);
 constexpr Duration kFoldPause = std::chrono::seconds(1);
+// A batch stored so lately says that the storage takes writes.
+constexpr Duration kFreshlyStored = std::chrono::seconds(1);
+constexpr auto kStoragePoll = std::chrono::milliseconds(2);
+
+std::string Percent(double share) {
+  std::array<char, 32> text{};
+  std::snprintf(text.data(), text.size(), "%.2f %%", 100 * share);
+  return text.data();
+}
 
 }  // namespace
 
@@ -34,6 +46,28 @@ void FederationStrand::Post(net::Peer peer, net::Request request,
   arrived.checked = std::move(checked);
   arrived.may_hold = true;
   Push({std::move(arrived), std::move(responder), clock_.Now()});
+}
+
+std::size_t FederationStrand::queued() {
+  return queue_.With([](const Queue& queue) { return queue.items.size(); });
+}
+
+// Any batch stores the federation's row, a timer's too.
+Result<> FederationStrand::ConfirmStorage(Duration patience) {
+  if (is_storing_ && stored_at_us_ >= ToMicroseconds(clock_.Now() - kFreshlyStored)) return Ok{};
+  const std::uint64_t before = batches_;
+  const TimePoint deadline = clock_.Now() + patience;
+  Push({TimerFired{}, nullptr, clock_.Now()});
+  while (batches_ == before) {
+    if (clock_.Now() >= deadline) {
+      return Error{ErrorCode::kTimeout, plan().name() + ": the storage takes longer than " +
+                                            std::to_string(ToSeconds(patience)) + " s"};
+    }
+    std::this_thread::sleep_for(kStoragePoll);
+  }
+  if (is_storing_) return Ok{};
+  return Error{ErrorCode::kIo,
+               plan().name() + ": the storage takes nothing at this moment; the log says why"};
 }
 
 // A full or stopped queue drops the responder, which answers 503.
@@ -85,18 +119,28 @@ bool FederationStrand::HandleBatch() {
     if (auto* arrived = std::get_if<RequestArrived>(&item.event)) arrived->id = id++;
     events.push_back(item.event);
   }
+  const auto start = TimeHistogram::Clock::now();
   ServerOutput output = core_->Handle(events, clock_.Now());
+  metrics_.step(TimedStep::kBatch).AddSince(start);
   if (output.failure) {
-    logger_.Error({plan().name(), std::nullopt, {}}, "storage: " + output.failure->message);
+    metrics_.storage_failures.Add(1);
+    logger_.Write(LogLevel::kError, {plan().name(), std::nullopt, {}},
+                  "storage: " + output.failure->message, {"storage_failed", {}});
+  } else {
+    metrics_.Take(output.account);
+    stored_at_us_ = ToMicroseconds(clock_.Now());
   }
+  is_storing_ = !output.failure;
+  ++batches_;
   wake_at_us_ = ToMicroseconds(output.wake_at);
   done_ = output.done;
   const bool changed = output.changed;
   const std::vector<ServerCommand> commands = output.commands;
+  const BatchAccount account = std::move(output.account);
   Deliver(std::move(batch), std::move(output));
   for (const ServerCommand& command : commands) Run(command);
+  Log(account);
   if (changed) {
-    LogProgress();
     queue_.With([](Queue& queue) { queue.ask_again = true; });
   }
   return true;
@@ -118,6 +162,7 @@ std::vector<FederationStrand::Item> FederationStrand::TakeBatch(TimePoint now) {
   });
   if (stopping) {
     for (Held& held : std::exchange(held_, {})) held.item.responder->Send(std::move(held.response));
+    metrics_.held.Set(0);
   }
   TakeHeld(now, all, batch);
   return batch;
@@ -134,6 +179,7 @@ void FederationStrand::TakeHeld(TimePoint now, bool all, std::vector<Item>& batc
       continue;
     }
     std::get<RequestArrived>(held.item.event).may_hold = !expired;
+    held.item.was_held = true;
     batch.push_back(std::move(held.item));
   }
   held_ = std::move(kept);
@@ -147,9 +193,12 @@ void FederationStrand::Deliver(std::vector<Item> batch, ServerOutput output) {
     if (reply.may_wait) {
       held_.push_back({std::move(item), std::move(reply.response)});
     } else {
+      const Duration took = clock_.Now() - item.since;
+      if (!item.was_held) metrics_.step(TimedStep::kAnswer).Add(took);
       item.responder->Send(std::move(reply.response));
     }
   }
+  metrics_.held.Set(held_.size());
   TimePoint oldest = kNever;
   for (const Held& held : held_) oldest = std::min(oldest, held.item.since);
   oldest_held_us_ = ToMicroseconds(oldest);
@@ -162,10 +211,13 @@ void FederationStrand::Run(const ServerCommand& command) {
   }
   const std::uint64_t round = std::get<StartFold>(command).round;
   pool_.Post([this, round] {
+    const auto start = TimeHistogram::Clock::now();
     auto result =
         std::make_shared<const Result<RoundResult>>(RunFold(storage_, plan(), round, &pool_));
+    metrics_.step(TimedStep::kFold).AddSince(start);
     if (!*result) {
-      logger_.Error({plan().name(), round, {}}, "fold: " + result->error().message);
+      logger_.Write(LogLevel::kError, {plan().name(), round, {}},
+                    "fold: " + result->error().message, {"fold_failed", {}});
     }
     const bool failed = !*result;
     Push({FoldDone{round, std::move(result)}, nullptr, clock_.Now()});
@@ -177,32 +229,43 @@ void FederationStrand::Run(const ServerCommand& command) {
 void FederationStrand::RunEvaluation(std::uint64_t version) {
   const Result<VersionModels> models = ReadVersionModels(storage_, plan(), version);
   if (!models || !measure_) return;
+  const auto start = TimeHistogram::Clock::now();
   const Result<Evaluated> evaluated = EvaluateVersion(*models, measure_);
+  metrics_.step(TimedStep::kEvaluate).AddSince(start);
+  const LogScope scope{plan().name(), std::nullopt, {}};
   if (!evaluated) {
-    logger_.Error({plan().name(), std::nullopt, {}}, "evaluation: " + evaluated.error().message);
+    logger_.Write(LogLevel::kError, scope, "evaluation: " + evaluated.error().message,
+                  {"evaluation_failed", {{"version", version}}});
     return;
   }
+  logger_.Write(
+      LogLevel::kInfo, scope,
+      "version " + std::to_string(version) + " is right on " + Percent(evaluated->accuracy) +
+          " of the evaluation data",
+      {"evaluated",
+       {{"version", version}, {"accuracy", evaluated->accuracy}, {"loss", evaluated->loss}}});
   Push({*evaluated, nullptr, clock_.Now()});
 }
 
-void FederationStrand::LogProgress() {
-  const auto transaction = storage_.Begin(plan().name(), TransactionMode::kOptimistic);
-  if (!transaction) return;
-  const auto federation = (*transaction)->FindFederation(plan().name());
-  if (!federation || !*federation) return;
-  const auto round = (*transaction)->FindRound(plan().name(), (*federation)->round);
-  if (round && *round && ((*round)->number != logged_round_ || (*round)->state != logged_state_)) {
-    logged_round_ = (*round)->number;
-    logged_state_ = (*round)->state;
-    logger_.Info({plan().name(), logged_round_, {}},
-                 std::string(RoundStateName(logged_state_)) + ": " +
-                     std::to_string((*round)->accepted) + " accepted of " +
-                     std::to_string((*round)->cohort) + " asked");
+// One line for each state that the round and the federation have come to.
+void FederationStrand::Log(const BatchAccount& account) {
+  for (const RoundRow& round : account.rounds) {
+    const std::string state(RoundStateName(round.state));
+    LogEvent event{"round",
+                   {{"state", state}, {"accepted", round.accepted}, {"cohort", round.cohort}}};
+    if (round.state == RoundState::kPublished) {
+      event.fields.push_back({"version", round.version});
+      event.fields.push_back({"seconds", ToSeconds(round.published_at - round.opened_at)});
+    }
+    logger_.Write(LogLevel::kInfo, {plan().name(), round.number, {}},
+                  state + ": " + std::to_string(round.accepted) + " accepted of " +
+                      std::to_string(round.cohort) + " asked",
+                  event);
   }
-  if ((*federation)->state != logged_federation_) {
-    logged_federation_ = (*federation)->state;
-    logger_.Info({plan().name(), std::nullopt, {}},
-                 "now " + std::string(FederationStateName(logged_federation_)));
+  for (const FederationState state : account.states) {
+    const std::string name(FederationStateName(state));
+    logger_.Write(LogLevel::kInfo, {plan().name(), std::nullopt, {}}, "now " + name,
+                  {"federation", {{"state", name}}});
   }
 }
 

@@ -13,6 +13,7 @@
 #include "fl/common/net/http.h"
 #include "fl/server/core/server_core.h"
 #include "fl/server/core/version_models.h"
+#include "fl/server/operate/federation_metrics.h"
 
 namespace fl::server {
 
@@ -36,8 +37,14 @@ class FederationStrand {
   // Answers what is held and takes nothing more.
   void Stop();
 
+  // ServerShell::ConfirmStorage for this federation.
+  Result<> ConfirmStorage(Duration patience);
+
   const FederationPlan& plan() const { return core_->plan(); }
   bool done() const { return done_; }
+  FederationMetrics& metrics() { return metrics_; }
+  // Events that wait for the next batch.
+  std::size_t queued();
 
  private:
   // Something for the core; a request brings its responder.
@@ -45,6 +52,7 @@ class FederationStrand {
     ServerEvent event;
     std::unique_ptr<net::Responder> responder;
     TimePoint since{};
+    bool was_held = false;
   };
   struct Held {
     Item item;
@@ -66,7 +74,7 @@ class FederationStrand {
   void Deliver(std::vector<Item> batch, ServerOutput output);
   void Run(const ServerCommand& command);
   void RunEvaluation(std::uint64_t version);
-  void LogProgress();
+  void Log(const BatchAccount& account);
 
   std::unique_ptr<ServerCore> core_;
   Storage& storage_;
@@ -77,10 +85,11 @@ class FederationStrand {
   Guarded<Queue> queue_;
   // Only the thread that drains touches these.
   std::vector<Held> held_;
-  std::uint64_t logged_round_ = 0;
-  RoundState logged_state_ = RoundState::kSelecting;
-  FederationState logged_federation_ = FederationState::kRunning;
 
+  FederationMetrics metrics_;
+  std::atomic<std::uint64_t> batches_ = 0;      // That were handled.
+  std::atomic<std::int64_t> stored_at_us_ = 0;  // When the last batch that was stored ended.
+  std::atomic<bool> is_storing_ = false;        // The last batch was stored.
   std::atomic<std::int64_t> wake_at_us_;
   std::atomic<std::int64_t> oldest_held_us_;
   std::atomic<bool> done_ = false;

@@ -57,6 +57,14 @@ bool ServerShell::done() const {
   return true;
 }
 
+Result<> ServerShell::ConfirmStorage(Duration patience) {
+  for (const auto& strand : strands_) {
+    if (stopping_) return Error{ErrorCode::kUnavailable, "the server is stopping"};
+    FL_TRY_OK(strand->ConfirmStorage(patience));
+  }
+  return Ok{};
+}
+
 void ServerShell::OnRequest(net::Peer peer, net::Request request,
                             std::unique_ptr<net::Responder> responder) {
   if (stopping_) return;
@@ -74,6 +82,7 @@ void ServerShell::Route(net::Peer peer, net::Request request,
                         std::unique_ptr<net::Responder> responder) {
   const Result<DecodedRequest> decoded = DecodeRequest(peer, request);
   if (!decoded) {
+    strands_.front()->metrics().CountRequest(decoded);
     strands_.front()->Post(std::move(peer), std::move(request), nullptr, std::move(responder));
     return;
   }
@@ -82,7 +91,10 @@ void ServerShell::Route(net::Peer peer, net::Request request,
     responder->Send(NoFederation(peer));
     return;
   }
+  strand->metrics().CountRequest(decoded);
+  const auto start = TimeHistogram::Clock::now();
   auto checked = CheckRequest(storage_, strand->plan(), peer, *decoded, request);
+  if (checked != nullptr) strand->metrics().step(TimedStep::kCheck).AddSince(start);
   strand->Post(std::move(peer), std::move(request), std::move(checked), std::move(responder));
 }
 

@@ -38,6 +38,13 @@ class ServerShell final : public net::RequestHandler {
   // All federations are done, and every client that is present was told.
   bool done() const;
 
+  // A write of each federation's rows goes through: a batch that stores is made and awaited, unless
+  // one was stored within the last second. kUnavailable: stopping; kIo: the last batch could not be
+  // stored; kTimeout. Blocks up to `patience` for each federation.
+  Result<> ConfirmStorage(Duration patience);
+  const std::vector<std::unique_ptr<FederationStrand>>& strands() const { return strands_; }
+  std::size_t jobs_waiting() const { return pool_->waiting(); }
+
  private:
   ServerShell(Storage& storage, std::size_t threads, const Logger& logger);
   void Route(net::Peer peer, net::Request request, std::unique_ptr<net::Responder> responder);

@@ -1,0 +1,32 @@
+#pragma once
+
+#include <functional>
+#include <string>
+
+#include "fl/common/net/http.h"
+#include "fl/server/http/server_shell.h"
+
+namespace fl::server {
+
+// What the machine's own monitoring reads, by GET alone: /metrics (Prometheus' text format),
+// /healthz (200 while the process answers) and /readyz (200 when each federation is loaded and its
+// storage takes a write at this moment, else 503 with the reason). Meant for HttpServer::StartLocal
+// with one thread, which /readyz may hold for some seconds. Thread safety: shared objects safe.
+class OperatorPages final : public net::RequestHandler {
+ public:
+  // `shell` must outlive the pages; `connections` says how many are open.
+  OperatorPages(ServerShell& shell, std::function<std::size_t()> connections)
+      : shell_(shell), connections_(std::move(connections)) {}
+
+  void OnRequest(net::Peer peer, net::Request request,
+                 std::unique_ptr<net::Responder> responder) override;
+
+ private:
+  net::Response Answer(const net::Request& request);
+  std::string RenderMetrics() const;
+
+  ServerShell& shell_;
+  std::function<std::size_t()> connections_;
+};
+
+}  // namespace fl::server
