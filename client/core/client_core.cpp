@@ -7,6 +7,7 @@
 #include "fl/client/core/model_patch.h"
 #include "fl/client/state/carried_over.h"
 #include "fl/common/crypto/sha256.h"
+#include "fl/common/wire/protocol_version.h"
 #include "fl/compression/deploy/federation_ranges.h"
 #include "fl/compression/recipe.h"
 
@@ -109,8 +110,11 @@ net::Request ClientCore::CheckInRequest() {
 
 void ClientCore::OnCheckInReply(const Result<net::Response>& reply) {
   if (auto failure = FindFailure(reply)) return Fail(*failure);
+  const Result<> version = wire::CheckProtocol(reply->body, "the client", "the server");
   auto answer = wire::Decode<wire::CheckInAnswer>(reply->body);
-  if (!answer) return Fail(GarbageAnswer(answer.error()));
+  // Of another form, it may be no answer of a server at all: not a reason to stop.
+  if (!answer) return Fail(GarbageAnswer(version ? answer.error() : version.error()));
+  if (!version) return Finish(version.error());
   if (auto bound = Bind(*answer); !bound) return Finish(bound.error());
   failures_ = 0;
   ++state_.counters.check_ins;
@@ -129,11 +133,6 @@ void ClientCore::OnCheckInReply(const Result<net::Response>& reply) {
 }
 
 Result<> ClientCore::Bind(const wire::CheckInAnswer& answer) {
-  if (answer.protocol != wire::kProtocolVersion) {
-    return Error{ErrorCode::kWrongVersion, "the server: expected protocol version " +
-                                               std::to_string(wire::kProtocolVersion) + ", found " +
-                                               std::to_string(answer.protocol)};
-  }
   const std::string& expected = state_.federation.empty() ? options_.federation : state_.federation;
   if (answer.federation.empty() || (!expected.empty() && answer.federation != expected)) {
     return Error{ErrorCode::kWrongState, "the server: expected federation \"" + expected +

@@ -34,11 +34,6 @@ Result<> Batch::TouchClient(const std::string& name, bool create) {
 }
 
 std::optional<Error> Batch::CheckCapabilities(const wire::CheckInRequest& request) const {
-  if (request.protocol != wire::kProtocolVersion) {
-    return Error{ErrorCode::kWrongVersion, "protocol: expected version " +
-                                               std::to_string(wire::kProtocolVersion) + ", found " +
-                                               std::to_string(request.protocol)};
-  }
   if (!request.federation.empty() && request.federation != plan_.name()) {
     return Error{ErrorCode::kNotFound, "no federation is called " + request.federation};
   }

@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 
 #include "fl/common/base/error_detail.h"
+#include "fl/common/wire/protocol_version.h"
 
 namespace fl::server {
 namespace {
@@ -104,6 +105,7 @@ Result<DecodedRequest> DecodeClientRequest(const net::Request& request) {
   constexpr std::string_view kBlobs = "/v1/blobs/";
   constexpr std::string_view kUpdates = "/v1/updates/";
   if (target == "/v1/check-in" && request.method == "POST") {
+    FL_TRY_OK(wire::CheckProtocol(request.body, "the server", "the client"));
     FL_TRY(auto message, wire::Decode<wire::CheckInRequest>(request.body));
     return DecodedRequest(CheckIn{std::move(message)});
   }

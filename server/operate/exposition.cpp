@@ -10,7 +10,9 @@ namespace {
 
 std::string Number(double value) {
   std::array<char, 32> digits{};
-  const auto end = std::to_chars(digits.data(), digits.data() + digits.size(), value).ptr;
+  char* const last = digits.data() + digits.size();
+  auto [end, error] = std::to_chars(digits.data(), last, value, std::chars_format::fixed);
+  if (error != std::errc()) end = std::to_chars(digits.data(), last, value).ptr;  // Too long.
   return {digits.data(), end};
 }
 

@@ -360,6 +360,8 @@ TEST_CASE("ClientCore: another protocol version ends with the reason") {
   Device device(server, cache, MakeData(server.plan()));
   REQUIRE(device.Run());
   CHECK(CodeOf(*device.outcome) == ErrorCode::kWrongVersion);
+  CHECK(device.outcome->error().message.find("the client speaks version 1, the server version 9") !=
+        std::string::npos);
 }
 
 TEST_CASE("ClientCore: the state of another client or federation is refused") {

@@ -253,6 +253,22 @@ TEST_CASE(
   }
 }
 
+TEST_CASE("A check-in: whatever follows an older or newer version, the refusal names both") {
+  Server server(MakePlan(PlanText(kTwoClients)));
+  for (const unsigned version : {0U, 2U, 65535U}) {
+    // Of another form than ours behind the version.
+    Bytes body = {std::byte(version & 0xFFU), std::byte(version >> 8U), std::byte{0xFF}};
+    const net::Response response =
+        server.Send(Device("device-0"), {"POST", "/v1/check-in", "localhost", {}, body});
+    CHECK(response.status == 400);
+    const auto refusal = Get(wire::Decode<wire::Refusal>(response.body));
+    CHECK(static_cast<ErrorCode>(refusal.code) == ErrorCode::kWrongVersion);
+    CHECK(refusal.message == "protocol: the server speaks version 1, the client version " +
+                                 std::to_string(version) + "; update the older of the two");
+  }
+  CHECK(server.refusals(0, ErrorCode::kWrongVersion) == 3);
+}
+
 TEST_CASE("A check-in: of another protocol or federation or without the codecs is refused") {
   Server server(MakePlan(PlanText(kTwoClients)));
   const auto send = [&](const wire::CheckInRequest& message) {
