@@ -9,6 +9,7 @@
 #include "fl/common/net/http.h"
 #include "fl/common/wire/messages.h"
 #include "fl/server/app/run_server.h"
+#include "fl/server/operate/status_view.h"
 
 namespace fl::server {
 namespace {
@@ -18,6 +19,7 @@ using Json = nlohmann::ordered_json;
 constexpr Duration kTimeout = std::chrono::seconds(10);
 constexpr std::size_t kMeasuredLater = 8;  // Rounds.
 constexpr auto kFollowPause = std::chrono::milliseconds(100);
+constexpr auto kWatchPause = std::chrono::seconds(1);
 
 class AdminClient {
  public:
@@ -67,18 +69,6 @@ std::string Text(const Json& value) {
   return value.is_string() ? value.get<std::string>() : value.dump();
 }
 
-void PrintStatus(const Json& status, std::ostream& out) {
-  out << "federation " << Text(status["federation"]) << ": " << Text(status["state"]) << ", "
-      << Text(status["published"]) << " of " << Text(status["rounds"]) << " rounds published, "
-      << Text(status["clients"]) << " clients known (starts with " << Text(status["population_min"])
-      << ")\n";
-  const Json& round = status["round"];
-  if (round.is_null()) return;
-  out << "round " << Text(round["number"]) << ": " << Text(round["state"]) << " ("
-      << Text(round["phase"]) << "), " << Text(round["accepted"]) << " updates accepted of "
-      << Text(round["cohort"]) << " asked for\n";
-}
-
 void PrintRows(const Json& rows, std::ostream& out) {
   for (const Json& row : rows) {
     const char* separator = "";
@@ -93,7 +83,6 @@ void PrintRows(const Json& rows, std::ostream& out) {
 
 void PrintForPeople(const std::string& command, const Json& json, std::ostream& out) {
   if (command == "clients" || command == "events") return PrintRows(json[command], out);
-  if (command != "report") return PrintStatus(json, out);
   PrintRows(json["rounds"], out);
   PrintRows(Json::array({json["totals"], json["final"]}), out);
   PrintRows(json["deployment"], out);
@@ -137,6 +126,11 @@ Result<> RunAdminCommand(const std::string& command, const AdminOptions& options
     out << AsText(body);
     return Ok{};
   }
+  if (order || command == "status") {
+    FL_TRY(const StatusView view, ViewStatus(AsText(body)));
+    out << view.lines;
+    return Ok{};
+  }
   const Json json = Json::parse(AsText(body), nullptr, false);
   if (!json.is_object()) {
     return Error{ErrorCode::kMalformed, options.server + ": expected a JSON object as answer"};
@@ -167,6 +161,28 @@ Result<> FollowRounds(const AdminOptions& options, std::ostream& out) {
       return Ok{};
     }
     std::this_thread::sleep_for(kFollowPause);
+  }
+}
+
+Result<> WatchStatus(const AdminOptions& options, std::ostream& out, bool terminal) {
+  FL_TRY(AdminClient client, AdminClient::Create(options));
+  StatusWatch watch(out, terminal);
+  SystemClock clock;
+  for (bool answered = false;;) {
+    const Result<Bytes> status = client.Send("GET", "status");
+    const std::int64_t now_us = ToMicroseconds(clock.Now());
+    if (status) {
+      FL_TRY(const StatusView view, ViewStatus(AsText(*status)));
+      watch.Show(view, now_us);
+      if (view.over) return Ok{};
+      answered = true;
+    } else {
+      const ErrorCode code = status.error().code;
+      const bool is_away = code == ErrorCode::kUnavailable || code == ErrorCode::kTimeout;
+      if (!answered || !is_away) return status.error();
+      watch.ShowProblem(options.server + " does not answer; trying again", now_us);
+    }
+    std::this_thread::sleep_for(kWatchPause);
   }
 }
 

@@ -13,6 +13,7 @@ struct AdminOptions {
   std::filesystem::path pki;  // A folder with an admin's certificate.
   std::string federation;     // Empty: the only one.
   bool json = false;
+  bool watch = false;  // status: show it again and again.
   bool follow =
       false;  // status: print each round as it is published, until the federation is done.
 };
@@ -25,6 +26,10 @@ Result<> RunAdminCommand(const std::string& command, const AdminOptions& options
 // One line of JSON for each round when it is published and measured, and a last one when the
 // federation is done.
 Result<> FollowRounds(const AdminOptions& options, std::ostream& out);
+
+// Shows the status once a second, live on a terminal and a line a change elsewhere, until the
+// federation is done or stopped. A server that goes away later is waited for.
+Result<> WatchStatus(const AdminOptions& options, std::ostream& out, bool terminal);
 
 // Writes the published model, a safetensors file.
 Result<> SaveModel(const AdminOptions& options, const std::filesystem::path& file);

@@ -1,3 +1,5 @@
+#include <unistd.h>
+
 #include <cstdio>
 #include <cstdlib>
 #include <exception>
@@ -7,6 +9,7 @@
 
 #include "fl/server/app/admin_commands.h"
 #include "fl/server/app/run_server.h"
+#include "fl/server/storage/backup.h"
 
 namespace fl::server {
 namespace {
@@ -24,6 +27,7 @@ struct CommandLine {
   std::string log_level = "info";
   std::string log_format = "text";
   std::string model_file;
+  std::string backup;
 };
 
 // Mistakes of the call or of a config against all else.
@@ -77,6 +81,13 @@ void AddRun(CLI::App& app, CommandLine& line) {
                 "End when each federation is done and its clients know");
 }
 
+void AddBackup(CLI::App& app, CommandLine& line) {
+  CLI::App* backup =
+      app.add_subcommand("backup", "Copy a state folder, also while a server runs on it");
+  backup->add_option("TO", line.backup, "A folder that is empty or does not exist yet")->required();
+  backup->add_option("--state", line.run.state, "The folder that the server was given")->required();
+}
+
 CLI::App* AddAdmin(CLI::App& app, const char* name, const char* what, CommandLine& line) {
   CLI::App* command = app.add_subcommand(name, what);
   command->add_option("--server", line.admin.server, "HOST:PORT of the server")->required();
@@ -98,7 +109,15 @@ int RunCommand(const CLI::App& app, CommandLine& line) {
     const Logger logger(*ParseLogLevel(line.log_level), *ParseLogFormat(line.log_format));
     return Report(RunServer(line.run, logger));
   }
+  if (command == "backup") {
+    const Result<> copied = BackUpState(line.run.state, line.backup);
+    if (copied) std::cout << "copied to " << line.backup << "\n";
+    return Report(copied);
+  }
   if (command == "status" && line.admin.follow) return Report(FollowRounds(line.admin, std::cout));
+  if (command == "status" && line.admin.watch) {
+    return Report(WatchStatus(line.admin, std::cout, ::isatty(STDOUT_FILENO) == 1));
+  }
   if (command == "model") return Report(SaveModel(line.admin, line.model_file));
   return Report(RunAdminCommand(command, line.admin, std::cout));
 }
@@ -114,10 +133,15 @@ int Main(int argc, char** argv) {
     return "fl-server: " + std::string(error.what()) + "; see fl-server --help\n";
   });
   AddRun(app, line);
-  AddAdmin(app, "status", "Where the federation stands", line)
-      ->add_flag(
-          "--follow", line.admin.follow,
-          "Print one line of JSON for each round that is published, until the federation is done");
+  AddBackup(app, line);
+  CLI::App* status = AddAdmin(app, "status", "Where the federation stands", line);
+  CLI::Option* follow = status->add_flag(
+      "--follow", line.admin.follow,
+      "Print one line of JSON for each round that is published, until the federation is done");
+  status
+      ->add_flag("--watch", line.admin.watch,
+                 "Show it live on a terminal, else a line at each change, until it is done")
+      ->excludes(follow);
   AddAdmin(app, "clients", "The clients that are known", line);
   AddAdmin(app, "report", "All rounds, bytes and deployments", line);
   AddAdmin(app, "events", "What an operator may want to know", line);

@@ -1,7 +1,10 @@
 #include "fl/server/core/admin.h"
 
+#include <algorithm>
+
 #include <nlohmann/json.hpp>
 
+#include "fl/server/core/round_policy.h"
 #include "fl/server/report/report.h"
 
 namespace fl::server {
@@ -14,7 +17,55 @@ net::Response JsonResponse(const Json& json) {
   return {200, {{"Content-Type", "application/json"}}, ToBytes(text)};
 }
 
-Result<net::Response> RenderStatus(Transaction& transaction, const FederationPlan& plan) {
+// The newest rounds whose models were measured, the oldest first.
+Json Trend(const Report& report) {
+  constexpr std::size_t kPointsMax = 8;
+  Json trend = Json::array();
+  for (const RoundReport& round : report.rounds) {
+    if (!round.accuracy) continue;
+    trend.push_back({{"round", round.number}, {"accuracy", *round.accuracy}});
+    if (trend.size() > kPointsMax) trend.erase(trend.begin());
+  }
+  return trend;
+}
+
+// When the next device should come back, in seconds from now; null when none is expected.
+Result<Json> NextCheckIn(Transaction& transaction, const FederationPlan& plan, TimePoint now) {
+  FL_TRY(const auto clients, transaction.Clients(plan.name()));
+  TimePoint next = kNever;
+  for (const ClientRow& client : clients) {
+    const Pace pace = PaceOf(plan.plan().rounds, client.name, false);
+    if (client.last_seen + std::chrono::milliseconds(pace.again_max_ms) < now) continue;
+    next = std::min(next, client.last_seen + std::chrono::milliseconds(pace.again_min_ms));
+  }
+  return next == kNever ? Json(nullptr) : Json(std::max(0.0, ToSeconds(next - now)));
+}
+
+Json RoundStatus(const RoundRow& round, const FederationPlan& plan, const Report& report,
+                 TimePoint now) {
+  const RoundsConfig& rounds = plan.plan().rounds;
+  const bool waits =
+      round.state == RoundState::kSelecting || round.state == RoundState::kCollecting;
+  Json json = {{"number", round.number},
+               {"state", RoundStateName(round.state)},
+               {"phase", rounds.phases[round.phase]},
+               {"cohort", round.cohort},
+               {"accepted", round.accepted},
+               {"goal", rounds.goal},
+               {"wanted", round.cohort == 0 ? rounds.goal : GoalOf(rounds, round)},
+               {"left_s", waits ? Json(ToSeconds(round.deadline_at - now)) : Json(nullptr)},
+               {"refused", Json::object()}};
+  if (!report.rounds.empty()) {
+    const RoundReport& last = report.rounds.back();
+    for (const auto& [code, count] : last.refused) json["refused"][code] = count;
+    json["bytes_up"] = last.traffic.bytes_up;
+    json["bytes_down"] = last.traffic.bytes_down;
+  }
+  return json;
+}
+
+Result<net::Response> RenderStatus(Transaction& transaction, const FederationPlan& plan,
+                                   TimePoint now) {
   FL_TRY(const auto federation, transaction.FindFederation(plan.name()));
   if (!federation) {
     return AdminRefusalResponse({ErrorCode::kNotFound, plan.name() + ": no such federation"});
@@ -30,14 +81,10 @@ Result<net::Response> RenderStatus(Transaction& transaction, const FederationPla
   json["population_min"] = plan.plan().rounds.population_min;
   json["round"] = nullptr;
   FL_TRY(const auto round, transaction.FindRound(plan.name(), federation->round));
-  if (round) {
-    json["round"] = {{"number", round->number},
-                     {"state", RoundStateName(round->state)},
-                     {"phase", plan.plan().rounds.phases[round->phase]},
-                     {"cohort", round->cohort},
-                     {"accepted", round->accepted},
-                     {"goal", plan.plan().rounds.goal}};
-  }
+  FL_TRY(const Report report, BuildReport(transaction, plan));
+  if (round) json["round"] = RoundStatus(*round, plan, report, now);
+  json["accuracy"] = Trend(report);
+  FL_TRY(json["next_check_in_s"], NextCheckIn(transaction, plan, now));
   return JsonResponse(json);
 }
 
@@ -68,10 +115,10 @@ Result<net::Response> RenderEvents(Transaction& transaction, const FederationPla
 }  // namespace
 
 Result<net::Response> RenderAdminPage(Transaction& transaction, const FederationPlan& plan,
-                                      AdminPage page) {
+                                      AdminPage page, TimePoint now) {
   switch (page) {
     case AdminPage::kStatus:
-      return RenderStatus(transaction, plan);
+      return RenderStatus(transaction, plan, now);
     case AdminPage::kClients:
       return RenderClients(transaction, plan);
     case AdminPage::kEvents:

@@ -7,10 +7,10 @@
 
 namespace fl::server {
 
-// A page of the admin API as the rows stand: JSON, or the model as a safetensors file. Errors are
-// the storage's.
+// A page of the admin API as the rows stand at `now`: JSON, or the model as a safetensors file.
+// Errors are the storage's.
 Result<net::Response> RenderAdminPage(Transaction& transaction, const FederationPlan& plan,
-                                      AdminPage page);
+                                      AdminPage page, TimePoint now);
 
 // "running", "paused", "deploying", "done", "stopped".
 std::string_view FederationStateName(FederationState state);

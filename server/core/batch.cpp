@@ -131,7 +131,7 @@ Result<> Batch::AnswerLate(Arrival& arrival) {
         AdminRefusalResponse({ErrorCode::kNotFound, "no federation is called " + page.federation});
     return Ok{};
   }
-  FL_TRY(arrival.answer, RenderAdminPage(transaction_, plan_, page.page));
+  FL_TRY(arrival.answer, RenderAdminPage(transaction_, plan_, page.page, now_));
   return Ok{};
 }
 
@@ -224,7 +224,7 @@ Result<net::Response> Batch::ObeyOrder(const AdminOrder& order) {
   }
   changed_ = true;
   FL_TRY_OK(Save());
-  return RenderAdminPage(transaction_, plan_, AdminPage::kStatus);
+  return RenderAdminPage(transaction_, plan_, AdminPage::kStatus, now_);
 }
 
 Result<> Batch::Note(std::string text) {

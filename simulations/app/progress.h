@@ -33,10 +33,6 @@ class Progress {
   std::size_t drawn_ = 0;  // Characters of the line on the terminal.
 };
 
-// "1.2 kB", "25.0 MB"; powers of 1000.
-std::string FormatBytes(std::uint64_t bytes);
-// "0:07", "12:40", "1:02:03".
-std::string FormatSeconds(double seconds);
 // The line itself, without line feed.
 std::string FormatProgress(const ProgressRow& row, bool bar);
 

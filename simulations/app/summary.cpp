@@ -4,7 +4,7 @@
 #include <array>
 #include <cstdio>
 
-#include "fl/simulations/app/progress.h"
+#include "fl/common/base/readable.h"
 
 namespace fl::sim {
 namespace {

@@ -15,19 +15,6 @@ const ProgressRow kRow{.round = 5,
                        .bytes_up = 123456,
                        .seconds = 10};
 
-TEST_CASE("FormatBytes: sizes have three figures and a unit") {
-  CHECK(FormatBytes(999) == "999 B");
-  CHECK(FormatBytes(1000) == "1.0 kB");
-  CHECK(FormatBytes(25000000) == "25.0 MB");
-  CHECK(FormatBytes(1434000000) == "1.43 GB");
-}
-
-TEST_CASE("FormatSeconds: minutes and hours appear when needed") {
-  CHECK(FormatSeconds(7) == "0:07");
-  CHECK(FormatSeconds(760) == "12:40");
-  CHECK(FormatSeconds(3723) == "1:02:03");
-}
-
 TEST_CASE("FormatProgress: a bar shows how much is done and the time left") {
   CHECK(FormatProgress(kRow, true) ==
         "[######..................] round 5/20  accepted 10  accuracy 91.25 %  loss 0.3100  up "
