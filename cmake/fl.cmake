@@ -34,11 +34,14 @@ function(fl_module name)
     INCLUDES DESTINATION ${CMAKE_INSTALL_INCLUDEDIR})
 endfunction()
 
-# fl_program(NAME SOURCES ... DEPENDS ...): an installed program.
+# fl_program(NAME SOURCES ... DEPENDS ... [COMPONENT server|client]): an installed program; the package it is in.
 function(fl_program name)
-  cmake_parse_arguments(arg "" "" "SOURCES;DEPENDS" ${ARGN})
+  cmake_parse_arguments(arg "" "COMPONENT" "SOURCES;DEPENDS" ${ARGN})
+  if(NOT arg_COMPONENT)
+    set(arg_COMPONENT development)
+  endif()
   add_executable(${name} ${arg_SOURCES})
   target_link_libraries(${name} PRIVATE ${arg_DEPENDS} fl_options)
-  install(TARGETS ${name} RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
+  install(TARGETS ${name} RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR} COMPONENT ${arg_COMPONENT})
 endfunction()
 include(GNUInstallDirs)

@@ -8,6 +8,7 @@
 
 #include "fl/common/base/file.h"
 #include "fl/server/app/evaluator.h"
+#include "fl/server/app/notify.h"
 #include "fl/server/http/revocation_watch.h"
 #include "fl/server/http/server_shell.h"
 #include "fl/server/operate/operator_pages.h"
@@ -150,7 +151,9 @@ Result<> RunServer(const RunOptions& options, const Logger& logger) {
   RevocationWatch revocations(
       options.pki / net::kRevokedName, tls.revoked,
       [&server](const std::string& list) { return server->Revoke(list); }, logger);
+  NotifyServiceManager("READY=1\nSTATUS=listening on " + address);
   WaitForStop(*shell, options.until_done, revocations);
+  NotifyServiceManager("STOPPING=1");
   logger.Write(LogLevel::kInfo, scope, "stopping", {"server", {{"state", "stopping"}}});
   shell->Stop();
   server->Stop(kGrace);
