@@ -26,6 +26,18 @@ Result<IntegerSession> IntegerSession::Create(const QuantizedModel& model, std::
   return IntegerSession(std::move(pass));
 }
 
+Result<IntegerSession> IntegerSession::CreateObserved(const QuantizedModel& model,
+                                                      std::size_t batch_max,
+                                                      IntegerInstructionSet instruction_set) {
+  if (model.dynamic()) {
+    return Error{ErrorCode::kUnsupported,
+                 "a model whose activations are rounded in each run keeps no integers between"};
+  }
+  FL_TRY(std::unique_ptr<IntegerPass> pass,
+         IntegerPass::Create(model, batch_max, instruction_set, IntegerPass::Mode::kObserve));
+  return IntegerSession(std::move(pass));
+}
+
 const Graph& IntegerSession::graph() const {
   return dynamic_ != nullptr ? dynamic_->graph() : pass_->graph();
 }
@@ -43,6 +55,13 @@ void IntegerSession::Run(std::span<const float> input, std::size_t batch, std::s
   } else {
     pass_->Run(input.data(), batch, output.data());
   }
+}
+
+void IntegerSession::Read(std::size_t node, std::span<float> values) const {
+  FL_CHECK(pass_ != nullptr && node < graph().nodes.size() &&
+               values.size() <= batch_max() * graph().nodes[node].shape.count(),
+           "a node of an observed session, and at most its values");
+  pass_->Read(node, values.size(), values.data());
 }
 
 }  // namespace fl::nn

@@ -24,6 +24,11 @@ class IntegerSession {
   static Result<IntegerSession> Create(
       const QuantizedModel& model, std::size_t batch_max,
       IntegerInstructionSet instruction_set = BestIntegerInstructionSet());
+  // A session that also keeps what each node yields, for whoever computes with the engine's values
+  // (fake quantization); it runs every node for itself, and slower. kUnsupported: a dynamic model.
+  static Result<IntegerSession> CreateObserved(
+      const QuantizedModel& model, std::size_t batch_max,
+      IntegerInstructionSet instruction_set = BestIntegerInstructionSet());
   IntegerSession(IntegerSession&&) noexcept;
   IntegerSession& operator=(IntegerSession&&) noexcept;
   ~IntegerSession();
@@ -33,6 +38,10 @@ class IntegerSession {
 
   // input: batch x input_shape; output: batch x output_shape; batch in [1, batch_max].
   void Run(std::span<const float> input, std::size_t batch, std::span<float> output);
+
+  // What a node yielded in the last Run of an observed session, scale * (q - zero point): batch x
+  // its shape. Not of a last dense or convolution node: that is Run's output.
+  void Read(std::size_t node, std::span<float> values) const;
 
  private:
   explicit IntegerSession(std::unique_ptr<internal::IntegerPass> pass);

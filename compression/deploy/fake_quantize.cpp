@@ -2,13 +2,30 @@
 
 #include <algorithm>
 #include <cmath>
-#include <vector>
+#include <utility>
 
 #include "fl/common/nn/gradient.h"
-#include "fl/common/nn/integer_session.h"
 #include "fl/common/nn/operator.h"
 
 namespace fl::deploy {
+namespace {
+
+// A training step's forward pass with the engine's values.
+class EngineHook final : public nn::TrainingHook {
+ public:
+  explicit EngineHook(const EngineValues& engine) : engine_(engine) {}
+
+  void OnForward(std::size_t node, std::span<float> output) override { engine_.Put(node, output); }
+  double OnBackward(std::size_t /*node*/, std::span<const float> /*output*/,
+                    std::span<float> /*gradient*/) override {
+    return 0;
+  }
+
+ private:
+  const EngineValues& engine_;
+};
+
+}  // namespace
 
 void RoundToScale(const nn::ActivationScale& scale, std::span<float> values) {
   // Half to even for what the clamp leaves: adding 1.5 * 2^23 has no room for a fraction.
@@ -28,6 +45,26 @@ bool RoundsOutput(const nn::Graph& graph, std::size_t node) {
   return nn::RulesOf(kind).quantize != nn::QuantizeRule::kCommutes;
 }
 
+Result<EngineValues> EngineValues::Create(const nn::QuantizedModel& model, std::size_t batch_max) {
+  FL_TRY(nn::IntegerSession session, nn::IntegerSession::CreateObserved(model, batch_max));
+  return EngineValues(std::move(session));
+}
+
+void EngineValues::Run(std::span<const float> input, std::size_t count) {
+  outputs_.resize(count * session_.graph().output_shape().count());
+  session_.Run(input, count, outputs_);
+}
+
+void EngineValues::Put(std::size_t node, std::span<float> output) const {
+  const nn::Graph& graph = session_.graph();
+  if (graph.nodes[node].kind == nn::OpKind::kMaxPool) return;
+  if (node + 1 == graph.nodes.size()) {
+    std::ranges::copy(outputs_, output.begin());
+  } else {
+    session_.Read(node, output);
+  }
+}
+
 Result<EngineDifference> CompareWithEngine(const nn::QuantizedModel& model,
                                            std::span<const float> samples, std::size_t count) {
   constexpr std::size_t kBatch = 32;
@@ -42,11 +79,12 @@ Result<EngineDifference> CompareWithEngine(const nn::QuantizedModel& model,
   }
   const std::size_t batch = std::min(count, kBatch);
   FL_TRY(nn::IntegerSession engine, nn::IntegerSession::Create(model, batch));
+  FL_TRY(EngineValues values, EngineValues::Create(model, batch));
   FL_TRY(nn::TrainingStep simulation, nn::TrainingStep::Create(model.graph, batch));
   const NamedTensors parameters = nn::Dequantize(model);
   std::vector<float> gradient(parameters.values.size());
   std::vector<float> exact(batch * outputs);
-  RoundingHook hook(model.graph, model.activations);
+  EngineHook hook(values);
   EngineDifference difference;
   std::size_t same = 0;
   for (std::size_t at = 0; at < count; at += batch) {
@@ -54,6 +92,7 @@ Result<EngineDifference> CompareWithEngine(const nn::QuantizedModel& model,
     const auto block = samples.subspan(at * features, size * features);
     std::vector<float> input(block.begin(), block.end());
     engine.Run(input, size, std::span(exact).first(size * outputs));
+    values.Run(input, size);
     RoundToScale(model.activations.front(), input);
     nn::TrainingBatch call;
     call.count = size;

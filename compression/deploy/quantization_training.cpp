@@ -211,6 +211,7 @@ void QuantizationTraining::Feed(const FineTuneStep& step, std::span<float> input
     }
   }
   RoundToScale(scales_[0], inputs);
+  inputs_.assign(inputs.begin(), inputs.end());
 }
 
 void QuantizationTraining::Refit(std::span<const float> parameters) {
@@ -228,6 +229,19 @@ void QuantizationTraining::Transform(const FineTuneStep& step, std::span<float> 
     nn::RoundToGrid(layer.grid, weight, weight);
     RoundBias(layer, used);
   }
+  RunEngine(step);
+}
+
+// Parameters that are not finite belong to an attempt that has failed, without an engine.
+void QuantizationTraining::RunEngine(const FineTuneStep& step) {
+  engine_.reset();
+  const auto model = nn::Quantize(graph_, latent_, scales_, {}, Grids());
+  if (!model) return;
+  auto engine = EngineValues::Create(*model, step.batch.count);
+  if (!engine) return;
+  engine_ = *std::move(engine);
+  engine_->Run(std::span(inputs_).first(step.batch.count * graph_.input_shape().count()),
+               step.batch.count);
 }
 
 // To whole units of an accumulator, as the engine has it.
@@ -246,9 +260,8 @@ void QuantizationTraining::RoundBias(const WeightLayer& layer, std::span<float> 
 
 void QuantizationTraining::OnForward(std::size_t node, std::span<float> output) {
   if (observing_) Observe(node, output);
-  if (!RoundsOutput(graph_, node)) return;
-  before_[node].assign(output.begin(), output.end());
-  RoundToScale(scales_[node], output);
+  if (RoundsOutput(graph_, node)) before_[node].assign(output.begin(), output.end());
+  if (engine_) engine_->Put(node, output);
 }
 
 double QuantizationTraining::OnBackward(std::size_t node, std::span<const float> output,

@@ -8,14 +8,15 @@
 
 #include "fl/common/nn/quantized_model.h"
 #include "fl/common/nn/weight_grid.h"
+#include "fl/compression/deploy/fake_quantize.h"
 #include "fl/compression/deploy/fine_tune.h"
 
 namespace fl::deploy {
 
 // Quantization-aware training (Jacob et al. 2018, arXiv:1712.05877): each step computes with the
-// values that the integer engine would have, and moves the fp32 values behind them as if rounding
-// were not there (straight-through estimator). With x = v / s, n and p the least and the largest
-// code less the zero, v^ = s round(clamp(x, n, p)):
+// values that the integer engine has, to the last bit (EngineValues), and moves the fp32 values
+// behind them as if rounding were not there (straight-through estimator). With x = v / s, n and p
+// the least and the largest code less the zero, v^ = s round(clamp(x, n, p)):
 //   dL/dv = dL/dv^ where n <= x <= p, else 0
 //   dL/ds = g sum dL/dv^ * (n where x < n, p where x > p, else round(x) - x)
 // The second line is that of learned step size (Esser et al. 2020, arXiv:1902.08153), with
@@ -93,6 +94,7 @@ class QuantizationTraining final : public FineTuneHook, private nn::TrainingHook
   void TakeScales();
   void Refit(std::span<const float> parameters);
   void RoundBias(const WeightLayer& layer, std::span<float> used) const;
+  void RunEngine(const FineTuneStep& step);
   void MoveSteps(double rate);
 
   const nn::Graph& graph_;
@@ -104,7 +106,9 @@ class QuantizationTraining final : public FineTuneHook, private nn::TrainingHook
   std::vector<WeightLayer> layers_;
   std::vector<LearnedSteps> activation_steps_;  // By node; one step each.
   std::vector<std::vector<float>> before_;      // By node: outputs before they were rounded.
-  std::vector<float> latent_;                   // The parameters of this step.
+  std::vector<float> latent_;                   // The parameters of this step,
+  std::vector<float> inputs_;                   // its inputs, rounded,
+  std::optional<EngineValues> engine_;          // and what they make of them.
   bool observing_ = true;
 };
 

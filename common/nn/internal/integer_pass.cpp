@@ -49,7 +49,7 @@ class IntegerCompiler {
     lives_.push_back({.bytes = BytesOf(0), .first = 0, .last = 0});
     const std::size_t last = graph_.nodes.size() - 1;
     for (std::size_t i = 1; i <= last; ++i) {
-      if (readers_[i].empty() && i != last) continue;
+      if (readers_[i].empty() && i != last && !Observes()) continue;
       if (taken_[i]) continue;
       if (IsView(graph_.nodes[i].kind)) {
         values_[i] = values_[graph_.nodes[i].inputs[0]];
@@ -57,17 +57,21 @@ class IntegerCompiler {
       }
       FL_TRY_OK(AddStep(i));
     }
-    lives_[values_[last]].last = pass_.steps_.size() + 1;
-    return PlaceAll(values_[last]);
+    for (std::size_t value = 0; value < lives_.size(); ++value) {
+      if (value == values_[last] || Observes()) lives_[value].last = pass_.steps_.size() + 1;
+    }
+    return PlaceAll();
   }
 
  private:
+  bool Observes() const { return pass_.mode_ == IntegerPass::Mode::kObserve; }
+
   // Who reads a node, among those that the output needs.
   void FindReaders() {
     readers_.resize(graph_.nodes.size());
     taken_.resize(graph_.nodes.size());
     for (std::size_t i = graph_.nodes.size(); i-- > 1;) {
-      if (readers_[i].empty() && i + 1 != graph_.nodes.size()) continue;
+      if (readers_[i].empty() && i + 1 != graph_.nodes.size() && !Observes()) continue;
       for (const std::size_t input : graph_.nodes[i].inputs) readers_[input].push_back(i);
     }
   }
@@ -107,7 +111,7 @@ class IntegerCompiler {
   // Fuses what follows a step and nobody else waits for; returns the node whose values it yields.
   std::size_t TakeReaders(std::size_t i, StepSource& source) {
     std::size_t yielded = i;
-    while (readers_[yielded].size() == 1) {
+    while (readers_[yielded].size() == 1 && !Observes()) {
       const std::size_t reader = readers_[yielded][0];
       const Node& node = graph_.nodes[reader];
       if (IsClamp(node.kind) && Rounds(graph_.nodes[i].kind)) {
@@ -164,7 +168,7 @@ class IntegerCompiler {
     }
   }
 
-  Result<> PlaceAll(std::size_t output_value) {
+  Result<> PlaceAll() {
     const std::size_t count = lives_.size();
     for (std::size_t s = 0; s < pass_.steps_.size(); ++s) {
       const std::size_t bytes = pass_.steps_[s].step->scratch_bytes();
@@ -180,8 +184,7 @@ class IntegerCompiler {
       placed.output = offsets[placed.value];
       placed.scratch = offsets[count + s];
     }
-    pass_.input_offset_ = offsets[0];
-    pass_.output_offset_ = offsets[output_value];
+    for (const std::size_t value : values_) pass_.offsets_.push_back(offsets[value]);
     return {};
   }
 
@@ -197,22 +200,21 @@ class IntegerCompiler {
 
 Result<std::unique_ptr<IntegerPass>> IntegerPass::Create(const QuantizedModel& model,
                                                          std::size_t batch_max,
-                                                         IntegerInstructionSet instruction_set) {
+                                                         IntegerInstructionSet instruction_set,
+                                                         Mode mode) {
   FL_TRY_OK(model.Validate());
   FL_TRY_OK(ExpectSupported(instruction_set, SupportedIntegerInstructionSets()));
   FL_TRY_OK(ExpectBatchMax(batch_max));
-  std::unique_ptr<IntegerPass> pass(new IntegerPass(model.graph, batch_max));
+  std::unique_ptr<IntegerPass> pass(new IntegerPass(model, batch_max, mode));
   pass->kernels_ = &kernels::IntegerKernelsFor(instruction_set);
-  pass->input_ = model.activations.front();
-  pass->output_ = model.activations.back();
   FL_TRY_OK(IntegerCompiler(model, *pass->kernels_, *pass).Compile());
   return pass;
 }
 
 void IntegerPass::Run(const float* input, std::size_t batch, float* output) {
   std::uint8_t* arena = arena_.data();
-  kernels_->quantize(input, batch * graph_.input_shape().count(), input_.scale,
-                     input_.zero_point + kernels_->offset, arena + input_offset_);
+  kernels_->quantize(input, batch * graph_.input_shape().count(), scales_.front().scale,
+                     scales_.front().zero_point + kernels_->offset, arena + offsets_.front());
   for (const PlacedStep& placed : steps_) {
     placed.step->Run({.inputs = placed.inputs,
                       .output = arena + placed.output,
@@ -221,11 +223,23 @@ void IntegerPass::Run(const float* input, std::size_t batch, float* output) {
                       .batch = batch});
   }
   if (yields_floats_) return;
-  const std::int32_t offset = kernels_->offset;
-  for (std::size_t i = 0; i < batch * graph_.output_shape().count(); ++i) {
-    const std::uint8_t stored = arena[output_offset_ + i];
-    const std::int32_t q = offset == 0 ? static_cast<std::int8_t>(stored) : stored - offset;
-    output[i] = output_.scale * static_cast<float>(q - output_.zero_point);
+  Expand(offsets_.back(), scales_.back(), batch * graph_.output_shape().count(), output);
+}
+
+void IntegerPass::Read(std::size_t node, std::size_t count, float* values) const {
+  FL_CHECK(mode_ == Mode::kObserve && !(yields_floats_ && node + 1 == graph_.nodes.size()),
+           "a node whose values are kept");
+  Expand(offsets_[node], scales_[node], count, values);
+}
+
+void IntegerPass::Expand(std::size_t offset, const ActivationScale& scale, std::size_t count,
+                         float* values) const {
+  const std::uint8_t* stored = arena_.data() + offset;
+  // Stored as signed bytes or 128 above them: flipping the highest bit makes one the other.
+  const std::uint8_t flip = kernels_->offset == 0 ? 0 : 0x80;
+  for (std::size_t i = 0; i < count; ++i) {
+    const auto q = static_cast<std::int8_t>(stored[i] ^ flip);
+    values[i] = scale.scale * static_cast<float>(std::int32_t{q} - scale.zero_point);
   }
 }
 

@@ -16,9 +16,14 @@ namespace fl::nn::internal {
 // Thread safety: distinct objects safe, shared objects unsafe.
 class IntegerPass {
  public:
+  enum class Mode {
+    kInference,
+    kObserve,  // Nothing is fused or left out, and each node's values stay until the next Run.
+  };
   static Result<std::unique_ptr<IntegerPass>> Create(const QuantizedModel& model,
                                                      std::size_t batch_max,
-                                                     IntegerInstructionSet instruction_set);
+                                                     IntegerInstructionSet instruction_set,
+                                                     Mode mode = Mode::kInference);
 
   const Graph& graph() const { return graph_; }
   std::size_t batch_max() const { return batch_max_; }
@@ -26,6 +31,9 @@ class IntegerPass {
   std::size_t arena_bytes() const { return arena_bytes_; }
   std::size_t steps() const { return steps_.size(); }
   void Run(const float* input, std::size_t batch, float* output);
+  // Of kObserve: the first `count` values of what a node yielded, but of a last one that yields
+  // fp32.
+  void Read(std::size_t node, std::size_t count, float* values) const;
 
  private:
   friend class IntegerCompiler;
@@ -40,18 +48,19 @@ class IntegerPass {
     std::size_t scratch = 0;
   };
 
-  explicit IntegerPass(const Graph& graph, std::size_t batch_max)
-      : graph_(graph), batch_max_(batch_max) {}
+  IntegerPass(const QuantizedModel& model, std::size_t batch_max, Mode mode)
+      : graph_(model.graph), scales_(model.activations), batch_max_(batch_max), mode_(mode) {}
+  void Expand(std::size_t offset, const ActivationScale& scale, std::size_t count,
+              float* values) const;
 
   Graph graph_;
+  std::vector<ActivationScale> scales_;  // By node.
   std::size_t batch_max_;
+  Mode mode_;
   const kernels::IntegerKernels* kernels_ = nullptr;
-  ActivationScale input_;
-  ActivationScale output_;
   bool yields_floats_ = false;  // The last step writes the result.
   std::vector<PlacedStep> steps_;
-  std::size_t input_offset_ = 0;
-  std::size_t output_offset_ = 0;
+  std::vector<std::size_t> offsets_;  // By node, in the arena; of what is not fused or left out.
   std::size_t arena_bytes_ = 0;
   AlignedBuffer<std::uint8_t> arena_;
 };

@@ -265,9 +265,12 @@ class ProductStep final : public IntegerStep {
       std::int8_t* to =
           packed.weight.data() +
           (c / kIntegerPanel * panel_groups * kIntegerPanel + c % kIntegerPanel) * kIntegerGroup;
-      for (std::size_t k = 0; k < depth; ++k) {
-        const std::size_t at = k / length * segment_groups_ * kIntegerGroup + k % length;
-        to[at / kIntegerGroup * kIntegerPanel * kIntegerGroup + at % kIntegerGroup] = weight[k];
+      for (std::size_t y = 0; y < window_.kernel_height; ++y) {
+        std::int8_t* row = to + y * segment_groups_ * kIntegerPanel * kIntegerGroup;
+        for (std::size_t k = 0; k < length; ++k) {
+          const std::size_t at = k / kIntegerGroup * kIntegerPanel * kIntegerGroup;
+          row[at + k % kIntegerGroup] = weight[y * length + k];
+        }
       }
     }
     return packed;

@@ -23,10 +23,12 @@ class IntegerReference {
   }
 
   std::vector<float> output() const {
-    if (!floats_.empty()) return floats_;
-    const ActivationScale& scale = model_.activations.back();
+    return floats_.empty() ? ValuesOf(values_.size() - 1) : floats_;
+  }
+  std::vector<float> ValuesOf(std::size_t node) const {
+    const ActivationScale& scale = model_.activations[node];
     std::vector<float> result;
-    for (const std::int32_t q : values_.back())
+    for (const std::int32_t q : values_[node])
       result.push_back(scale.scale * static_cast<float>(q - scale.zero_point));
     return result;
   }
@@ -260,6 +262,16 @@ class IntegerReference {
 
 std::vector<float> RunIntegerReference(const QuantizedModel& model, std::span<const float> input) {
   return IntegerReference(model, input).output();
+}
+
+std::vector<std::vector<float>> RunReferenceNodes(const QuantizedModel& model,
+                                                  std::span<const float> input) {
+  const IntegerReference reference(model, input);
+  std::vector<std::vector<float>> values;
+  for (std::size_t i = 0; i < model.graph.nodes.size(); ++i)
+    values.push_back(reference.ValuesOf(i));
+  values.back() = reference.output();
+  return values;
 }
 
 }  // namespace fl::nn::testing

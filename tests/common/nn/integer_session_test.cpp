@@ -92,6 +92,34 @@ TEST_CASE("IntegerSession: random graphs give the reference's bits with every in
   }
 }
 
+TEST_CASE("IntegerSession: observed, every node yields the reference's bits") {
+  for (std::uint64_t seed = 0; seed < 20; ++seed) {
+    CAPTURE(seed);
+    const Graph graph = testing::RandomGraph(seed).Make(3 + seed % 8);
+    const std::size_t features = graph.input_shape().count();
+    const std::size_t outputs = graph.output_shape().count();
+    const std::vector<float> samples = Normals(3 * features, seed);
+    const QuantizedModel model = QuantizedOf(graph, samples, 3);
+    const auto expected =
+        testing::RunReferenceNodes(model, std::span(samples).subspan(features, features));
+    for (const IntegerInstructionSet set : SupportedIntegerInstructionSets()) {
+      CAPTURE(InstructionSetName(set));
+      IntegerSession session = Get(IntegerSession::CreateObserved(model, 3, set));
+      std::vector<float> output(2 * outputs);
+      session.Run(std::span(samples).first(2 * features), 2, output);
+      CHECK(std::equal(expected.back().begin(), expected.back().end(),
+                       output.end() - static_cast<std::ptrdiff_t>(outputs)));
+      for (std::size_t i = 0; i + 1 < graph.nodes.size(); ++i) {
+        CAPTURE(graph.nodes[i].name);
+        std::vector<float> values(2 * expected[i].size());
+        session.Read(i, values);
+        const auto second = std::span(values).last(expected[i].size());
+        CHECK(std::equal(expected[i].begin(), expected[i].end(), second.begin()));
+      }
+    }
+  }
+}
+
 TEST_CASE(
     "IntegerSession: a channel vector scales an image, and heads that nobody reads are left out") {
   const Graph graph = Build({4, 5, 20}, {"image: conv 20 3x3 same", "squeeze: global_avgpool",

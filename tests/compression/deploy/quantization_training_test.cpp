@@ -2,13 +2,19 @@
 
 #include <cmath>
 #include <limits>
+#include <set>
 
 #include <doctest/doctest.h>
 
 #include "fl/common/nn/build_graph.h"
 #include "fl/common/nn/calibrate.h"
+#include "fl/common/nn/gradient.h"
 #include "fl/common/nn/initialize.h"
+#include "fl/common/nn/integer_session.h"
+#include "fl/common/nn/operator.h"
 #include "fl/compression/deploy/fake_quantize.h"
+#include "fl/tests/common/nn/random_graph.h"
+#include "fl/tests/common/nn/small_models.h"
 #include "fl/tests/support/result.h"
 
 namespace fl::deploy {
@@ -120,6 +126,71 @@ TEST_CASE("QuantizationTraining: in groups a step is a whole multiple of its cha
   const NamedTensors deployed = nn::Dequantize(model);
   // What was computed with is what is deployed, to the last bit.
   for (std::size_t i = 0; i < used.size(); ++i) CHECK(deployed.values[i] == used[i]);
+}
+
+// A few steps of training towards all zeros; each has the engine's outputs, to the last bit.
+void CheckStepsAgainstEngine(const nn::Graph& graph, std::uint64_t seed) {
+  constexpr std::size_t kBatch = 16;
+  constexpr std::size_t kSteps = 4;  // Two observe ranges, two learn them.
+  const std::vector<float> samples =
+      nn::testing::Normals(kSteps * kBatch * graph.input_shape().count(), seed);
+  std::vector<float> parameters = nn::InitializeParameters(graph, RngStream(seed)).values;
+  QuantizationTrainingConfig config;
+  config.observe = 0.5;
+  config.warmup = 0;
+  std::vector<nn::WeightSpec> specs(graph.nodes.size());
+  for (nn::WeightSpec& spec : specs) spec.bits = static_cast<std::uint8_t>(seed % 2 == 0 ? 8 : 4);
+  auto training = Get(QuantizationTraining::Create(
+      graph, parameters,
+      Get(nn::ObserveRanges(graph, parameters, std::span(samples).first(samples.size() / kSteps),
+                            kBatch, nn::RangeMethod::kMinMax)),
+      specs, config));
+  training.Begin();
+  nn::TrainingStep step = Get(nn::TrainingStep::Create(graph, kBatch));
+  const std::vector<float> targets(kBatch * graph.output_shape().count());
+  std::vector<float> gradient(parameters.size());
+  for (std::size_t s = 0; s < kSteps; ++s) {
+    CAPTURE(s);
+    const std::size_t size = samples.size() / kSteps;
+    const auto raw = std::span(samples).subspan(s * size, size);
+    std::vector<float> input(raw.begin(), raw.end());
+    nn::TrainingBatch batch;
+    batch.count = kBatch;
+    batch.input = input;
+    batch.targets = targets;
+    batch.hook = training.inner();
+    const FineTuneStep here = StepAt(s, kSteps, batch);
+    training.Feed(here, input);
+    std::vector<float> used = parameters;
+    training.Transform(here, used);
+    const auto model =
+        Get(nn::Quantize(graph, parameters, training.scales(), {}, training.Grids()));
+    step.Compute(used, batch, gradient);
+    std::vector<float> expected(targets.size());
+    Get(nn::IntegerSession::Create(model, kBatch)).Run(raw, kBatch, expected);
+    CHECK(std::ranges::equal(step.outputs(), expected));
+    training.Adjust(here, used, step.outputs(), gradient);
+    for (std::size_t i = 0; i < parameters.size(); ++i) parameters[i] -= 0.01F * gradient[i];
+    training.Stepped(here, parameters);
+  }
+}
+
+TEST_CASE("QuantizationTraining: every step computes with the engine's bits") {
+  std::set<nn::OpKind> seen;
+  for (std::uint64_t seed = 0; seed < 24; ++seed) {
+    CAPTURE(seed);
+    const nn::Graph graph = nn::testing::RandomGraph(seed).Make(3 + seed % 8);
+    for (const nn::Node& node : graph.nodes) seen.insert(node.kind);
+    CheckStepsAgainstEngine(graph, seed);
+  }
+  for (const nn::OpKind kind :
+       {nn::OpKind::kDense, nn::OpKind::kConv2d, nn::OpKind::kDepthwise, nn::OpKind::kMaxPool,
+        nn::OpKind::kAvgPool, nn::OpKind::kGlobalAvgPool, nn::OpKind::kAdd, nn::OpKind::kMultiply,
+        nn::OpKind::kConcat, nn::OpKind::kSigmoid, nn::OpKind::kTanh, nn::OpKind::kHardSwish,
+        nn::OpKind::kRelu6, nn::OpKind::kLayerNorm}) {
+    CAPTURE(nn::RulesOf(kind).name);
+    CHECK(seen.contains(kind));
+  }
 }
 
 TEST_CASE("QuantizationTraining: what cannot be rounded is refused") {
