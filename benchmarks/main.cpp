@@ -10,6 +10,7 @@
 
 #include "fl/benchmarks/codecs.h"
 #include "fl/benchmarks/models.h"
+#include "fl/benchmarks/server.h"
 #include "fl/benchmarks/training.h"
 #include "fl/benchmarks/zoo_models.h"
 
@@ -22,7 +23,9 @@ struct Call {
   fl::bench::CodecsConfig codecs;
   std::vector<std::string> torch;        // NETWORK=MILLISECONDS.
   std::vector<std::string> onnxruntime;  // NETWORK=MICROSECONDS.
+  std::vector<std::string> peers;        // NAME=FIGURE.
   std::string onnx;
+  fl::bench::ServerConfig server;
 };
 
 using Times = std::map<std::string, double, std::less<>>;
@@ -35,12 +38,22 @@ fl::Result<Times> ReadTimes(const std::string& option, const std::vector<std::st
     const double time = std::strtod(figure.c_str() + std::min(equals + 1, figure.size()), nullptr);
     if (!(time > 0)) {
       std::string message = option;
-      message.append(": expected NETWORK=TIME, found \"").append(figure).append("\"");
+      message.append(": expected NAME=FIGURE, found \"").append(figure).append("\"");
       return fl::Error{fl::ErrorCode::kInvalidArgument, std::move(message)};
     }
     times[figure.substr(0, equals)] = time;
   }
   return times;
+}
+
+fl::Result<> RunServerGroup(const std::string& group, const Call& call, fl::bench::Report& report) {
+  fl::bench::ServerConfig config = call.server;
+  config.conditions = call.codecs.conditions;
+  config.only = call.codecs.only;
+  FL_TRY(config.peers, ReadTimes("--peer", call.peers));
+  FL_TRY_OK(fl::bench::RunServerRows(config, report));
+  FL_TRY_OK(fl::bench::RunFoldRows(config, report));
+  return fl::bench::RunSimulationRows(config, report);
 }
 
 fl::Result<> RunGroup(const std::string& group, const Call& call, fl::bench::Report& report) {
@@ -49,6 +62,7 @@ fl::Result<> RunGroup(const std::string& group, const Call& call, fl::bench::Rep
     FL_TRY(const Times times, ReadTimes("--onnxruntime", call.onnxruntime));
     return fl::bench::RunModels({call.codecs.conditions, call.codecs.only, times}, report);
   }
+  if (group == "server" || group == "load") return RunServerGroup(group, call, report);
   FL_TRY(const Times times, ReadTimes("--torch", call.torch));
   return fl::bench::RunTraining({call.codecs.conditions, call.codecs.only, times}, report);
 }
@@ -84,8 +98,9 @@ int RunCommandLine(int argc, char** argv) {
       "Measures fl against bars: bytes, errors and speeds.\n\n  fl-bench codecs --json "
       "codecs.json");
   app.set_version_flag("--version", FL_VERSION);
-  app.add_option("group", call.groups, "What to measure: codecs (the default), models, training")
-      ->check(CLI::IsMember({"codecs", "models", "training"}));
+  app.add_option("group", call.groups,
+                 "What to measure: codecs (the default), models, training, server, load")
+      ->check(CLI::IsMember({"codecs", "models", "training", "server", "load"}));
   app.add_option("--json", call.json, "Also write the rows to this file");
   app.add_option("--recorded", call.recorded, "A folder of fl-sim run --record-updates");
   app.add_option("--seed", call.codecs.conditions.seed, "Of all values and codecs");
@@ -99,6 +114,13 @@ int RunCommandLine(int argc, char** argv) {
   app.add_option("--onnxruntime", call.onnxruntime,
                  "NETWORK=MICROSECONDS of ONNX Runtime in int8, to compare models with")
       ->allow_extra_args(false);
+  app.add_option("--peer", call.peers, "NAME=FIGURE of a peer, to compare server with")
+      ->allow_extra_args(false);
+  app.add_option("--seconds", call.server.seconds, "Of each measurement under load")
+      ->check(CLI::Range(0.5, 600.0));
+  app.add_option("--programs", call.server.programs, "The folder that holds fl-sim");
+  app.add_option("--configs", call.server.configs, "The folder that holds mnist-shards.toml");
+  app.add_option("--datasets", call.server.datasets, "The folder that holds mnist/");
   app.add_option("--write-onnx", call.onnx,
                  "Write the int8 networks of models into this folder, and measure nothing");
   try {
