@@ -1,5 +1,7 @@
 #pragma once
 
+#include <unistd.h>
+
 #include <cstdlib>
 #include <filesystem>
 #include <string>
@@ -10,8 +12,16 @@ namespace fl::testing {
 // end.
 class TemporaryFolder {
  public:
-  TemporaryFolder() {
-    std::string pattern = (std::filesystem::temp_directory_path() / "fl-test-XXXXXX").string();
+  enum class Medium { kDisk, kMemory };
+
+  // kMemory: where flushing costs nothing, if the system has such a place. A process that is killed
+  // leaves the same files on either.
+  explicit TemporaryFolder(Medium medium = Medium::kDisk) {
+    const std::filesystem::path memory = "/dev/shm";
+    const bool in_memory = medium == Medium::kMemory && ::access(memory.c_str(), W_OK) == 0;
+    const std::filesystem::path parent =
+        in_memory ? memory : std::filesystem::temp_directory_path();
+    std::string pattern = (parent / "fl-test-XXXXXX").string();
     path_ = ::mkdtemp(pattern.data());
   }
   TemporaryFolder(const TemporaryFolder&) = delete;

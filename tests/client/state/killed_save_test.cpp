@@ -1,76 +1,19 @@
-// A process that dies inside a write of the device folder, at each of its system calls. The linker
-// leads the calls of this program's libraries through the functions below (--wrap), which end the
-// process by SIGKILL when its turn has come; the folder is then opened by the parent.
-#include <fcntl.h>
+// A process that dies inside a write of the device folder, at each of its system calls; the folder
+// is then opened by the parent.
 #include <unistd.h>
 
 #include <csignal>
-#include <cstdarg>
-#include <cstdlib>
 #include <fstream>
 #include <functional>
 
 #include <doctest/doctest.h>
-#include <sys/stat.h>
 #include <sys/wait.h>
 
 #include "fl/client/state/device_folder.h"
 #include "fl/client/state/file_content_cache.h"
+#include "fl/tests/support/dying_calls.h"
 #include "fl/tests/support/result.h"
 #include "fl/tests/support/temporary_folder.h"
-
-namespace {
-
-// How many calls are still let through; below 0: all.
-long calls_left = -1;
-
-// Whether the call whose turn it is ends the process.
-bool TurnHasCome() {
-  return calls_left >= 0 && calls_left-- == 0;
-}
-
-void DieWhenTurnHasCome() {
-  if (TurnHasCome()) ::kill(::getpid(), SIGKILL);
-}
-
-}  // namespace
-
-// NOLINTBEGIN(bugprone-reserved-identifier,readability-identifier-naming): --wrap names them so.
-extern "C" {
-int __real_open(const char* path, int flags, ...);
-ssize_t __real_write(int descriptor, const void* data, size_t size);
-int __real_fsync(int descriptor);
-int __real_rename(const char* from, const char* to);
-int __real_fchmod(int descriptor, mode_t mode);
-
-int __wrap_open(const char* path, int flags, ...) {
-  std::va_list arguments;
-  va_start(arguments, flags);
-  const mode_t mode = (flags & O_CREAT) != 0 ? va_arg(arguments, mode_t) : 0;
-  va_end(arguments);
-  DieWhenTurnHasCome();
-  return __real_open(path, flags, mode);
-}
-// The last write before death is half done.
-ssize_t __wrap_write(int descriptor, const void* data, size_t size) {
-  if (!TurnHasCome()) return __real_write(descriptor, data, size);
-  static_cast<void>(__real_write(descriptor, data, size / 2));
-  return ::kill(::getpid(), SIGKILL);
-}
-int __wrap_fsync(int descriptor) {
-  DieWhenTurnHasCome();
-  return __real_fsync(descriptor);
-}
-int __wrap_rename(const char* from, const char* to) {
-  DieWhenTurnHasCome();
-  return __real_rename(from, to);
-}
-int __wrap_fchmod(int descriptor, mode_t mode) {
-  DieWhenTurnHasCome();
-  return __real_fchmod(descriptor, mode);
-}
-}
-// NOLINTEND(bugprone-reserved-identifier,readability-identifier-naming)
 
 namespace fl::client {
 namespace {
@@ -101,7 +44,7 @@ bool KilledAt(long nth, const std::function<void()>& work) {
   const pid_t child = ::fork();
   REQUIRE(child >= 0);
   if (child == 0) {
-    calls_left = nth;
+    fl::testing::DieAfterCalls(nth);
     work();
     ::_exit(0);
   }
