@@ -1,15 +1,9 @@
-#include <atomic>
-#include <optional>
-
 #include <doctest/doctest.h>
 
-#include "fl/client/core/client_core.h"
-#include "fl/client/train/training_job.h"
 #include "fl/common/net/memory_transport.h"
 #include "fl/server/core/server_core.h"
 #include "fl/server/storage/sqlite_storage.h"
-#include "fl/tests/fault/history.h"
-#include "fl/tests/fault/small_fleet.h"
+#include "fl/tests/fault/one_device.h"
 
 namespace fl::fault {
 namespace {
@@ -55,30 +49,8 @@ struct Run {
       std::uint64_t exchange, std::uint64_t bytes)
       : core(plan), transport(core, {"spiffe://fl/fleet/device-1000", {}}), history(*plan) {
     transport.CutAt(exchange, bytes);
-    client::ClientOptions options;
-    options.name = "device-1000";
-    options.stop_when_done = true;
-    options.chunk_bytes = chunk_bytes;
-    client::MemoryContentCache cache;
-    auto device = Get(client::ClientCore::Create(options, {}, cache));
-    const client::LocalData data = SmallShares(*plan, 1).front();
-    const std::atomic<bool> stop = false;
-    std::optional<client::ClientEvent> next = client::Started{};
-    while (next) {
-      for (auto& command : device.OnEvent(*std::exchange(next, std::nullopt), core.now)) {
-        if (const auto* send = std::get_if<client::SendRequest>(&command)) {
-          next = client::ReplyArrived{Carry(send->request)};
-        } else if (const auto* train = std::get_if<client::StartTraining>(&command)) {
-          history.Trained(train->job.task.id);
-          next = client::TrainingDone{client::RunTraining(train->job, data, stop)};
-        } else if (const auto* wait = std::get_if<client::WaitUntil>(&command)) {
-          core.now = wait->time;
-          next = client::TimerFired{};
-        } else if (std::holds_alternative<client::SaveState>(command) && device.state().staged) {
-          history.Staged(*device.state().staged);
-        }
-      }
-    }
+    PlayOneDevice(*plan, chunk_bytes, core.now, history,
+                  [this](const net::Request& request) { return Carry(request); });
     history.Look(core.storage());
   }
 
