@@ -31,7 +31,13 @@ class AdminClient {
     AdminClient client;
     FL_TRY(client.http_, net::HttpClient::Create(address.host, address.port, tls, limits));
     client.host_ = options.server;
-    client.query_ = options.federation.empty() ? "" : "?federation=" + options.federation;
+    const char* separator = "?";
+    for (const auto& [key, value] :
+         {std::pair{"federation", options.federation}, std::pair{"client", options.client}}) {
+      if (value.empty()) continue;
+      client.query_ += separator + std::string(key) + "=" + value;
+      separator = "&";
+    }
     return client;
   }
 
@@ -83,6 +89,10 @@ void PrintRows(const Json& rows, std::ostream& out) {
 
 void PrintForPeople(const std::string& command, const Json& json, std::ostream& out) {
   if (command == "clients" || command == "events") return PrintRows(json[command], out);
+  if (command == "refusals" || command == "allow") {
+    PrintRows(json["refusals"], out);
+    return PrintRows(json["offenders"], out);
+  }
   PrintRows(json["rounds"], out);
   PrintRows(Json::array({json["totals"], json["final"]}), out);
   PrintRows(json["deployment"], out);
@@ -120,13 +130,14 @@ Json DoneLine(const Json& report) {
 Result<> RunAdminCommand(const std::string& command, const AdminOptions& options,
                          std::ostream& out) {
   FL_TRY(AdminClient client, AdminClient::Create(options));
-  const bool order = command == "start" || command == "pause" || command == "stop";
+  const bool order =
+      command == "start" || command == "pause" || command == "stop" || command == "allow";
   FL_TRY(const Bytes body, client.Send(order ? "POST" : "GET", command));
   if (options.json) {
     out << AsText(body);
     return Ok{};
   }
-  if (order || command == "status") {
+  if (command == "status" || (order && command != "allow")) {
     FL_TRY(const StatusView view, ViewStatus(AsText(body)));
     out << view.lines;
     return Ok{};

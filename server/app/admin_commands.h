@@ -12,6 +12,7 @@ struct AdminOptions {
   std::string server;         // HOST:PORT.
   std::filesystem::path pki;  // A folder with an admin's certificate.
   std::string federation;     // Empty: the only one.
+  std::string client;         // allow: whom.
   bool json = false;
   bool watch = false;  // status: show it again and again.
   bool follow =
@@ -19,7 +20,7 @@ struct AdminOptions {
 };
 
 // Sends one admin request and prints the answer: for people, or as the server's JSON. `command`:
-// status, clients, report, events, start, pause, stop.
+// status, clients, report, events, refusals, allow, start, pause, stop.
 Result<> RunAdminCommand(const std::string& command, const AdminOptions& options,
                          std::ostream& out);
 

@@ -77,6 +77,18 @@ void AddRun(CLI::App& app, CommandLine& line) {
   run->add_option(
       "--data-root", line.run.data_roots,
       "Where the plan's evaluation data are looked for; also the environment's FL_DATASETS");
+  run->add_option(
+         "--hold-for", line.run.offences.hold_s,
+         "Seconds that a client waits after its second refusal in a row for a fault of its "
+         "own; twice as long after each further one, up to an hour")
+      ->check(CLI::Range(0.0, 3600.0))
+      ->capture_default_str();
+  run->add_option("--deny-after", line.run.offences.deny_after,
+                  "Such refusals in a row after which a client is denied; 0: never")
+      ->capture_default_str();
+  run->add_option("--deny-for", line.run.offences.deny_s, "Seconds that it is denied for")
+      ->check(CLI::Range(1.0, 1e9))
+      ->capture_default_str();
   run->add_flag("--until-done", line.run.until_done,
                 "End when each federation is done and its clients know");
 }
@@ -145,6 +157,10 @@ int Main(int argc, char** argv) {
   AddAdmin(app, "clients", "The clients that are known", line);
   AddAdmin(app, "report", "All rounds, bytes and deployments", line);
   AddAdmin(app, "events", "What an operator may want to know", line);
+  AddAdmin(app, "refusals", "The last requests that were refused, and who has to wait", line);
+  AddAdmin(app, "allow", "Lift what repeated refusals have brought upon a client", line)
+      ->add_option("CLIENT", line.admin.client, "Its name")
+      ->required();
   AddAdmin(app, "start", "Open rounds again after a pause", line);
   AddAdmin(app, "pause", "Open no more rounds; the open one goes on", line);
   AddAdmin(app, "stop", "End the federation; the open round is abandoned", line);

@@ -7,6 +7,7 @@
 
 #include "fl/common/base/log.h"
 #include "fl/common/base/result.h"
+#include "fl/server/core/offences.h"
 
 namespace fl::server {
 
@@ -18,6 +19,7 @@ struct RunOptions {
   std::string metrics;  // HOST:PORT of a loopback address for /metrics and its like; empty: none.
   std::size_t threads = 2;
   std::vector<std::filesystem::path> data_roots;
+  OffencePolicy offences;
   bool until_done = false;  // End when all federations are done.
 };
 

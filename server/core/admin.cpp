@@ -4,6 +4,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "fl/common/base/error_detail.h"
 #include "fl/server/core/round_policy.h"
 #include "fl/server/report/report.h"
 
@@ -112,6 +113,29 @@ Result<net::Response> RenderEvents(Transaction& transaction, const FederationPla
   return JsonResponse(json);
 }
 
+Result<net::Response> RenderRefusals(Transaction& transaction, const FederationPlan& plan) {
+  FL_TRY(const auto refused, transaction.LastRefused(plan.name()));
+  FL_TRY(const auto offenders, transaction.Offenders(plan.name()));
+  Json json;
+  json["refusals"] = Json::array();
+  for (const RefusedRow& row : refused) {
+    json["refusals"].push_back({{"at_us", ToMicroseconds(row.at)},
+                                {"round", row.round},
+                                {"client", row.client},
+                                {"code", std::string(ErrorCodeName(row.code))},
+                                {"detail", std::string(ErrorDetailName(row.detail))},
+                                {"message", row.message}});
+  }
+  json["offenders"] = Json::array();
+  for (const OffenderRow& row : offenders) {
+    json["offenders"].push_back({{"client", row.client},
+                                 {"refused_in_a_row", row.offences},
+                                 {"held_until_us", ToMicroseconds(row.held_until)},
+                                 {"denied", row.denied}});
+  }
+  return JsonResponse(json);
+}
+
 }  // namespace
 
 Result<net::Response> RenderAdminPage(Transaction& transaction, const FederationPlan& plan,
@@ -123,6 +147,8 @@ Result<net::Response> RenderAdminPage(Transaction& transaction, const Federation
       return RenderClients(transaction, plan);
     case AdminPage::kEvents:
       return RenderEvents(transaction, plan);
+    case AdminPage::kRefusals:
+      return RenderRefusals(transaction, plan);
     case AdminPage::kReport: {
       FL_TRY(const Report report, BuildReport(transaction, plan));
       return net::Response{

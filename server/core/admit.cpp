@@ -215,16 +215,17 @@ Result<CheckedUpdate> CheckUpdate(const FederationPlan& plan, const TaskAsGiven&
   return checked;
 }
 
-std::shared_ptr<const Result<CheckedUpdate>> CheckRequest(Storage& storage,
-                                                          const FederationPlan& plan,
-                                                          const net::Peer& peer,
-                                                          const DecodedRequest& request,
-                                                          const net::Request& message) {
+std::shared_ptr<const Result<CheckedUpdate>> CheckRequest(
+    Storage& storage, const FederationPlan& plan, const net::Peer& peer,
+    const DecodedRequest& request, const net::Request& message, TimePoint now) {
   using Checked = const Result<CheckedUpdate>;
   const auto* commit = std::get_if<UploadCommit>(&request);
   if (!std::holds_alternative<UploadWhole>(request) && commit == nullptr) return nullptr;
   const auto transaction = storage.Begin(plan.name(), TransactionMode::kOptimistic);
   if (!transaction) return nullptr;
+  const auto offender = (*transaction)->FindOffender(plan.name(), ClientName(peer));
+  const bool clean = offender && (!*offender || (*offender)->held_until <= now);
+  if (!clean) return nullptr;
   const auto task = (*transaction)->FindTask(TaskOf(request)->value);
   if (!task || !*task) return nullptr;
   const bool wanted = (*task)->federation == plan.name() && (*task)->client == ClientName(peer) &&

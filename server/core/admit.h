@@ -58,12 +58,11 @@ Result<CheckedUpdate> CheckUpdate(const FederationPlan& plan, const TaskAsGiven&
 
 // CheckUpdate for the update that a request of `peer` completes: the body of a PUT; the stored
 // chunks of a commit. Null for other requests, for a task that is not an open one of this client
+// or that a client sends who has to wait
 // (the core refuses that without a look at the bytes) and where the storage cannot say. Thread
 // safety: any number of calls at a time.
-std::shared_ptr<const Result<CheckedUpdate>> CheckRequest(Storage& storage,
-                                                          const FederationPlan& plan,
-                                                          const net::Peer& peer,
-                                                          const DecodedRequest& request,
-                                                          const net::Request& message);
+std::shared_ptr<const Result<CheckedUpdate>> CheckRequest(
+    Storage& storage, const FederationPlan& plan, const net::Peer& peer,
+    const DecodedRequest& request, const net::Request& message, TimePoint now);
 
 }  // namespace fl::server

@@ -81,6 +81,11 @@ Result<> Batch::Take(const ServerEvent& event, std::vector<Arrival>& arrivals) {
 // What changes the round is taken at once; what only asks for its state is answered after the round
 // has moved on.
 Result<> Batch::TakeRequest(Arrival& arrival) {
+  client_.clear();
+  if (arrival.event->peer.role == net::Role::kClient) {
+    FL_TRY(arrival.answer, HoldOff(ClientName(arrival.event->peer)));
+    if (arrival.answer) return Ok{};
+  }
   if (!arrival.request) {
     if (arrival.event->peer.role == net::Role::kAdmin) {
       // An admin's certificate in a device's folder is answered in the device's form.
@@ -96,6 +101,8 @@ Result<> Batch::TakeRequest(Arrival& arrival) {
   const std::string client = ClientName(arrival.event->peer);
   if (const auto* order = std::get_if<AdminOrder>(&request)) {
     FL_TRY(arrival.answer, ObeyOrder(*order));
+  } else if (const auto* allow = std::get_if<AllowClient>(&request)) {
+    FL_TRY(arrival.answer, Allow(*allow));
   } else if (TaskOf(request)) {
     FL_TRY_OK(TouchClient(client, false));
     FL_TRY(arrival.answer, AnswerUpload(*arrival.event, request));
@@ -120,6 +127,7 @@ Result<> Batch::AnswerLate(Arrival& arrival) {
     return AnswerCheckIn(*check_in, arrival);
   }
   if (const auto* blob = std::get_if<ReadBlob>(&request)) {
+    client_.clear();  // Nothing that is refused here is a fault of the client's.
     FL_TRY(arrival.answer, AnswerBlob(*blob));
     return Ok{};
   }
@@ -154,7 +162,7 @@ Result<> Batch::CountTraffic(const std::vector<Arrival>& arrivals) {
 }
 
 Result<net::Response> Batch::Refuse(const Error& error, std::uint64_t round, bool near_work) {
-  FL_TRY_OK(transaction_.AddRefusal(plan_.name(), round, error.code));
+  FL_TRY_OK(NoteRefusal(error, round));
   ++account_.refused[error.code];
   if (!near_work) return RefusalResponse(error);
   const Pace pace = PaceOf(plan_.plan().rounds, error.message, true);

@@ -50,6 +50,12 @@ class Batch {
   Result<> Note(std::string text);
   void NoteProgress();
 
+  // batch_offences.cpp: clients that are refused again and again.
+  Result<std::optional<net::Response>> HoldOff(const std::string& client);
+  Result<> NoteRefusal(const Error& error, std::uint64_t round);
+  Result<> Forgive();
+  Result<net::Response> Allow(const AllowClient& order);
+
   // batch_round.cpp: the round's states.
   Result<> Advance();
   Result<bool> AdvanceRound();
@@ -123,6 +129,8 @@ class Batch {
   TimePoint now_;
 
   FederationRow federation_;
+  std::string client_;                     // Whose request is being taken; empty for an admin's.
+  std::optional<OffenderRow> offender_;    // Its row.
   std::optional<RoundRow> round_;          // The newest.
   std::optional<CalibrationTally> tally_;  // Once it was needed.
   bool tally_changed_ = false;

@@ -109,9 +109,15 @@ Result<bool> Batch::OpenRound() {
 
 Result<std::vector<std::string>> Batch::PresentClients() {
   FL_TRY(const std::vector<ClientRow> clients, transaction_.Clients(plan_.name()));
+  FL_TRY(const std::vector<OffenderRow> offenders, transaction_.Offenders(plan_.name()));
+  const auto waits = [&](const std::string& name) {
+    const auto found = std::ranges::lower_bound(offenders, name, {}, &OffenderRow::client);
+    return found != offenders.end() && found->client == name && found->held_until > now_;
+  };
   std::vector<std::string> present;
   for (const ClientRow& client : clients) {
-    if (client.last_seen + PresenceOf(plan_.plan().rounds) >= now_) present.push_back(client.name);
+    const bool seen = client.last_seen + PresenceOf(plan_.plan().rounds) >= now_;
+    if (seen && !waits(client.name)) present.push_back(client.name);
   }
   return present;
 }

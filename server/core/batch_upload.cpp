@@ -253,6 +253,7 @@ Result<net::Response> Batch::Accept(TaskRow& task, const CheckedUpdate& update) 
   const std::uint64_t counted = train ? round_->number : task.round;
   FL_TRY_OK(journal_.Commit(task, counted, update.examples, now_));
   ++account_.accepted[task.kind];
+  FL_TRY_OK(Forgive());
   if (train) {
     ++round_->accepted;
     FL_TRY(auto client, transaction_.FindClient(plan_.name(), task.client));

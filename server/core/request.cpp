@@ -1,5 +1,6 @@
 #include "fl/server/core/request.h"
 
+#include <algorithm>
 #include <array>
 #include <charconv>
 #include <vector>
@@ -114,31 +115,56 @@ Result<DecodedRequest> DecodeClientRequest(const net::Request& request) {
   return NoRoute(request);
 }
 
+struct AdminQuery {
+  std::string federation;
+  std::string client;
+};
+
+// "federation=NAME", "client=NAME" or both, with & between them.
+Result<AdminQuery> ParseQuery(std::string_view text) {
+  AdminQuery query;
+  while (!text.empty()) {
+    const std::string_view part = text.substr(0, text.find('&'));
+    text.remove_prefix(std::min(text.size(), part.size() + 1));
+    const std::size_t equals = part.find('=');
+    const std::string_view key = part.substr(0, equals);
+    const bool known = key == "federation" || key == "client";
+    if (!known || equals == std::string_view::npos) {
+      return Error{ErrorCode::kInvalidArgument, "query: expected federation=NAME or client=NAME"};
+    }
+    (key == "client" ? query.client : query.federation) = part.substr(equals + 1);
+  }
+  return query;
+}
+
 Result<DecodedRequest> DecodeAdminRequest(const net::Request& request) {
   const std::string_view target = request.target;
   const std::size_t question = target.find('?');
   const std::string_view path = target.substr(0, question);
-  std::string federation;
+  AdminQuery query;
   if (question != std::string_view::npos) {
-    constexpr std::string_view kKey = "federation=";
-    const std::string_view query = target.substr(question + 1);
-    if (!query.starts_with(kKey)) {
-      return Error{ErrorCode::kInvalidArgument, "query: expected federation=NAME"};
-    }
-    federation = query.substr(kKey.size());
+    FL_TRY(query, ParseQuery(target.substr(question + 1)));
   }
-  constexpr std::array<std::pair<std::string_view, AdminPage>, 5> kPages = {{
+  const std::string& federation = query.federation;
+  constexpr std::array<std::pair<std::string_view, AdminPage>, 6> kPages = {{
       {"/v1/admin/status", AdminPage::kStatus},
       {"/v1/admin/clients", AdminPage::kClients},
       {"/v1/admin/report", AdminPage::kReport},
       {"/v1/admin/model", AdminPage::kModel},
       {"/v1/admin/events", AdminPage::kEvents},
+      {"/v1/admin/refusals", AdminPage::kRefusals},
   }};
   constexpr std::array<std::pair<std::string_view, AdminAction>, 3> kActions = {{
       {"/v1/admin/start", AdminAction::kStart},
       {"/v1/admin/pause", AdminAction::kPause},
       {"/v1/admin/stop", AdminAction::kStop},
   }};
+  if (path == "/v1/admin/allow" && request.method == "POST") {
+    if (query.client.empty()) {
+      return Error{ErrorCode::kInvalidArgument, "query: expected client=NAME"};
+    }
+    return DecodedRequest(AllowClient{query.client, federation});
+  }
   for (const auto& [name, page] : kPages) {
     if (path == name && request.method == "GET") return DecodedRequest(AdminRead{page, federation});
   }
@@ -177,7 +203,9 @@ std::optional<TaskId> TaskOf(const DecodedRequest& request) {
 }
 
 bool IsAdmin(const DecodedRequest& request) {
-  return std::holds_alternative<AdminRead>(request) || std::holds_alternative<AdminOrder>(request);
+  return std::holds_alternative<AdminRead>(request) ||
+         std::holds_alternative<AdminOrder>(request) ||
+         std::holds_alternative<AllowClient>(request);
 }
 
 std::string ClientName(const net::Peer& peer) {

@@ -47,7 +47,7 @@ struct UploadCommit {
   TaskId task;
   wire::ReserveRequest message;
 };
-enum class AdminPage : std::uint8_t { kStatus, kClients, kReport, kModel, kEvents };
+enum class AdminPage : std::uint8_t { kStatus, kClients, kReport, kModel, kEvents, kRefusals };
 struct AdminRead {
   AdminPage page = AdminPage::kStatus;
   std::string federation;  // Empty: the only one.
@@ -58,8 +58,14 @@ struct AdminOrder {
   std::string federation;
 };
 
+// Lifts what repeated refusals have brought upon a client.
+struct AllowClient {
+  std::string client;
+  std::string federation;  // Empty: the only one.
+};
+
 using DecodedRequest = std::variant<CheckIn, ReadBlob, UploadWhole, UploadReserve, UploadChunk,
-                                    UploadOffset, UploadCommit, AdminRead, AdminOrder>;
+                                    UploadOffset, UploadCommit, AdminRead, AdminOrder, AllowClient>;
 
 // Reads method, target, headers and body. A route that is not listed does not exist (kNotFound); a
 // client never reaches an admin route and an admin never a client's (kUnauthorized); else

@@ -14,6 +14,7 @@
 #include "fl/common/net/message.h"
 #include "fl/server/core/admit.h"
 #include "fl/server/core/federation_plan.h"
+#include "fl/server/core/offences.h"
 #include "fl/server/core/run_fold.h"
 #include "fl/server/storage/storage.h"
 
@@ -97,6 +98,7 @@ struct ServerOutput {
 
 struct ServerOptions {
   bool evaluates = false;  // The shell can carry out Evaluate.
+  OffencePolicy offences{};
 };
 
 // Rounds of one federation: a state machine that knows neither sockets nor clocks. All state is in

@@ -23,12 +23,13 @@ ServerShell::ServerShell(Storage& storage, std::size_t threads, const Logger& lo
 
 Result<std::unique_ptr<ServerShell>> ServerShell::Create(Storage& storage,
                                                          std::vector<ServedFederation> federations,
-                                                         std::size_t threads,
-                                                         const Logger& logger) {
+                                                         std::size_t threads, const Logger& logger,
+                                                         const OffencePolicy& offences) {
   std::unique_ptr<ServerShell> shell(new ServerShell(storage, threads, logger));
   for (ServedFederation& served : federations) {
     ServerOptions options;
     options.evaluates = static_cast<bool>(served.measure);
+    options.offences = offences;
     FL_TRY(auto core, ServerCore::Create(storage, served.plan, SystemClock().Now(), options));
     shell->strands_.push_back(std::make_unique<FederationStrand>(
         std::move(core), storage, *shell->pool_, std::move(served.measure), logger));
@@ -93,7 +94,8 @@ void ServerShell::Route(net::Peer peer, net::Request request,
   }
   strand->metrics().CountRequest(decoded);
   const auto start = TimeHistogram::Clock::now();
-  auto checked = CheckRequest(storage_, strand->plan(), peer, *decoded, request);
+  auto checked =
+      CheckRequest(storage_, strand->plan(), peer, *decoded, request, SystemClock().Now());
   if (checked != nullptr) strand->metrics().step(TimedStep::kCheck).AddSince(start);
   strand->Post(std::move(peer), std::move(request), std::move(checked), std::move(responder));
 }
@@ -105,6 +107,7 @@ FederationStrand* ServerShell::StrandOf(const DecodedRequest& request) {
   }
   if (const auto* page = std::get_if<AdminRead>(&request)) return Named(page->federation);
   if (const auto* order = std::get_if<AdminOrder>(&request)) return Named(order->federation);
+  if (const auto* allow = std::get_if<AllowClient>(&request)) return Named(allow->federation);
   const auto transaction =
       storage_.Begin(strands_.front()->plan().name(), TransactionMode::kOptimistic);
   if (!transaction) return nullptr;

@@ -28,7 +28,8 @@ class ServerShell final : public net::RequestHandler {
   // Errors as ServerCore::Create. `storage` and `logger` must outlive the shell. threads >= 1.
   static Result<std::unique_ptr<ServerShell>> Create(Storage& storage,
                                                      std::vector<ServedFederation> federations,
-                                                     std::size_t threads, const Logger& logger);
+                                                     std::size_t threads, const Logger& logger,
+                                                     const OffencePolicy& offences = {});
   ~ServerShell() override;
 
   void OnRequest(net::Peer peer, net::Request request,

@@ -165,6 +165,27 @@ struct Traffic {
   friend bool operator==(const Traffic&, const Traffic&) = default;
 };
 
+// A client some of whose last requests were refused for a fault of its own.
+struct OffenderRow {
+  std::string federation;
+  std::string client;
+  std::uint64_t offences = 0;  // In a row.
+  TimePoint last_at{};
+  TimePoint held_until{};  // Nothing is answered before that,
+  bool denied = false;     // because there were too many.
+};
+
+// One such refusal, for the operator.
+struct RefusedRow {
+  std::string federation;
+  TimePoint at{};
+  std::uint64_t round = 0;
+  std::string client;
+  ErrorCode code = ErrorCode::kOk;
+  ErrorDetail detail{};
+  std::string message;
+};
+
 // Something that an operator may want to know later.
 struct EventRow {
   std::string federation;

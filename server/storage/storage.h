@@ -102,6 +102,18 @@ class Transaction {
   virtual Result<> AddRefusal(const std::string& federation, std::uint64_t round,
                               ErrorCode code) = 0;
 
+  // The newest refusals, oldest first; Add drops what exceeds kRefusedMax.
+  static constexpr std::uint64_t kRefusedMax = 256;
+  virtual Result<std::vector<RefusedRow>> LastRefused(const std::string& federation) = 0;
+  virtual Result<> Add(const RefusedRow& row) = 0;
+
+  virtual Result<std::optional<OffenderRow>> FindOffender(const std::string& federation,
+                                                          const std::string& client) = 0;
+  // Sorted by name.
+  virtual Result<std::vector<OffenderRow>> Offenders(const std::string& federation) = 0;
+  virtual Result<> Put(const OffenderRow& row) = 0;
+  virtual Result<> DropOffender(const std::string& federation, const std::string& client) = 0;
+
   virtual Result<std::vector<EventRow>> Events(const std::string& federation) = 0;
   virtual Result<> Add(const EventRow& row) = 0;
 

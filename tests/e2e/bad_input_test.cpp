@@ -143,11 +143,32 @@ TEST_CASE("Bad input: a device that is revoked while it waits is put out, the ot
   const fs::path list = fleet.path("pki/server/revoked.crl");
   fs::copy_file(fleet.path("authority/revoked.crl"), list, fs::copy_options::overwrite_existing);
   // Its check-in is held for up to 30 s: it ends sooner because its connection is closed.
+  const auto begin = std::chrono::steady_clock::now();
   CHECK(fleet.device(0).Wait(10) == kFailed);
+  const std::chrono::duration<double> took = std::chrono::steady_clock::now() - begin;
+  MESSAGE("put out after ", took.count(), " s");
   CHECK(fleet.device(0).err().find("refuses our certificate: sslv3 alert certificate revoked") !=
         std::string::npos);
   CHECK(fleet.device(1).Runs());
   CHECK(fleet.server().err().find("the new revocation list is in force") != std::string::npos);
+}
+
+TEST_CASE("Bad input: an operator sees who was refused and can lift only what there is") {
+  Fleet fleet(DigitsPlan(4));
+  fleet.StartServer();
+  const std::vector<std::string> rest = {"--server", fleet.address(), "--pki",
+                                         fleet.path("pki/operator")};
+  const auto ask = [&](std::vector<std::string> call) {
+    call.insert(call.begin(), Program("fl-server"));
+    call.insert(call.end(), rest.begin(), rest.end());
+    return Run(fleet, call);
+  };
+  const Outcome refusals = ask({"refusals", "--json"});
+  CHECK(refusals.status == 0);
+  CHECK(nlohmann::json::parse(refusals.out) ==
+        nlohmann::json(
+            {{"refusals", nlohmann::json::array()}, {"offenders", nlohmann::json::array()}}));
+  CheckComplaint(ask({"allow", "device-0000"}), kFailed, {"device-0000", "held off or denied"});
 }
 
 TEST_CASE("Bad input: a certificate of another role is refused") {

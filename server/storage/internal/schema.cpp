@@ -91,6 +91,17 @@ ALTER TABLE models ADD COLUMN clients_correct INTEGER NOT NULL DEFAULT 0;
     R"sql(
 ALTER TABLE federations ADD COLUMN parameters BLOB;
 ALTER TABLE rounds ADD COLUMN parameters BLOB;
+)sql",
+    R"sql(
+CREATE TABLE offenders (
+  federation TEXT NOT NULL, client TEXT NOT NULL, offences INTEGER NOT NULL,
+  last_at INTEGER NOT NULL, held_until INTEGER NOT NULL, denied INTEGER NOT NULL,
+  PRIMARY KEY (federation, client)) WITHOUT ROWID;
+CREATE TABLE refused (
+  number INTEGER PRIMARY KEY, federation TEXT NOT NULL, at INTEGER NOT NULL,
+  round INTEGER NOT NULL, client TEXT NOT NULL, code INTEGER NOT NULL, detail INTEGER NOT NULL,
+  message TEXT NOT NULL);
+CREATE INDEX refused_of_federation ON refused (federation, number);
 )sql"};
 
 Result<std::uint64_t> VersionOf(SqliteConnection& connection) {

@@ -3,6 +3,7 @@
 #include <vector>
 
 #include "fl/server/storage/internal/columns.h"
+#include "fl/server/storage/internal/refusal_columns.h"
 
 namespace fl::server::internal {
 namespace {
@@ -265,6 +266,29 @@ class SqliteTransaction final : public Transaction {
         "INSERT INTO refusals (federation, round, code, count) VALUES (?, ?, ?, 1) "
         "ON CONFLICT (federation, round, code) DO UPDATE SET count = count + 1",
         federation, round, code);
+  }
+
+  Result<std::vector<RefusedRow>> LastRefused(const std::string& federation) override {
+    return Select<RefusedRow>("federation = ? ORDER BY number", federation);
+  }
+  Result<> Add(const RefusedRow& row) override {
+    FL_TRY_OK(Upsert(row));
+    return Run(
+        "DELETE FROM refused WHERE federation = ? AND number <= (SELECT number FROM refused "
+        "WHERE federation = ? ORDER BY number DESC LIMIT 1 OFFSET ?)",
+        row.federation, row.federation, kRefusedMax);
+  }
+
+  Result<std::optional<OffenderRow>> FindOffender(const std::string& federation,
+                                                  const std::string& client) override {
+    return First<OffenderRow>("federation = ? AND client = ?", federation, client);
+  }
+  Result<std::vector<OffenderRow>> Offenders(const std::string& federation) override {
+    return Select<OffenderRow>("federation = ? ORDER BY client", federation);
+  }
+  Result<> Put(const OffenderRow& row) override { return Upsert(row); }
+  Result<> DropOffender(const std::string& federation, const std::string& client) override {
+    return Run("DELETE FROM offenders WHERE federation = ? AND client = ?", federation, client);
   }
 
   Result<std::vector<EventRow>> Events(const std::string& federation) override {

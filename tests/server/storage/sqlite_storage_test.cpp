@@ -82,7 +82,8 @@ TEST_CASE("SqliteStorage: migrates a file of an older schema") {
   const std::string path = (folder.path() / "state.db").string();
   Get(OpenSqliteStorage(path));
   ExecuteOn(path,
-            "DROP TABLE events; DROP TABLE changes; ALTER TABLE models DROP COLUMN released;"
+            "DROP TABLE events; DROP TABLE changes; DROP TABLE offenders; DROP TABLE refused;"
+            "ALTER TABLE models DROP COLUMN released;"
             "ALTER TABLE models DROP COLUMN loss_published;"
             "ALTER TABLE models DROP COLUMN accuracy_published;"
             "ALTER TABLE models DROP COLUMN clients_examples;"
@@ -104,6 +105,7 @@ TEST_CASE("SqliteStorage: migrates a file of an older schema") {
   CHECK(model.released == model.digest);
   CHECK(model.accuracy_published == 0.25);
   CHECK(model.clients_examples == 0);
+  CHECK(Get(transaction->Offenders("fed")).empty());
 }
 
 TEST_CASE("SqliteStorage: reports a path that cannot be opened") {

@@ -38,11 +38,15 @@ inline net::Peer Admin() {
 // A server core with its storage, and a shell that does what the core commands, at once.
 class Server {
  public:
-  explicit Server(std::shared_ptr<const FederationPlan> plan, Storage* storage = nullptr)
+  // `offences`: by default nobody is held off, so that a test can send one fault after the other.
+  explicit Server(std::shared_ptr<const FederationPlan> plan, Storage* storage = nullptr,
+                  const OffencePolicy& offences = {.hold_s = 0, .hold_max_s = 0, .deny_after = 0})
       : plan_(std::move(plan)) {
     if (storage == nullptr) owned_ = Get(OpenSqliteStorage(":memory:"));
     storage_ = storage != nullptr ? storage : owned_.get();
-    core_ = Get(ServerCore::Create(*storage_, plan_, now_));
+    ServerOptions options;
+    options.offences = offences;
+    core_ = Get(ServerCore::Create(*storage_, plan_, now_, options));
   }
 
   // Handles events and then whatever the core commands, until it commands nothing more.
