@@ -7,6 +7,7 @@
 #include "fl/client/core/model_patch.h"
 #include "fl/client/state/carried_over.h"
 #include "fl/common/crypto/sha256.h"
+#include "fl/common/nn/build_graph.h"
 #include "fl/common/wire/protocol_version.h"
 #include "fl/compression/deploy/federation_ranges.h"
 #include "fl/compression/recipe.h"
@@ -24,6 +25,19 @@ constexpr std::uint64_t kChangeBytesOver = 256;
 bool NeedsPerson(ErrorCode code) {
   return code == ErrorCode::kNotFound || code == ErrorCode::kUnsupported ||
          code == ErrorCode::kInvalidArgument || code == ErrorCode::kWrongState;
+}
+
+// Before anything is made of the model's size. What else is wrong with it CheckPlan says.
+Result<> CheckModelSize(const Plan& plan, std::uint64_t parameters_max) {
+  std::vector<std::string> lines;
+  lines.reserve(plan.model.layers.size());
+  for (const LocatedText& layer : plan.model.layers) lines.push_back(layer.text);
+  nn::GraphLimits limits;
+  limits.parameters_max = parameters_max;
+  const auto graph =
+      nn::BuildGraph(Shape(plan.model.input), lines, plan.model.loss, nullptr, limits);
+  const bool too_large = !graph && graph.error().code == ErrorCode::kLimitExceeded;
+  return too_large ? Result<>(graph.error().At("the server's plan")) : Result<>();
 }
 
 // Where the plan's `auto` has a deadline: what is left of it, and of the round, for the upload of a
@@ -194,6 +208,7 @@ void ClientCore::OnDownloadReply(const Result<net::Response>& reply) {
 Result<> ClientCore::TakeBlob(Bytes blob) {
   if (stage_ == Stage::kPlan) {
     FL_TRY(Plan plan, ParsePlan(AsText(blob), "the server's plan"));
+    FL_TRY_OK(CheckModelSize(plan, options_.parameters_max));
     FL_TRY(plan_, CheckPlan(std::move(plan), "the server's plan"));
     cache_->StorePlan(*state_.plan, AsText(blob), plan_);
     return {};

@@ -21,10 +21,11 @@
 namespace fl::client {
 
 struct ClientOptions {
-  std::string name;             // Last segment of the certificate's URI.
-  std::string federation;       // Empty: the server's only one.
-  std::string host;             // HOST:PORT, for the Host header.
-  std::uint32_t memory_mb = 0;  // What a task may use; 0: not said.
+  std::string name;                            // Last segment of the certificate's URI.
+  std::string federation;                      // Empty: the server's only one.
+  std::string host;                            // HOST:PORT, for the Host header.
+  std::uint32_t memory_mb = 0;                 // What a task may use; 0: not said.
+  std::uint64_t parameters_max = 1ULL << 28U;  // A plan with a larger model is not taken.
   bool wait = true;             // Let the server hold a check-in while there is no task.
   bool stop_when_done = false;  // Finished once the federation is done; else go on checking in.
   std::size_t chunk_bytes = 1U << 20;  // Most bytes of body in one request or blob range.
@@ -120,7 +121,6 @@ class ClientCore {
     kUpload,
     kFinished
   };
-
   struct HeldParameters {  // What the clients of a round share, as it was downloaded.
     Digest digest;
     Bytes bytes;

@@ -1,6 +1,20 @@
 #include "fl/client/state/content_cache.h"
 
 namespace fl::client {
+namespace {
+
+// Adds what is not there yet, and drops the oldest beyond `count`.
+template <typename T>
+void KeepNewest(std::map<Digest, T>& held, std::deque<Digest>& order, std::size_t count,
+                const Digest& digest, T added) {
+  if (!held.emplace(digest, std::move(added)).second) return;
+  order.push_back(digest);
+  if (order.size() <= count) return;
+  held.erase(order.front());
+  order.pop_front();
+}
+
+}  // namespace
 
 std::shared_ptr<const CheckedPlan> MemoryContentCache::FindPlan(const Digest& digest) {
   return content_.With([&](Content& content) -> std::shared_ptr<const CheckedPlan> {
@@ -11,7 +25,9 @@ std::shared_ptr<const CheckedPlan> MemoryContentCache::FindPlan(const Digest& di
 
 void MemoryContentCache::StorePlan(const Digest& digest, std::string_view /*text*/,
                                    std::shared_ptr<const CheckedPlan> plan) {
-  content_.With([&](Content& content) { content.plans[digest] = std::move(plan); });
+  content_.With([&](Content& content) {
+    KeepNewest(content.plans, content.plan_order, plans_max_, digest, std::move(plan));
+  });
 }
 
 bool MemoryContentCache::HasModel(const Digest& digest) {
@@ -30,11 +46,7 @@ std::shared_ptr<const NamedTensors> MemoryContentCache::FindModel(const Digest& 
 void MemoryContentCache::StoreModel(const Digest& digest,
                                     std::shared_ptr<const NamedTensors> model) {
   content_.With([&](Content& content) {
-    if (!content.models.emplace(digest, std::move(model)).second) return;
-    content.model_order.push_back(digest);
-    if (content.model_order.size() <= models_max_) return;
-    content.models.erase(content.model_order.front());
-    content.model_order.pop_front();
+    KeepNewest(content.models, content.model_order, models_max_, digest, std::move(model));
   });
 }
 

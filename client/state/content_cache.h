@@ -33,10 +33,11 @@ class ContentCache {
   virtual void StoreModel(const Digest& digest, std::shared_ptr<const NamedTensors> model) = 0;
 };
 
-// In memory; keeps the plans and the `models_max` newest models.
+// In memory; keeps the `plans_max` and `models_max` newest, whatever a server goes through.
 class MemoryContentCache : public ContentCache {
  public:
-  explicit MemoryContentCache(std::size_t models_max = 4) : models_max_(models_max) {}
+  explicit MemoryContentCache(std::size_t models_max = 4, std::size_t plans_max = 4)
+      : models_max_(models_max), plans_max_(plans_max) {}
 
   std::shared_ptr<const CheckedPlan> FindPlan(const Digest& digest) override;
   void StorePlan(const Digest& digest, std::string_view text,
@@ -50,9 +51,11 @@ class MemoryContentCache : public ContentCache {
   struct Content {
     std::map<Digest, std::shared_ptr<const CheckedPlan>> plans;
     std::map<Digest, std::shared_ptr<const NamedTensors>> models;
+    std::deque<Digest> plan_order;   // Oldest first.
     std::deque<Digest> model_order;  // Oldest first.
   };
   std::size_t models_max_;
+  std::size_t plans_max_;
   Guarded<Content> content_;
 };
 

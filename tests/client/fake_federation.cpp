@@ -112,6 +112,10 @@ Digest FakeServer::AddBlob(Bytes blob) {
   return digest;
 }
 
+void FakeServer::Spoil(const Digest& digest, Bytes other) {
+  blobs_["/v1/blobs/" + digest.ToHex()] = std::move(other);
+}
+
 net::Response FakeServer::Handle(const net::Request& request) {
   log.push_back(request.method + " " + request.target);
   if (request.target == "/v1/check-in") return CheckIn(request);

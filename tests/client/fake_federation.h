@@ -49,6 +49,8 @@ class FakeServer {
   const CheckedPlan& plan() const { return *plan_; }
   const NamedTensors& model() const { return versions_.back(); }
   Digest AddBlob(Bytes blob);
+  // From now on other bytes come under that digest.
+  void Spoil(const Digest& digest, Bytes other);
   std::optional<wire::CheckInAnswer> scripted;  // The next check-in's answer, once.
   wire::Task MakeTask(std::optional<std::uint64_t> held);
   wire::CheckInAnswer Idle() const;
