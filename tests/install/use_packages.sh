@@ -67,7 +67,7 @@ start() { # SIDE
     STATE_DIRECTORY=/var/lib/fl-$1
     eval "exec setpriv --reuid fl-$1 --regid fl-$1 --init-groups --no-new-privs --inh-caps=-all --bounding-set=-all -- $command"
   ) >"/tmp/fl-$1.log" 2>&1 &
-  echo $!
+  started=$!
 }
 await() { # SECONDS COMMAND...
   local end=$((SECONDS + $1))
@@ -80,10 +80,12 @@ await() { # SECONDS COMMAND...
 ask() { fl-server "$@" --server "$(cat /var/lib/fl-server/address)" --pki "$HOME/fl-admin"; }
 is_done() { ask status | grep -q '3 of 3 rounds published'; }
 
-server=$(start server)
+start server
+server=$started
 await 30 test -s /var/lib/fl-server/address
 printf 'FL_SERVER=%s\nFL_DATA=csv:/var/opt/fl/digits8x8.csv.gz?split=train\n' "$(cat /var/lib/fl-server/address)" >/etc/default/fl-client
-device=$(start client)
+start client
+device=$started
 await 120 is_done
 ask status
 curl -fs "http://$(cat /var/lib/fl-server/metrics-address)/readyz" 2>/dev/null || echo "(no curl: /readyz was not asked)"
@@ -96,7 +98,8 @@ wait "$device" || fail "fl-client ended with $?"
 rm -rf /var/lib/fl-server
 cp -a "$HOME/fl-backup" /var/lib/fl-server
 chown -R fl-server: /var/lib/fl-server
-server=$(start server)
+start server
+server=$started
 await 30 test -s /var/lib/fl-server/address
 [ "$(ask report --json | sed -n 's/.*"model_sha256": "\(.*\)".*/\1/p')" = "$model" ] || fail "another model after the restore"
 kill "$server"
