@@ -1,5 +1,7 @@
 #pragma once
 
+#include <string_view>
+
 #include "fl/common/base/bytes.h"
 #include "fl/common/base/result.h"
 

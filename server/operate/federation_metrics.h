@@ -4,6 +4,7 @@
 #include <atomic>
 #include <chrono>
 #include <cstdint>
+#include <string_view>
 
 #include "fl/server/core/request.h"
 #include "fl/server/core/server_core.h"
