@@ -68,7 +68,7 @@ Result<> BackUpState(const fs::path& state, const fs::path& to) {
   FL_TRY_OK(CheckFolders(state, to));
   FL_TRY_OK(MakePrivateFolder(to));
   const fs::path part = to / "state.db.part";
-  const Result<> copied = CopyAndCheck(state / kDatabase, part);
+  Result<> copied = CopyAndCheck(state / kDatabase, part);
   std::error_code failed;
   if (copied) fs::rename(part, to / kDatabase, failed);
   if (!copied || failed) {
