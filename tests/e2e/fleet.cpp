@@ -80,15 +80,17 @@ void Fleet::Issue(const std::string& name, const std::vector<std::string>& optio
 }
 
 std::vector<std::string> Fleet::ServerCall() const {
-  return {Program("fl-server"),
-          "run",
-          plan_path(),
-          "--state",
-          path("server"),
-          "--pki",
-          path("pki/server"),
-          "--listen",
-          address_.empty() ? "127.0.0.1:0" : address_};
+  std::vector<std::string> call = {Program("fl-server"),
+                                   "run",
+                                   plan_path(),
+                                   "--state",
+                                   path("server"),
+                                   "--pki",
+                                   path("pki/server"),
+                                   "--listen",
+                                   address_.empty() ? "127.0.0.1:0" : address_};
+  call.insert(call.end(), server_options_.begin(), server_options_.end());
+  return call;
 }
 
 std::vector<std::string> Fleet::DeviceCall(std::size_t index) const {

@@ -31,6 +31,8 @@ class Fleet {
   // fl-pki issue; the certificate's folder is pki/NAME.
   void Issue(const std::string& name, const std::vector<std::string>& options = {});
 
+  // More arguments for each server that is started from now on.
+  void PassToServer(std::vector<std::string> options) { server_options_ = std::move(options); }
   // Starts the server at the address it had, or at a free port; returns when it listens.
   void StartServer();
   // Starts the next server on an empty state folder.
@@ -67,6 +69,7 @@ class Fleet {
 
   TemporaryFolder folder_;
   std::string address_;
+  std::vector<std::string> server_options_;
   std::unique_ptr<Process> server_;
   std::array<std::unique_ptr<Process>, kDevices> devices_;
 };

@@ -2,6 +2,7 @@
 
 #include <cstdlib>
 #include <cstring>
+#include <sstream>
 
 #include <doctest/doctest.h>
 #include <sys/socket.h>
@@ -85,8 +86,34 @@ TEST_CASE("Operation: figures without TLS stay on the machine") {
         std::string::npos);
 }
 
-TEST_CASE("Operation: status --watch follows a federation to its end, a line a change") {
+// (round, state) of each line of a JSON log about a round, whose fields are those of
+// docs/operations.md.
+std::vector<std::pair<int, std::string>> RoundsInLog(const std::string& log) {
+  std::vector<std::pair<int, std::string>> rounds;
+  std::istringstream lines(log);
+  for (std::string line; std::getline(lines, line);) {
+    CAPTURE(line);
+    const nlohmann::json json = nlohmann::json::parse(line);
+    CHECK(json.at("time").is_string());
+    CHECK(json.at("level") == "info");
+    CHECK(json.at("message").is_string());
+    if (json.value("event", "") != "round") continue;
+    const auto state = json.at("state").get<std::string>();
+    CHECK(json.at("federation") == "digits");
+    CHECK(json.at("cohort") == (state == "selecting" ? 0 : 4));
+    CHECK(json.at("accepted").is_number_unsigned());
+    if (state == "published") {
+      CHECK(json.at("version") == json.at("round"));
+      CHECK(json.at("seconds").get<double>() > 0);
+    }
+    rounds.emplace_back(json.at("round").get<int>(), state);
+  }
+  return rounds;
+}
+
+TEST_CASE("Operation: status --watch and the log follow a federation to its end") {
   Fleet fleet(DigitsPlan(2));
+  fleet.PassToServer({"--log-format", "json"});
   fleet.StartServer();
   Process watch({Program("fl-server"), "status", "--watch", "--server", fleet.address(), "--pki",
                  fleet.path("pki/operator")},
@@ -102,6 +129,17 @@ TEST_CASE("Operation: status --watch follows a federation to its end, a line a c
   CAPTURE(last);
   CHECK(last.find(" digits: done, 2 of 2 rounds published, 4 devices known; round 2 published, 4 "
                   "of 4 updates, refused none") != std::string::npos);
+
+  fleet.server().Signal(SIGTERM);
+  CHECK(fleet.server().Wait(kStopSeconds) == 0);
+  std::vector<std::pair<int, std::string>> expected;
+  expected.reserve(8);
+  for (const int round : {1, 2}) {
+    for (const char* state : {"selecting", "collecting", "folding", "published"}) {
+      expected.emplace_back(round, state);
+    }
+  }
+  CHECK(RoundsInLog(fleet.server().err()) == expected);
 }
 
 }  // namespace

@@ -13,6 +13,7 @@ BatchAccount AccountOf(Server& server, const std::string& device, net::Request r
 
 std::vector<RoundState> StatesOf(const BatchAccount& account) {
   std::vector<RoundState> states;
+  states.reserve(account.rounds.size());
   for (const RoundRow& round : account.rounds) states.push_back(round.state);
   return states;
 }
