@@ -1,0 +1,17 @@
+# The shared library exports the functions of its C header and nothing else.
+#   cmake -DNM=nm -DLIBRARY=libfl_infer.so -DHEADER=fl_infer.h -P exports.cmake
+execute_process(COMMAND ${NM} -D --defined-only ${LIBRARY} OUTPUT_VARIABLE listing RESULT_VARIABLE status)
+if(NOT status EQUAL 0)
+  message(FATAL_ERROR "nm ${LIBRARY}: expected a library, found status ${status}")
+endif()
+string(REGEX MATCHALL "[^ \n]+\n" exported "${listing}")
+list(TRANSFORM exported STRIP)
+list(SORT exported)
+file(READ ${HEADER} text)
+string(REGEX MATCHALL "fl_infer_[a-z_]+\\(" declared "${text}")
+list(TRANSFORM declared REPLACE "\\(" "")
+list(REMOVE_DUPLICATES declared)
+list(SORT declared)
+if(NOT "${exported}" STREQUAL "${declared}")
+  message(FATAL_ERROR "${LIBRARY}: expected ${declared}\nfound ${exported}")
+endif()
