@@ -11,8 +11,9 @@ namespace fl::deploy {
 // `verify`: measures what would be installed, by the engine that would run it, on samples that no
 // other pass saw. The gate stands in [deployment].
 struct VerifyConfig {
-  // The model is refused when an output of the integer engine and of its simulation in fp32
-  // (fake_quantize.h) differ by more units of the last node's scale; none: not compared.
+  // The model is refused when an output of the integer engine as it serves and of its simulation,
+  // as qat trains with it (fake_quantize.h), differ by more units of the last node's scale: 0 wants
+  // the same bits; none: not compared.
   std::optional<double> lsb_max;
 };
 
