@@ -192,13 +192,15 @@ std::string FrontLine(const Axes& axes, const std::vector<Trial>& trials) {
   return line.empty() ? line : "<path class=\"front\" d=\"" + line + "\"/>\n";
 }
 
-std::string Legend(bool random) {
+std::string Legend(bool chosen, bool random) {
   std::string text = "<circle class=\"found\" cx=\"392\" cy=\"26\" r=\"5\"/>\n" +
                      Text(402, 30, "start", "tried") +
-                     "<circle class=\"chosen\" cx=\"450\" cy=\"26\" r=\"6\"/>\n" +
-                     Text(461, 30, "start", "chosen") +
                      "<circle class=\"model\" cx=\"522\" cy=\"26\" r=\"5\"/>\n" +
                      Text(532, 30, "start", "the model itself");
+  if (chosen) {
+    text += "<circle class=\"chosen\" cx=\"450\" cy=\"26\" r=\"6\"/>\n" +
+            Text(461, 30, "start", "chosen");
+  }
   if (random) {
     text += "<circle class=\"random\" cx=\"640\" cy=\"26\" r=\"5\"/>\n" +
             Text(650, 30, "start", "random");
@@ -234,8 +236,8 @@ std::string DrawParetoPlot(const deploy::SearchOutcome& outcome) {
                      FormatFixed(100 * ring.accuracy, 1) + " %, " +
                      FormatFixed(ring.microseconds, 1) + " us");
   }
-  return text + Legend(random) + Text(kRight, kHeight - 10, "end", "larger dots take longer") +
-         "</svg>\n";
+  return text + Legend(outcome.chosen.has_value(), random) +
+         Text(kRight, kHeight - 10, "end", "larger dots take longer") + "</svg>\n";
 }
 
 }  // namespace fl::model_app

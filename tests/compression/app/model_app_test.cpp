@@ -270,6 +270,11 @@ TEST_CASE(
   std::size_t titles = 0;
   for (std::size_t at = 0; (at = svg.find("<title>", at)) != std::string::npos; ++at) ++titles;
   CHECK(titles == 6);  // Four lists, the model, the ring around the chosen one.
+  CHECK(svg.find(">chosen</text>") != std::string::npos);
+  deploy::SearchOutcome none = MakeOutcome();
+  none.chosen.reset();
+  CHECK(DrawParetoPlot(none).find("chosen\"") == std::string::npos);
+  CHECK(DrawParetoPlot(none).find(">chosen</text>") == std::string::npos);
   CHECK(svg.find("nan") == std::string::npos);
   // All alike, or nothing there: still a picture.
   deploy::SearchOutcome alike;
