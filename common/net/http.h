@@ -17,13 +17,12 @@ struct HttpLimits {
   std::size_t head_bytes_max = 8192;
   std::size_t body_bytes_max = (1U << 20) + 4096;
   Duration handshake = std::chrono::seconds(5);  // And once more until the first request.
-  Duration read = std::chrono::seconds(30);      // From a request's first byte to its last,
-  // and for its body as much more as it takes at this rate, so that slow links pass and stalled
-  // ones do not.
-  std::size_t body_bytes_per_second_min = 8192;
-  Duration idle = std::chrono::seconds(90);   // Between requests.
-  Duration write = std::chrono::seconds(30);  // For each 64 KiB of an answer.
-  std::size_t connections_max = 10000;
+  Duration head = std::chrono::seconds(8);       // From a request's first byte to its head's last.
+  // For each 64 KiB, or what is left, of a request's body and of an answer: links of 8 KiB a second
+  // pass, and what stalls does not.
+  Duration step = std::chrono::seconds(8);
+  Duration idle = std::chrono::seconds(90);  // Between requests.
+  std::size_t connections_max = 20000;
 };
 
 // Sends one answer; may be called once, from any thread; dropped without a call it answers 503.

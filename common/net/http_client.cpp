@@ -15,18 +15,15 @@
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/ip/tcp.hpp>
 #include <boost/asio/post.hpp>
-#include <boost/asio/read.hpp>
 #include <boost/asio/ssl/error.hpp>
-#include <boost/asio/ssl/stream.hpp>
 #include <boost/asio/steady_timer.hpp>
-#include <boost/asio/write.hpp>
 #include <boost/beast/core/flat_buffer.hpp>
 #include <boost/beast/http/empty_body.hpp>
 #include <boost/beast/http/parser.hpp>
-#include <boost/beast/http/read.hpp>
 
 #include "fl/common/net/http.h"
 #include "fl/common/net/internal/tls_setup.h"
+#include "fl/common/net/internal/tls_stream.h"
 
 namespace fl::net {
 namespace {
@@ -36,6 +33,8 @@ namespace beast = boost::beast;
 namespace http = beast::http;
 using asio::ip::tcp;
 using beast::error_code;
+
+using Parser = http::response_parser<http::empty_body>;
 
 constexpr auto kTuple = asio::as_tuple(asio::deferred);
 constexpr std::size_t kStepBytes = 64 << 10;
@@ -48,7 +47,7 @@ class Client final : public HttpClient {
       : host_(std::move(host)),
         port_(std::to_string(port)),
         limits_(limits),
-        tls_(context.release()),
+        tls_(std::move(context)),
         deadline_(io_),
         buffer_(limits.head_bytes_max + kBufferBytes) {}
 
@@ -58,7 +57,7 @@ class Client final : public HttpClient {
   std::uint64_t bytes_received() const override { return bytes_received_; }
 
  private:
-  using Stream = asio::ssl::stream<tcp::socket>;
+  using Socket = internal::TlsStream::Socket;
 
   asio::awaitable<void> Run(const Request& request, std::optional<Result<Response>>& result);
   asio::awaitable<Result<Response>> Perform(const Request& request);
@@ -67,6 +66,7 @@ class Client final : public HttpClient {
   asio::awaitable<Result<>> ConnectTo(const tcp::resolver::results_type& addresses);
   asio::awaitable<Result<>> Send(const Request& request);
   asio::awaitable<Result<Response>> Receive(bool with_body);
+  asio::awaitable<error_code> ReceiveHead(Parser& parser);
   asio::awaitable<Result<>> ReceiveBody(std::size_t size, Bytes& body);
 
   void SetDeadline(Duration timeout);
@@ -77,10 +77,11 @@ class Client final : public HttpClient {
   const std::string host_;
   const std::string port_;
   const HttpLimits limits_;
-  asio::ssl::context tls_;
+  const internal::SslContextPtr tls_;
   asio::io_context io_{1};
   asio::steady_timer deadline_;
-  std::optional<Stream> stream_;  // Empty while there is no connection.
+  std::optional<Socket> socket_;               // Empty while there is no connection.
+  std::optional<internal::TlsStream> stream_;  // Over it.
   beast::flat_buffer buffer_;
   bool is_late_ = false;
   bool has_answer_begun_ = false;
@@ -133,6 +134,8 @@ Result<Response> Client::Exchange(const Request& request, Duration timeout) {
   SetDeadline(timeout);
   asio::co_spawn(io_, Run(request, result), [](const std::exception_ptr&) {});
   io_.run();
+  // An answer may have overtaken the call that ends the exchange.
+  if (is_cancelled_) return Fail(ErrorCode::kUnavailable, "cancelled");
   if (!result) return Fail(ErrorCode::kInternal, "the exchange ended without a result");
   return *std::move(result);
 }
@@ -148,9 +151,9 @@ asio::awaitable<void> Client::Run(const Request& request, std::optional<Result<R
 }
 
 asio::awaitable<Result<Response>> Client::Perform(const Request& request) {
-  const bool is_reused = stream_.has_value();
+  const bool is_reused = socket_.has_value();
   for (int attempt = 0;; ++attempt) {
-    if (!stream_) {
+    if (!socket_) {
       FL_CO_TRY_OK(co_await Connect());
     }
     has_answer_begun_ = false;
@@ -160,7 +163,7 @@ asio::awaitable<Result<Response>> Client::Perform(const Request& request) {
       co_return response;
     }
     // The server had closed the idle connection: the request goes once more, over a new one.
-    stream_.reset();
+    Close();
   }
 }
 
@@ -174,26 +177,26 @@ asio::awaitable<Result<>> Client::Connect() {
   error_code failed;
   const auto addresses = resolver.resolve(host_, port_, failed);
   if (failed) co_return Fail(failed, "looking up its name");
-  stream_.emplace(io_, tls_);
-  buffer_.clear();
-  internal::SendServerName(stream_->native_handle(), host_);
+  Close();
+  socket_.emplace(io_);
   const Result<> connected = co_await ConnectTo(addresses);
-  if (!connected) stream_.reset();
+  if (!connected) Close();
   co_return connected;
 }
 
 asio::awaitable<Result<>> Client::ConnectTo(const tcp::resolver::results_type& addresses) {
-  tcp::socket& socket = stream_->next_layer();
   error_code failed = asio::error::host_not_found;
   for (const auto& address : addresses) {
-    socket.close(failed);
+    socket_->close(failed);
     if (is_late_ || is_cancelled_) break;
-    std::tie(failed) = co_await socket.async_connect(address.endpoint(), kTuple);
+    std::tie(failed) = co_await socket_->async_connect(address.endpoint(), kTuple);
     if (!failed) break;
   }
   if (failed || is_late_ || is_cancelled_) co_return Fail(failed, "connecting");
-  socket.set_option(tcp::no_delay(true), failed);
-  std::tie(failed) = co_await stream_->async_handshake(Stream::client, kTuple);
+  socket_->set_option(tcp::no_delay(true), failed);
+  stream_.emplace(*socket_, tls_.get(), internal::TlsStream::Side::kClient);
+  internal::SendServerName(stream_->native_handle(), host_);
+  failed = co_await stream_->Handshake();
   if (failed) co_return Fail(failed, "TLS handshake");
   co_return Ok{};
 }
@@ -206,8 +209,7 @@ asio::awaitable<Result<>> Client::Send(const Request& request) {
   body = body.subspan(joined);
   ByteSpan step = AsBytes(head);
   while (!step.empty()) {
-    const auto [error, count] =
-        co_await asio::async_write(*stream_, asio::buffer(step.data(), step.size()), kTuple);
+    const auto [error, count] = co_await stream_->Write(step);
     bytes_sent_ += count;
     if (error) co_return Fail(error, "sending");
     step = body.first(std::min(body.size(), kStepBytes));
@@ -217,16 +219,14 @@ asio::awaitable<Result<>> Client::Send(const Request& request) {
 }
 
 asio::awaitable<Result<Response>> Client::Receive(bool with_body) {
-  http::response_parser<http::empty_body> parser;
+  Parser parser;
   parser.header_limit(static_cast<std::uint32_t>(limits_.head_bytes_max));
   parser.body_limit(limits_.body_bytes_max);
   parser.skip(!with_body);
   buffer_.reserve(std::min(kBufferBytes, buffer_.max_size()));
-  const auto [error, head_bytes] =
-      co_await http::async_read_header(*stream_, buffer_, parser, kTuple);
-  has_answer_begun_ = parser.got_some();
-  bytes_received_ += head_bytes;
-  if (error) co_return Fail(error, "waiting for the answer");
+  if (const error_code error = co_await ReceiveHead(parser)) {
+    co_return Fail(error, "waiting for the answer");
+  }
   const auto& header = parser.get();
   Response response;
   response.status = header.result_int();
@@ -248,6 +248,26 @@ asio::awaitable<Result<Response>> Client::Receive(bool with_body) {
   co_return response;
 }
 
+asio::awaitable<error_code> Client::ReceiveHead(Parser& parser) {
+  while (!parser.is_header_done()) {
+    error_code error;
+    const std::size_t parsed = parser.put(buffer_.data(), error);
+    buffer_.consume(parsed);
+    bytes_received_ += parsed;
+    has_answer_begun_ = parser.got_some();
+    if (!error) continue;
+    if (error != http::error::need_more) co_return error;
+    const std::size_t room = buffer_.max_size() - buffer_.size();
+    if (room == 0) co_return error_code(http::error::buffer_overflow);
+    const auto [failed, count] =
+        co_await stream_->ReadSome(buffer_.prepare(std::min(kBufferBytes, room)));
+    buffer_.commit(count);
+    has_answer_begun_ |= count > 0;
+    if (failed) co_return failed;
+  }
+  co_return error_code();
+}
+
 asio::awaitable<Result<>> Client::ReceiveBody(std::size_t size, Bytes& body) {
   const std::size_t here = std::min(buffer_.size(), size);
   const auto* const first = static_cast<const std::byte*>(buffer_.data().data());
@@ -259,7 +279,7 @@ asio::awaitable<Result<>> Client::ReceiveBody(std::size_t size, Bytes& body) {
     const std::size_t at = body.size();
     body.resize(std::min(size, at + kStepBytes));
     const auto space = asio::buffer(body.data() + at, body.size() - at);
-    const auto [error, count] = co_await asio::async_read(*stream_, space, kTuple);
+    const auto [error, count] = co_await stream_->Read(space);
     bytes_received_ += count;
     if (error) co_return Fail(error, "receiving the answer");
   }
@@ -273,7 +293,7 @@ void Client::SetDeadline(Duration timeout) {
     if (error) return;
     is_late_ = true;
     error_code ignored;
-    if (stream_) stream_->next_layer().close(ignored);
+    if (socket_) socket_->close(ignored);
   });
 }
 
@@ -281,12 +301,13 @@ void Client::Cancel() {
   is_cancelled_ = true;
   asio::post(io_, [this] {
     error_code ignored;
-    if (stream_) stream_->next_layer().close(ignored);
+    if (socket_) socket_->close(ignored);
   });
 }
 
 void Client::Close() {
   stream_.reset();
+  socket_.reset();
   buffer_.clear();
 }
 

@@ -111,7 +111,7 @@ HttpSession::HttpSession(Socket socket, asio::ssl::context* tls, const HttpLimit
       deadline_(socket_.get_executor()),
       answered_(socket_.get_executor(), Instant::max()),
       slot_(std::make_shared<AnswerSlot>(*this)) {
-  if (tls != nullptr) tls_.emplace(socket_, *tls);
+  if (tls != nullptr) tls_.emplace(socket_, tls->native_handle(), TlsStream::Side::kServer);
   buffer_.reserve(std::min(kBufferBytes, buffer_.max_size()));
 }
 
@@ -152,8 +152,7 @@ asio::awaitable<bool> HttpSession::Handshake() {
   socket_.set_option(asio::ip::tcp::no_delay(true), ignored);  // A Unix socket has no such thing.
   if (!tls_) co_return true;
   SetDeadline(Now() + limits_.handshake, AtDeadline::kClose);
-  const auto [error] = co_await tls_->async_handshake(TlsStream::server, kTuple);
-  if (error) {
+  if (co_await tls_->Handshake()) {
     co_await Linger();  // The alert that says why is under way.
     co_return false;
   }
@@ -173,11 +172,10 @@ asio::awaitable<bool> HttpSession::ServeOne() {
   if (is_stopping_ || !is_open()) co_return false;
   if (!co_await AwaitRequest(patience)) co_return false;
   phase_ = Phase::kReading;
-  const Instant deadline = Now() + limits_.read;
-  SetDeadline(deadline, AtDeadline::kEndReading);
+  SetDeadline(Now() + limits_.head, AtDeadline::kEndReading);
   Head head;
   unsigned refusal = co_await ReadHead(head);
-  if (refusal == 200) refusal = co_await ReadBody(head, deadline);
+  if (refusal == 200) refusal = co_await ReadBody(head);
   ClearDeadline();
   if (refusal != 200) {
     co_await Refuse(is_late_ ? 408 : refusal);
@@ -201,7 +199,7 @@ asio::awaitable<bool> HttpSession::ReadMore() {
   const std::size_t room = buffer_.max_size() - buffer_.size();
   const asio::mutable_buffer space = buffer_.prepare(std::min(kBufferBytes, room));
   if (tls_) {
-    const auto [error, count] = co_await tls_->async_read_some(space, kTuple);
+    const auto [error, count] = co_await tls_->ReadSome(space);
     buffer_.commit(count);
     co_return !error;
   }
@@ -231,13 +229,10 @@ asio::awaitable<unsigned> HttpSession::ReadHead(Head& head) {
   co_return 200;
 }
 
-asio::awaitable<unsigned> HttpSession::ReadBody(Head& head, Instant deadline) {
+asio::awaitable<unsigned> HttpSession::ReadBody(Head& head) {
   if (head.expects_continue && buffer_.size() < head.body_bytes) {
     if (!co_await WriteAll(AsBytes("HTTP/1.1 100 Continue\r\n\r\n"))) co_return 0;
   }
-  const std::uint64_t rate = std::max<std::size_t>(limits_.body_bytes_per_second_min, 1);
-  SetDeadline(deadline + std::chrono::microseconds(head.body_bytes * 1000000 / rate),
-              AtDeadline::kEndReading);
   Bytes& body = head.request.body;
   const std::size_t here = std::min(buffer_.size(), head.body_bytes);
   const auto* const first = static_cast<const std::byte*>(buffer_.data().data());
@@ -247,9 +242,10 @@ asio::awaitable<unsigned> HttpSession::ReadBody(Head& head, Instant deadline) {
   while (body.size() < head.body_bytes) {
     const std::size_t at = body.size();
     body.resize(std::min(head.body_bytes, at + kStepBytes));
+    SetDeadline(Now() + limits_.step, AtDeadline::kEndReading);
     const asio::mutable_buffer space = asio::buffer(body.data() + at, body.size() - at);
     if (tls_) {
-      const auto [error, count] = co_await asio::async_read(*tls_, space, kTuple);
+      const auto [error, count] = co_await tls_->Read(space);
       if (error) co_return 0;
     } else {
       const auto [error, count] = co_await asio::async_read(socket_, space, kTuple);
@@ -284,13 +280,13 @@ asio::awaitable<bool> HttpSession::Write(Response response, bool with_body, bool
 asio::awaitable<bool> HttpSession::WriteAll(ByteSpan bytes) {
   while (!bytes.empty()) {
     const ByteSpan step = bytes.first(std::min(bytes.size(), kStepBytes));
-    const asio::const_buffer data(step.data(), step.size());
-    SetDeadline(Now() + limits_.write, AtDeadline::kClose);
+    SetDeadline(Now() + limits_.step, AtDeadline::kClose);
     if (tls_) {
-      const auto [error, count] = co_await asio::async_write(*tls_, data, kTuple);
+      const auto [error, count] = co_await tls_->Write(step);
       if (error) co_return false;
     } else {
-      const auto [error, count] = co_await asio::async_write(socket_, data, kTuple);
+      const auto [error, count] =
+          co_await asio::async_write(socket_, asio::buffer(step.data(), step.size()), kTuple);
       if (error) co_return false;
     }
     bytes = bytes.subspan(step.size());
@@ -319,18 +315,33 @@ asio::awaitable<void> HttpSession::Linger() {
 }
 
 void HttpSession::SetDeadline(Instant deadline, AtDeadline effect) {
-  deadline_.expires_at(deadline);
-  deadline_.async_wait([session = shared_from_this(), effect](const beast::error_code& error) {
-    if (!error) session->OnDeadline(effect);
+  deadline_at_ = deadline;
+  at_deadline_ = effect;
+  if (deadline < awaited_) AwaitDeadline(deadline);
+}
+
+void HttpSession::AwaitDeadline(Instant until) {
+  awaited_ = until;
+  deadline_.expires_at(until);
+  deadline_.async_wait([session = shared_from_this()](const beast::error_code& error) {
+    if (!error) session->OnDeadline();
   });
 }
 
-void HttpSession::OnDeadline(AtDeadline effect) {
-  // It may have expired while a later deadline was being set.
-  if (deadline_.expiry() > Now()) return;
+void HttpSession::OnDeadline() {
+  // Another wait may have begun while this one's end was on its way.
+  if (awaited_ > Now()) return;
+  awaited_ = Instant::max();
+  if (deadline_at_ == Instant::max() || !is_open()) return;
+  if (deadline_at_ > Now()) return AwaitDeadline(deadline_at_);
+  deadline_at_ = Instant::max();
   is_late_ = true;
-  if (effect == AtDeadline::kClose) return Close();
   beast::error_code ignored;
+  if (at_deadline_ == AtDeadline::kClose) {
+    // What a peer does not read would stay in the system's memory for as long as it likes.
+    socket_.set_option(asio::socket_base::linger(true, 0), ignored);
+    return Close();
+  }
   socket_.shutdown(Socket::shutdown_receive, ignored);
 }
 

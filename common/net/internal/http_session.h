@@ -10,13 +10,13 @@
 #include <boost/asio/buffer.hpp>
 #include <boost/asio/generic/stream_protocol.hpp>
 #include <boost/asio/ssl/context.hpp>
-#include <boost/asio/ssl/stream.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <boost/beast/core/flat_buffer.hpp>
 
 #include "fl/common/net/http.h"
 #include "fl/common/net/internal/task_group.h"
 #include "fl/common/net/internal/tls_setup.h"
+#include "fl/common/net/internal/tls_stream.h"
 
 namespace fl::net::internal {
 
@@ -37,7 +37,6 @@ class HttpSession final : public std::enable_shared_from_this<HttpSession> {
   void Signal(TaskSignal signal);
 
  private:
-  using TlsStream = boost::asio::ssl::stream<Socket&>;
   using Instant = std::chrono::steady_clock::time_point;
   enum class Phase : std::uint8_t { kHandshake, kIdle, kReading, kAnswering };
   // What happens at a deadline: the connection closes, or reading ends and an answer can still be
@@ -74,7 +73,7 @@ class HttpSession final : public std::enable_shared_from_this<HttpSession> {
   boost::asio::awaitable<bool> AwaitRequest(Duration patience);
   // A number is the status to refuse the request with, 0 to close without an answer.
   boost::asio::awaitable<unsigned> ReadHead(Head& head);
-  boost::asio::awaitable<unsigned> ReadBody(Head& head, Instant deadline);
+  boost::asio::awaitable<unsigned> ReadBody(Head& head);
   boost::asio::awaitable<std::optional<Response>> Answer(Request request);
   boost::asio::awaitable<bool> Write(Response response, bool with_body, bool keep_alive);
   boost::asio::awaitable<bool> WriteAll(ByteSpan bytes);
@@ -84,8 +83,9 @@ class HttpSession final : public std::enable_shared_from_this<HttpSession> {
   void OnSignal(TaskSignal signal);
   bool IsRevoked();
   void SetDeadline(Instant deadline, AtDeadline effect);
-  void ClearDeadline() { deadline_.cancel(); }
-  void OnDeadline(AtDeadline effect);
+  void ClearDeadline() { deadline_at_ = Instant::max(); }
+  void AwaitDeadline(Instant until);
+  void OnDeadline();
   void Close();
   bool is_open() const { return socket_.is_open(); }
 
@@ -95,7 +95,11 @@ class HttpSession final : public std::enable_shared_from_this<HttpSession> {
   RequestHandler& handler_;
   SharedRevocations& revocations_;
   boost::beast::flat_buffer buffer_;
+  // One wait serves many deadlines: most move on before they come.
   boost::asio::steady_timer deadline_;
+  Instant awaited_ = Instant::max();      // Of the wait; max: there is none.
+  Instant deadline_at_ = Instant::max();  // max: there is none.
+  AtDeadline at_deadline_ = AtDeadline::kClose;
   boost::asio::steady_timer answered_;  // Never expires; cancelled when the answer is there.
   std::shared_ptr<AnswerSlot> slot_;    // Shared with the responder.
   std::optional<Response> answer_;

@@ -82,7 +82,10 @@ Result<SslContextPtr> MakeContext(const SSL_METHOD* method, const TlsFiles& file
                SSL_CTX_set_ciphersuites(raw, kSuites) == 1 &&
                SSL_CTX_set1_groups_list(raw, kGroups) == 1,
            "OpenSSL lacks TLS 1.3 or its suites");
-  SSL_CTX_set_mode(raw, SSL_MODE_RELEASE_BUFFERS);
+  SSL_CTX_set_mode(raw, SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ENABLE_PARTIAL_WRITE |
+                            SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
+  // One call of the system for a record.
+  SSL_CTX_set_read_ahead(raw, 1);
   SSL_CTX_set_options(raw, SSL_OP_NO_TICKET);
   SSL_CTX_set_num_tickets(raw, 0);
   SSL_CTX_set_session_cache_mode(raw, SSL_SESS_CACHE_OFF);

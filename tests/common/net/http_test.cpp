@@ -169,8 +169,7 @@ TEST_CASE("HttpServer: a request whose body does not come in time is answered wi
   const TestPki pki;
   EchoHandler handler;
   HttpLimits limits;
-  limits.read = std::chrono::milliseconds(20);
-  limits.body_bytes_per_second_min = 1U << 30;
+  limits.step = std::chrono::milliseconds(20);
   const auto server = StartServer(pki.Server(), handler, limits);
   const auto client = Connect(*server, pki.Client());
   Request request = Post("");
