@@ -4,6 +4,7 @@
 #include <map>
 
 #include "fl/common/wire/update.h"
+#include "fl/compression/kernels/finish_sums.h"
 
 namespace fl::server {
 
@@ -211,9 +212,7 @@ namespace {
 void FinishBlock(const StreamPlan& stream, std::span<const double> sums, double weight,
                  std::span<float> out) {
   const bool mean = stream.combiner == Combiner::kWeightedMean && weight > 0;
-  for (std::size_t i = 0; i < sums.size(); ++i) {
-    out[i] = static_cast<float>(mean ? sums[i] / weight : sums[i]);
-  }
+  kernels::DivideSums(sums, mean ? weight : 1.0, out);
 }
 
 struct WeightedMean {
@@ -268,18 +267,49 @@ FoldResult EmptyResult(const FederationPlan& plan) {
   return result;
 }
 
-// What each segment's updates add up to, by stream.
-std::vector<std::vector<std::vector<float>>> SegmentBuffers(const FederationPlan& plan,
-                                                            const FoldResult& result) {
-  std::vector<std::vector<std::vector<float>>> buffers;
-  for (const StreamAggregate& stream : result.streams) {
-    auto& segments = buffers.emplace_back();
-    for (const Segment& segment : plan.streams()[stream.stream].segments->segments()) {
-      segments.emplace_back(SummedCodec(segment).count());
+// Where each segment's sums end up: among the stream's values where they are that, as they are;
+// else in a buffer of their own.
+class SegmentTargets {
+ public:
+  // `result` must outlive it, and its vectors keep their memory.
+  SegmentTargets(const FederationPlan& plan, FoldResult& result) {
+    for (StreamAggregate& stream : result.streams) {
+      const SegmentPlan& segments = *plan.streams()[stream.stream].segments;
+      std::vector<Target>& targets = targets_.emplace_back();
+      for (const Segment& segment : segments.segments()) {
+        Target& target = targets.emplace_back();
+        const std::size_t count = SummedCodec(segment).count();
+        target.is_direct = segment.tensors.size() == 1 && segment.codec->summed() == nullptr;
+        if (target.is_direct) {
+          const std::size_t first = segments.layout().offset(segment.tensors.front());
+          target.values = std::span(stream.values).subspan(first, count);
+        } else {
+          target.buffer.resize(count);
+          target.values = target.buffer;
+        }
+      }
     }
   }
-  return buffers;
-}
+
+  std::size_t segments(std::size_t stream) const { return targets_[stream].size(); }
+  std::span<float> Of(std::size_t stream, std::size_t segment) const {
+    return targets_[stream][segment].values;
+  }
+  // The buffer, for good; nothing where there is none.
+  std::optional<std::vector<float>> Take(std::size_t stream, std::size_t segment) {
+    Target& target = targets_[stream][segment];
+    if (target.is_direct) return std::nullopt;
+    return std::move(target.buffer);
+  }
+
+ private:
+  struct Target {
+    bool is_direct = false;
+    std::vector<float> buffer;
+    std::span<float> values;
+  };
+  std::vector<std::vector<Target>> targets_;
+};
 
 // The segment's values as the sum tells them, a block a job.
 std::vector<float> EstimateValues(const Codec& codec, std::span<const float> sum,
@@ -300,21 +330,22 @@ std::vector<float> EstimateValues(const Codec& codec, std::span<const float> sum
   return values;
 }
 
-// Sums to the streams' values.
-void ScatterAll(const FederationPlan& plan, std::vector<std::vector<std::vector<float>>> buffers,
-                ThreadPool* pool, FoldResult& result) {
-  for (std::size_t i = 0; i < buffers.size(); ++i) {
+// Sums to the streams' values, where they are not there yet.
+void ScatterAll(const FederationPlan& plan, SegmentTargets& targets, ThreadPool* pool,
+                FoldResult& result) {
+  for (std::size_t i = 0; i < result.streams.size(); ++i) {
     StreamAggregate& aggregate = result.streams[i];
     const SegmentPlan& segments = *plan.streams()[aggregate.stream].segments;
-    for (std::size_t segment = 0; segment < buffers[i].size(); ++segment) {
-      std::vector<float>& sum = buffers[i][segment];
+    for (std::size_t segment = 0; segment < targets.segments(i); ++segment) {
+      std::optional<std::vector<float>> sum = targets.Take(i, segment);
+      if (!sum) continue;
       const Codec& codec = *segments.segments()[segment].codec;
       if (codec.summed() == nullptr) {
-        segments.Scatter(segment, sum, aggregate.values);
+        segments.Scatter(segment, *sum, aggregate.values);
         continue;
       }
-      segments.Scatter(segment, EstimateValues(codec, sum, pool), aggregate.values);
-      aggregate.sums[segment] = std::move(sum);
+      segments.Scatter(segment, EstimateValues(codec, *sum, pool), aggregate.values);
+      aggregate.sums[segment] = *std::move(sum);
     }
   }
 }
@@ -326,17 +357,17 @@ FoldResult Fold(const FederationPlan& plan, const ParsedJournal& journal,
   const Folder folder(plan, journal, options);
   const std::vector<std::uint64_t> groups = journal.groups();
   FoldResult result = EmptyResult(plan);
-  auto buffers = SegmentBuffers(plan, result);
+  SegmentTargets targets(plan, result);
   std::vector<Block> blocks;
   for (std::size_t i = 0; i < result.streams.size(); ++i) {
     StreamAggregate& aggregate = result.streams[i];
     const StreamPlan& stream = plan.streams()[aggregate.stream];
-    for (std::size_t segment = 0; segment < buffers[i].size(); ++segment) {
+    for (std::size_t segment = 0; segment < targets.segments(i); ++segment) {
       for (const std::uint64_t group : groups) {
         const auto* parts = folder.Parts({stream.id, segment, group});
         if (parts != nullptr) aggregate.weights[segment] += folder.GroupWeight(stream, *parts);
       }
-      const std::size_t count = buffers[i][segment].size();
+      const std::size_t count = targets.Of(i, segment).size();
       const std::size_t size = folder.BlockOf(SummedCodec(stream.segments->segments()[segment]));
       for (std::size_t first = 0; first < count; first += size) {
         blocks.push_back({i, segment, first, std::min(size, count - first)});
@@ -353,17 +384,17 @@ FoldResult Fold(const FederationPlan& plan, const ParsedJournal& journal,
       const auto* parts = folder.Parts({stream.id, block.segment, group});
       if (parts == nullptr) continue;
       folder.SumGroup(stream, block.segment, *parts, block.first, group_sum);
-      for (std::size_t k = 0; k < block.count; ++k) sums[k] += double{group_sum[k]};
+      kernels::AddToSums(group_sum, sums);
     }
     FinishBlock(stream, sums, aggregate.weights[block.segment],
-                std::span(buffers[block.stream][block.segment]).subspan(block.first, block.count));
+                targets.Of(block.stream, block.segment).subspan(block.first, block.count));
   };
   if (pool != nullptr) {
     pool->ParallelFor(blocks.size(), fold_block);
   } else {
     for (std::size_t i = 0; i < blocks.size(); ++i) fold_block(i);
   }
-  ScatterAll(plan, std::move(buffers), pool, result);
+  ScatterAll(plan, targets, pool, result);
   std::vector<GroupSums::Measured> measured;
   for (const GroupSums::Group& group : folder.metrics()) {
     measured.insert(measured.end(), group.metrics.begin(), group.metrics.end());
@@ -401,23 +432,23 @@ FoldResult CombineGroups(const FederationPlan& plan, std::vector<GroupSums> part
   }
   std::ranges::sort(groups, {}, &GroupSums::Group::group);
   FoldResult result = EmptyResult(plan);
-  auto buffers = SegmentBuffers(plan, result);
+  SegmentTargets targets(plan, result);
   for (std::size_t i = 0; i < result.streams.size(); ++i) {
     StreamAggregate& aggregate = result.streams[i];
-    for (std::size_t segment = 0; segment < buffers[i].size(); ++segment) {
-      std::vector<double> sums(buffers[i][segment].size());
+    for (std::size_t segment = 0; segment < targets.segments(i); ++segment) {
+      std::vector<double> sums(targets.Of(i, segment).size());
       for (const GroupSums::Group& group : groups) {
         for (const GroupSums::Segment& one : group.segments) {
           if (one.stream != aggregate.stream || one.segment != segment) continue;
           aggregate.weights[segment] += one.weight;
-          for (std::size_t k = 0; k < sums.size(); ++k) sums[k] += double{one.sum[k]};
+          kernels::AddToSums(one.sum, sums);
         }
       }
       FinishBlock(plan.streams()[aggregate.stream], sums, aggregate.weights[segment],
-                  buffers[i][segment]);
+                  targets.Of(i, segment));
     }
   }
-  ScatterAll(plan, std::move(buffers), nullptr, result);
+  ScatterAll(plan, targets, nullptr, result);
   std::vector<GroupSums::Measured> measured;
   for (const GroupSums::Group& group : groups) {
     measured.insert(measured.end(), group.metrics.begin(), group.metrics.end());
