@@ -6,6 +6,8 @@
 #include <csignal>
 #include <ctime>
 
+#include <sys/resource.h>
+
 #include "fl/common/base/file.h"
 #include "fl/server/app/evaluator.h"
 #include "fl/server/app/notify.h"
@@ -47,6 +49,14 @@ void WaitForStop(const ServerShell& shell, bool until_done, RevocationWatch& rev
   ::signal(SIGINT, SIG_DFL);
   ::signal(SIGTERM, SIG_DFL);
   ::pthread_sigmask(SIG_UNBLOCK, &signals, nullptr);
+}
+
+// Each connection needs one; most systems allow more than they give at first.
+void RaiseDescriptorLimit() {
+  rlimit limit{};
+  if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
+  limit.rlim_cur = limit.rlim_max;
+  ::setrlimit(RLIMIT_NOFILE, &limit);
 }
 
 Result<std::vector<ServedFederation>> LoadFederations(const RunOptions& options) {
@@ -128,6 +138,7 @@ Result<HostPort> ParseHostPort(const std::string& text) {
 
 Result<> RunServer(const RunOptions& options, const Logger& logger) {
   BlockStopSignals();
+  RaiseDescriptorLimit();
   FL_TRY(const HostPort listen, ParseHostPort(options.listen));
   FL_TRY(std::vector<ServedFederation> federations, LoadFederations(options));
   FL_TRY(const net::TlsFiles tls, net::LoadTlsFiles(options.pki, net::TlsSide::kServer));

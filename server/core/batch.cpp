@@ -28,6 +28,8 @@ Result<ServerOutput> Batch::Run(std::span<const ServerEvent> events) {
   FL_TRY_OK(ListCommands(output));
   output.wake_at = WakeAt();
   output.changed = changed_;
+  output.wakes_all = wakes_all_;
+  output.wakes = std::move(wakes_);
   account_.standing = {federation_.state,           federation_.version,
                        federation_.clients,         federation_.round,
                        round_ ? round_->cohort : 0, round_ ? round_->accepted : 0};
@@ -104,12 +106,12 @@ Result<> Batch::TakeRequest(Arrival& arrival) {
   } else if (const auto* allow = std::get_if<AllowClient>(&request)) {
     FL_TRY(arrival.answer, Allow(*allow));
   } else if (TaskOf(request)) {
-    FL_TRY_OK(TouchClient(client, false));
+    FL_TRY_OK(TouchClient(*arrival.event, false));
     FL_TRY(arrival.answer, AnswerUpload(*arrival.event, request));
   } else if (const auto* check_in = std::get_if<CheckIn>(&request)) {
     std::optional<Error> refused = CheckCapabilities(check_in->message);
     if (!refused) {
-      FL_TRY_OK(TouchClient(client, true));
+      FL_TRY_OK(TouchClient(*arrival.event, true));
       if (check_in->message.phase) {
         FL_TRY(refused, TakePhaseMessage(client, *check_in->message.phase));
       }
@@ -231,6 +233,7 @@ Result<net::Response> Batch::ObeyOrder(const AdminOrder& order) {
       break;
   }
   changed_ = true;
+  wakes_all_ = true;
   FL_TRY_OK(Save());
   return RenderAdminPage(transaction_, plan_, AdminPage::kStatus, now_);
 }

@@ -89,7 +89,7 @@ class Batch {
   Result<> TakeCalibration(const TaskRow& task);
 
   // batch_check_in.cpp: steps 1 and 2.
-  Result<> TouchClient(const std::string& name, bool create);
+  Result<> TouchClient(const RequestArrived& event, bool create);
   Result<std::optional<Error>> TakePhaseMessage(const std::string& client,
                                                 const wire::PhaseMessage& message);
   std::optional<Error> CheckCapabilities(const wire::CheckInRequest& request) const;
@@ -135,6 +135,8 @@ class Batch {
   std::optional<CalibrationTally> tally_;  // Once it was needed.
   bool tally_changed_ = false;
   bool changed_ = false;
+  bool wakes_all_ = false;
+  std::vector<std::string> wakes_;
   BatchAccount account_;
   // What NoteProgress has noted last: what Load found, at first.
   std::optional<std::pair<std::uint64_t, RoundState>> noted_round_;

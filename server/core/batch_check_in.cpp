@@ -18,10 +18,14 @@ constexpr std::uint32_t kSoonMaxMs = 30;
 
 }  // namespace
 
-// Only a check-in makes a client known.
-Result<> Batch::TouchClient(const std::string& name, bool create) {
+// Only a check-in makes a client known. One that asks more often than it was told to is written
+// down now and then.
+Result<> Batch::TouchClient(const RequestArrived& event, bool create) {
+  if (event.asked_again) return Ok{};
+  const std::string name = ClientName(event.peer);
   FL_TRY(auto client, transaction_.FindClient(plan_.name(), name));
   if (!client && !create) return Ok{};
+  if (client && client->last_seen + SeenEvery(plan_.plan().rounds) > now_) return Ok{};
   if (!client) {
     client.emplace();
     client->federation = plan_.name();

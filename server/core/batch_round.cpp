@@ -57,8 +57,13 @@ Result<> Batch::Advance() {
 }
 
 Result<bool> Batch::AdvanceRound() {
-  if (federation_.state == FederationState::kCalibrating) return AdvanceCalibration();
-  if (federation_.state == FederationState::kDeploying) return AdvanceDeployment();
+  if (federation_.state == FederationState::kCalibrating ||
+      federation_.state == FederationState::kDeploying) {
+    const bool calibrates = federation_.state == FederationState::kCalibrating;
+    FL_TRY(const bool moved, calibrates ? AdvanceCalibration() : AdvanceDeployment());
+    wakes_all_ |= moved;
+    return moved;
+  }
   if (federation_.state != FederationState::kRunning &&
       federation_.state != FederationState::kPaused) {
     return false;
@@ -83,6 +88,7 @@ Result<bool> Batch::AdvanceRound() {
       FL_TRY_OK(journal_.DiscardUnfinished(plan_.name(), number));
     }
     FL_TRY_OK(Note("the last round is published"));
+    wakes_all_ = true;
     return true;
   }
   if (federation_.state == FederationState::kPaused) return false;
@@ -140,6 +146,7 @@ Result<bool> Batch::Select() {
     task.base_version = round_->base_version;
     FL_TRY_OK(transaction_.Put(task));
   }
+  wakes_.insert(wakes_.end(), cohort.begin(), cohort.end());
   round_->cohort = cohort.size();
   round_->state = RoundState::kCollecting;
   round_->deadline_at = now_ + FromSeconds(rounds.deadline_s);
@@ -160,6 +167,7 @@ Result<bool> Batch::AdvancePhase() {
                       std::to_string(rounds.min_report)));
     return true;
   }
+  wakes_all_ = true;
   ++round_->phase;
   round_->deadline_at = now_ + FromSeconds(rounds.deadline_s);
   return true;
@@ -278,6 +286,7 @@ Result<> Batch::AskEvaluators() {
     task.client = client;
     task.base_version = federation_.version;
     FL_TRY_OK(transaction_.Put(task));
+    wakes_.push_back(client);
   }
   return Ok{};
 }
@@ -361,7 +370,8 @@ Result<> Batch::ListCommands(ServerOutput& output) {
     return Ok{};
   }
   FL_TRY(const std::vector<ClientRow> clients, transaction_.Clients(plan_.name()));
-  const Duration patience = FromSeconds(std::max(2.0, 3 * plan_.plan().rounds.wait_s));
+  const Duration patience =
+      FromSeconds(std::max(2.0, 3 * plan_.plan().rounds.wait_s)) + SeenEvery(plan_.plan().rounds);
   output.done = evaluated && std::ranges::all_of(clients, [&](const ClientRow& client) {
                   return client.told_done || client.last_seen + patience < now_;
                 });

@@ -43,7 +43,11 @@ std::vector<std::string> SampleEvaluators(std::uint64_t seed, std::uint64_t vers
 }
 
 Duration PresenceOf(const RoundsConfig& rounds) {
-  return FromSeconds(std::max({60.0, 4 * rounds.wait_s, rounds.deadline_s}));
+  return FromSeconds(std::max({60.0, 4 * rounds.wait_s, rounds.deadline_s})) + SeenEvery(rounds);
+}
+
+Duration SeenEvery(const RoundsConfig& rounds) {
+  return FromSeconds(std::min(0.5, 0.5 * rounds.wait_s));
 }
 
 std::uint64_t GoalOf(const RoundsConfig& rounds, const RoundRow& round) {

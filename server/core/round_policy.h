@@ -26,6 +26,8 @@ std::vector<std::string> SampleEvaluators(std::uint64_t seed, std::uint64_t vers
 
 // A client counts as present for so long after it was last heard of.
 Duration PresenceOf(const RoundsConfig& rounds);
+// How exactly it is known when a client was last heard of: what comes sooner is not written down.
+Duration SeenEvery(const RoundsConfig& rounds);
 
 enum class Closing : std::uint8_t { kStaysOpen, kFold, kAbandon };
 // What becomes of a collecting round: it folds at the goal, when everyone asked has reported, or at

@@ -26,9 +26,9 @@ struct RequestArrived {
   net::Peer peer;
   net::Request request;
   std::shared_ptr<const Result<CheckedUpdate>>
-      checked;  // Shared: a batch may be handled again after a conflict.
-  bool may_hold =
-      false;  // The shell can hold a check-in up and ask again when something has changed.
+      checked;               // Shared: a batch may be handled again after a conflict.
+  bool may_hold = false;     // The shell can hold a check-in up and ask again when it is woken.
+  bool asked_again = false;  // It was held: nothing is new but, perhaps, the answer.
 };
 struct TimerFired {};
 struct FoldDone {
@@ -50,7 +50,7 @@ struct ServerReply {
   std::uint64_t id = 0;
   net::Response response;
   // Only for a request with may_hold: there is no task and the client accepts to wait. The shell
-  // does not send `response`; it asks again when something changed, and for the last time, with
+  // does not send `response`; it asks again when the client is woken, and for the last time, with
   // may_hold false, after at most 30 s.
   bool may_wait = false;
 };
@@ -89,8 +89,11 @@ struct BatchAccount {
 struct ServerOutput {
   std::vector<ServerReply> replies;  // One for each RequestArrived, in their order.
   std::vector<ServerCommand> commands;
-  TimePoint wake_at = kNever;    // Send TimerFired then.
-  bool changed = false;          // Held check-ins should be asked again.
+  TimePoint wake_at = kNever;  // Send TimerFired then.
+  bool changed = false;        // The federation or its round has moved on.
+  // Whose held check-ins are worth asking again, by ClientName: everybody's, or some.
+  bool wakes_all = false;
+  std::vector<std::string> wakes;
   std::optional<Error> failure;  // The storage failed: for the log. Nothing was stored.
   bool done = false;  // The federation is done and every client that is present was told so.
   BatchAccount account;

@@ -3,10 +3,12 @@
 #include <algorithm>
 #include <array>
 #include <cstdio>
+#include <iterator>
 #include <thread>
 #include <utility>
 
 #include "fl/server/core/admin.h"
+#include "fl/server/core/request.h"
 
 namespace fl::server {
 namespace {
@@ -45,11 +47,7 @@ void FederationStrand::Post(net::Peer peer, net::Request request,
   arrived.request = std::move(request);
   arrived.checked = std::move(checked);
   arrived.may_hold = true;
-  Push({std::move(arrived), std::move(responder), clock_.Now()});
-}
-
-std::size_t FederationStrand::queued() {
-  return queue_.With([](const Queue& queue) { return queue.items.size(); });
+  Push({std::move(arrived), {std::move(responder), clock_.Now()}});
 }
 
 // Any batch stores the federation's row, a timer's too.
@@ -57,7 +55,7 @@ Result<> FederationStrand::ConfirmStorage(Duration patience) {
   if (is_storing_ && stored_at_us_ >= ToMicroseconds(clock_.Now() - kFreshlyStored)) return Ok{};
   const std::uint64_t before = batches_;
   const TimePoint deadline = clock_.Now() + patience;
-  Push({TimerFired{}, nullptr, clock_.Now()});
+  Push({TimerFired{}, {}});
   while (batches_ == before) {
     if (clock_.Now() >= deadline) {
       return Error{ErrorCode::kTimeout, plan().name() + ": the storage takes longer than " +
@@ -73,9 +71,10 @@ Result<> FederationStrand::ConfirmStorage(Duration patience) {
 // A full or stopped queue drops the responder, which answers 503.
 void FederationStrand::Push(Item item) {
   const bool start = queue_.With([&](Queue& queue) {
-    const bool request = item.responder != nullptr;
+    const bool request = item.origin.responder != nullptr;
     if (queue.stopped || (request && queue.items.size() >= kQueueMax)) return false;
     queue.items.push_back(std::move(item));
+    waiting_ = queue.items.size();
     return !std::exchange(queue.scheduled, true);
   });
   if (start) Schedule();
@@ -91,14 +90,14 @@ void FederationStrand::Tick(TimePoint now, bool changed_elsewhere) {
   const bool due = wake_at_us_ <= now_us;
   if (!expired && !due && !changed_elsewhere) return;
   if (due) wake_at_us_ = ToMicroseconds(kNever);
-  if (changed_elsewhere) queue_.With([](Queue& queue) { queue.ask_again = true; });
-  Push({TimerFired{}, nullptr, now});
+  if (changed_elsewhere) queue_.With([](Queue& queue) { queue.wakes_all = true; });
+  Push({TimerFired{}, {}});
 }
 
 void FederationStrand::Stop() {
   const bool start = queue_.With([&](Queue& queue) {
     queue.stopped = true;
-    queue.items.push_back({TimerFired{}, nullptr, clock_.Now()});
+    queue.items.push_back({TimerFired{}, {}});
     return !std::exchange(queue.scheduled, true);
   });
   if (start) Schedule();
@@ -111,16 +110,15 @@ void FederationStrand::Drain() {
 
 // False when the queue is empty, and then another thread may begin to drain.
 bool FederationStrand::HandleBatch() {
-  std::vector<Item> batch = TakeBatch(clock_.Now());
-  if (batch.empty()) return false;
-  std::vector<ServerEvent> events;
+  Batch batch;
+  if (!TakeBatch(clock_.Now(), batch)) return false;
+  if (batch.events.empty()) return true;  // None of those who are woken is held.
   std::uint64_t id = 0;
-  for (Item& item : batch) {
-    if (auto* arrived = std::get_if<RequestArrived>(&item.event)) arrived->id = id++;
-    events.push_back(item.event);
+  for (ServerEvent& event : batch.events) {
+    if (auto* arrived = std::get_if<RequestArrived>(&event)) arrived->id = id++;
   }
   const auto start = TimeHistogram::Clock::now();
-  ServerOutput output = core_->Handle(events, clock_.Now());
+  ServerOutput output = core_->Handle(batch.events, clock_.Now());
   metrics_.step(TimedStep::kBatch).AddSince(start);
   if (output.failure) {
     metrics_.storage_failures.Add(1);
@@ -134,74 +132,100 @@ bool FederationStrand::HandleBatch() {
   ++batches_;
   wake_at_us_ = ToMicroseconds(output.wake_at);
   done_ = output.done;
-  const bool changed = output.changed;
-  const std::vector<ServerCommand> commands = output.commands;
-  const BatchAccount account = std::move(output.account);
-  Deliver(std::move(batch), std::move(output));
-  for (const ServerCommand& command : commands) Run(command);
-  Log(account);
-  if (changed) {
-    queue_.With([](Queue& queue) { queue.ask_again = true; });
+  Deliver(std::move(batch), std::move(output.replies));
+  for (const ServerCommand& command : output.commands) Run(command);
+  Log(output.account);
+  if (output.wakes_all || !output.wakes.empty()) {
+    queue_.With([&](Queue& queue) {
+      queue.wakes_all |= output.wakes_all;
+      std::ranges::move(output.wakes, std::back_inserter(queue.wakes));
+    });
   }
   return true;
 }
 
-std::vector<FederationStrand::Item> FederationStrand::TakeBatch(TimePoint now) {
-  std::vector<Item> batch;
-  bool all = false;
-  bool stopping = false;
+void FederationStrand::Batch::Add(Item item) {
+  events.push_back(std::move(item.event));
+  origins.push_back(std::move(item.origin));
+}
+
+// False when there is nothing to do, and then another thread may take the next batch.
+bool FederationStrand::TakeBatch(TimePoint now, Batch& batch) {
+  Queue woken;
+  bool is_over = false;
   queue_.With([&](Queue& queue) {
-    all = std::exchange(queue.ask_again, false);
-    stopping = queue.stopped;
-    while (!queue.items.empty() && batch.size() < kBatchMax) {
-      batch.push_back(std::move(queue.items.front()));
+    woken.wakes_all = std::exchange(queue.wakes_all, false);
+    woken.wakes = std::exchange(queue.wakes, {});
+    woken.stopped = queue.stopped;
+    while (!queue.items.empty() && batch.events.size() < kBatchMax) {
+      batch.Add(std::move(queue.items.front()));
       queue.items.pop_front();
     }
+    waiting_ = queue.items.size();
     // With check-ins to be asked again the next turn is ours as well.
-    if (batch.empty() && !(all && !held_.empty())) queue.scheduled = false;
+    is_over = batch.events.empty() && !woken.wakes_all && woken.wakes.empty();
+    if (is_over) queue.scheduled = false;
   });
-  if (stopping) {
-    for (Held& held : std::exchange(held_, {})) held.item.responder->Send(std::move(held.response));
+  if (is_over) return false;
+  if (woken.stopped) {
+    held_of_.clear();
+    for (auto& [key, held] : std::exchange(held_, {})) {
+      held.origin.responder->Send(std::move(held.response));
+    }
     metrics_.held.Set(0);
   }
-  TakeHeld(now, all, batch);
-  return batch;
+  TakeHeld(now, woken, batch);
+  return true;
 }
 
 // Held check-ins whose time is over are asked for the last time.
-void FederationStrand::TakeHeld(TimePoint now, bool all, std::vector<Item>& batch) {
-  if (batch.empty() && !all) return;
-  std::vector<Held> kept;
-  for (Held& held : held_) {
-    const bool expired = held.item.since + kHoldMax <= now;
-    if (!all && !expired) {
-      kept.push_back(std::move(held));
-      continue;
+void FederationStrand::TakeHeld(TimePoint now, const Queue& woken, Batch& batch) {
+  const auto expired = [&] {
+    return !held_.empty() && held_.begin()->first.first + kHoldMax <= now;
+  };
+  while (expired()) AskAgain(held_.begin()->first, false, batch);
+  while (woken.wakes_all && !held_.empty()) AskAgain(held_.begin()->first, true, batch);
+  for (const std::string& client : woken.wakes) {
+    for (auto found = held_of_.find(client); found != held_of_.end();
+         found = held_of_.find(client)) {
+      AskAgain(found->second, true, batch);
     }
-    std::get<RequestArrived>(held.item.event).may_hold = !expired;
-    held.item.was_held = true;
-    batch.push_back(std::move(held.item));
   }
-  held_ = std::move(kept);
 }
 
-void FederationStrand::Deliver(std::vector<Item> batch, ServerOutput output) {
-  for (Item& item : batch) {
-    const auto* arrived = std::get_if<RequestArrived>(&item.event);
+void FederationStrand::AskAgain(HeldKey key, bool may_hold, Batch& batch) {
+  auto held = held_.extract(key);
+  Held& asked = held.mapped();
+  const auto [first, last] = held_of_.equal_range(ClientName(asked.event.peer));
+  held_of_.erase(std::find_if(first, last, [&](const auto& one) { return one.second == key; }));
+  asked.event.may_hold = may_hold;
+  asked.event.asked_again = true;
+  batch.Add({std::move(asked.event), std::move(asked.origin)});
+}
+
+void FederationStrand::Hold(RequestArrived event, Origin origin, net::Response response) {
+  const HeldKey key{origin.since, ++held_last_};
+  held_of_.emplace(ClientName(event.peer), key);
+  held_.emplace(key, Held{std::move(event), std::move(origin), std::move(response)});
+}
+
+void FederationStrand::Deliver(Batch batch, std::vector<ServerReply> replies) {
+  for (std::size_t i = 0; i < batch.events.size(); ++i) {
+    auto* arrived = std::get_if<RequestArrived>(&batch.events[i]);
     if (arrived == nullptr) continue;
-    ServerReply& reply = output.replies[arrived->id];
+    ServerReply& reply = replies[arrived->id];
     if (reply.may_wait) {
-      held_.push_back({std::move(item), std::move(reply.response)});
+      Hold(std::move(*arrived), std::move(batch.origins[i]), std::move(reply.response));
     } else {
-      const Duration took = clock_.Now() - item.since;
-      if (!item.was_held) metrics_.step(TimedStep::kAnswer).Add(took);
-      item.responder->Send(std::move(reply.response));
+      Origin& origin = batch.origins[i];
+      if (!arrived->asked_again) {
+        metrics_.step(TimedStep::kAnswer).Add(clock_.Now() - origin.since);
+      }
+      origin.responder->Send(std::move(reply.response));
     }
   }
   metrics_.held.Set(held_.size());
-  TimePoint oldest = kNever;
-  for (const Held& held : held_) oldest = std::min(oldest, held.item.since);
-  oldest_held_us_ = ToMicroseconds(oldest);
+  oldest_held_us_ = ToMicroseconds(held_.empty() ? kNever : held_.begin()->first.first);
 }
 
 void FederationStrand::Run(const ServerCommand& command) {
@@ -220,7 +244,7 @@ void FederationStrand::Run(const ServerCommand& command) {
                     "fold: " + result->error().message, {"fold_failed", {}});
     }
     const bool failed = !*result;
-    Push({FoldDone{round, std::move(result)}, nullptr, clock_.Now()});
+    Push({FoldDone{round, std::move(result)}, {}});
     // The core gives the command again at its next batch.
     if (failed) wake_at_us_ = ToMicroseconds(clock_.Now() + kFoldPause);
   });
@@ -244,7 +268,7 @@ void FederationStrand::RunEvaluation(std::uint64_t version) {
           " of the evaluation data",
       {"evaluated",
        {{"version", version}, {"accuracy", evaluated->accuracy}, {"loss", evaluated->loss}}});
-  Push({*evaluated, nullptr, clock_.Now()});
+  Push({*evaluated, {}});
 }
 
 // One line for each state that the round and the federation have come to.

@@ -3,8 +3,11 @@
 #include <atomic>
 #include <deque>
 #include <functional>
+#include <map>
 #include <memory>
 #include <string>
+#include <unordered_map>
+#include <utility>
 #include <vector>
 
 #include "fl/common/base/guarded.h"
@@ -43,25 +46,39 @@ class FederationStrand {
   const FederationPlan& plan() const { return core_->plan(); }
   bool done() const { return done_; }
   FederationMetrics& metrics() { return metrics_; }
-  // Events that wait for the next batch.
-  std::size_t queued();
+  // Events that no batch has taken yet.
+  std::size_t waiting() const { return waiting_; }
 
  private:
+  // A request's responder, and since when it waits.
+  struct Origin {
+    std::unique_ptr<net::Responder> responder;
+    TimePoint since{};
+  };
   // Something for the core; a request brings its responder.
   struct Item {
     ServerEvent event;
-    std::unique_ptr<net::Responder> responder;
-    TimePoint since{};
-    bool was_held = false;
+    Origin origin;
+  };
+  // Events and where they came from, by the same index.
+  struct Batch {
+    std::vector<ServerEvent> events;
+    std::vector<Origin> origins;
+    void Add(Item item);
   };
   struct Held {
-    Item item;
+    RequestArrived event;
+    Origin origin;
     net::Response response;
   };
+  // When it came, and a number of its own.
+  using HeldKey = std::pair<TimePoint, std::uint64_t>;
   struct Queue {
     std::deque<Item> items;
     bool scheduled = false;
-    bool ask_again = false;  // All held check-ins.
+    // Whose held check-ins are to be asked again.
+    bool wakes_all = false;
+    std::vector<std::string> wakes;
     bool stopped = false;
   };
 
@@ -69,9 +86,11 @@ class FederationStrand {
   void Schedule();
   void Drain();
   bool HandleBatch();
-  std::vector<Item> TakeBatch(TimePoint now);
-  void TakeHeld(TimePoint now, bool all, std::vector<Item>& batch);
-  void Deliver(std::vector<Item> batch, ServerOutput output);
+  bool TakeBatch(TimePoint now, Batch& batch);
+  void TakeHeld(TimePoint now, const Queue& woken, Batch& batch);
+  void AskAgain(HeldKey key, bool may_hold, Batch& batch);
+  void Hold(RequestArrived event, Origin origin, net::Response response);
+  void Deliver(Batch batch, std::vector<ServerReply> replies);
   void Run(const ServerCommand& command);
   void RunEvaluation(std::uint64_t version);
   void Log(const BatchAccount& account);
@@ -84,7 +103,9 @@ class FederationStrand {
   SystemClock clock_;
   Guarded<Queue> queue_;
   // Only the thread that drains touches these.
-  std::vector<Held> held_;
+  std::map<HeldKey, Held> held_;
+  std::unordered_multimap<std::string, HeldKey> held_of_;  // By the client's name.
+  std::uint64_t held_last_ = 0;
 
   FederationMetrics metrics_;
   std::atomic<std::uint64_t> batches_ = 0;      // That were handled.
@@ -93,6 +114,7 @@ class FederationStrand {
   std::atomic<std::int64_t> wake_at_us_;
   std::atomic<std::int64_t> oldest_held_us_;
   std::atomic<bool> done_ = false;
+  std::atomic<std::size_t> waiting_ = 0;
 };
 
 }  // namespace fl::server

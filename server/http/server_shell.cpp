@@ -3,6 +3,8 @@
 #include <chrono>
 #include <utility>
 
+#include "fl/server/http/overload.h"
+
 namespace fl::server {
 namespace {
 
@@ -69,13 +71,22 @@ Result<> ServerShell::ConfirmStorage(Duration patience) {
 void ServerShell::OnRequest(net::Peer peer, net::Request request,
                             std::unique_ptr<net::Responder> responder) {
   if (stopping_) return;
+  if (auto refusal = PutOff(request, waiting())) return responder->Send(*std::move(refusal));
+  ++routing_;
   // std::function wants copyable captures.
   auto shared_peer = std::make_shared<net::Peer>(std::move(peer));
   auto shared_request = std::make_shared<net::Request>(std::move(request));
   auto shared_responder = std::make_shared<std::unique_ptr<net::Responder>>(std::move(responder));
   pool_->Post([this, shared_peer, shared_request, shared_responder] {
     Route(std::move(*shared_peer), std::move(*shared_request), std::move(*shared_responder));
+    --routing_;
   });
+}
+
+std::size_t ServerShell::waiting() const {
+  std::size_t waiting = routing_;
+  for (const auto& strand : strands_) waiting += strand->waiting();
+  return waiting;
 }
 
 // What the core would refuse in any case goes to the first strand, so that it is counted there.

@@ -49,6 +49,8 @@ class ServerShell final : public net::RequestHandler {
  private:
   ServerShell(Storage& storage, std::size_t threads, const Logger& logger);
   void Route(net::Peer peer, net::Request request, std::unique_ptr<net::Responder> responder);
+  // Requests that no core has taken yet.
+  std::size_t waiting() const;
   FederationStrand* StrandOf(const DecodedRequest& request);
   FederationStrand* Named(const std::string& name) const;
   void KeepTime();
@@ -57,6 +59,7 @@ class ServerShell final : public net::RequestHandler {
   const Logger& logger_;
   std::vector<std::unique_ptr<FederationStrand>> strands_;
   std::atomic<bool> stopping_ = false;
+  std::atomic<std::size_t> routing_ = 0;  // Requests before their strand.
   std::atomic<bool> changed_elsewhere_ = false;
   std::unique_ptr<ThreadPool> pool_;  // Ends before the strands, whose jobs it runs.
   std::thread clock_thread_;

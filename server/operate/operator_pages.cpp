@@ -228,7 +228,7 @@ net::Response OperatorPages::Answer(const net::Request& request) {
 std::string OperatorPages::RenderMetrics() const {
   std::vector<Source> sources;
   for (const auto& strand : shell_.strands()) {
-    sources.push_back({strand->plan().name(), &strand->metrics(), strand->queued()});
+    sources.push_back({strand->plan().name(), &strand->metrics(), strand->waiting()});
   }
   Page page(std::move(sources));
   page.WriteFederations();

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <string>
+#include <unordered_set>
 #include <utility>
 
 #include "fl/common/data/subset.h"
@@ -66,17 +67,13 @@ Result<ServerActor::Outcome> ServerActor::Handle(std::vector<Event> events) {
         event));
   }
   CheckUploads(batch);
-  // Held check-ins are asked again once something has changed, and again where that answered one of
-  // them, which may have changed something.
-  bool first = true;
   while (!batch.empty()) {
     server::ServerOutput output = core_->Handle(batch, services_.queue.now());
-    const bool changed = output.changed;
-    const std::size_t answered = Settle(std::move(output), outcome);
-    batch = changed && (first || answered > 0) ? AskAgain() : Batch{};
-    first = false;
+    const bool all = output.wakes_all;
+    const std::vector<std::string> wakes = std::move(output.wakes);
+    Settle(std::move(output), outcome);
+    batch = AskAgain(all, wakes);
   }
-  return outcome;
   return outcome;
 }
 
@@ -145,8 +142,7 @@ void ServerActor::CheckUploads(Batch& batch) {
   });
 }
 
-std::size_t ServerActor::Settle(server::ServerOutput output, Outcome& outcome) {
-  std::size_t answered = 0;
+void ServerActor::Settle(server::ServerOutput output, Outcome& outcome) {
   for (server::ServerReply& reply : output.replies) {
     const auto found = exchanges_.find(reply.id);
     FL_CHECK(found != exchanges_.end(), "a reply to a request that was never made");
@@ -157,7 +153,6 @@ std::size_t ServerActor::Settle(server::ServerOutput output, Outcome& outcome) {
       exchange.held = true;
       continue;
     }
-    answered += exchange.held ? 1 : 0;
     outcome.replies.push_back({reply.id, exchange.device, std::move(reply.response)});
     exchanges_.erase(found);
   }
@@ -166,7 +161,6 @@ std::size_t ServerActor::Settle(server::ServerOutput output, Outcome& outcome) {
   }
   WakeAt(output.wake_at);
   done_ = done_ || output.done;
-  return answered;
 }
 
 void ServerActor::Start(const server::StartFold& command) {
@@ -192,15 +186,18 @@ void ServerActor::Start(const server::Evaluate& command) {
   services_.queue.Push(services_.queue.now() + kResolution, Queue::kServer, std::move(finished));
 }
 
-ServerActor::Batch ServerActor::AskAgain() const {
+ServerActor::Batch ServerActor::AskAgain(bool all, const std::vector<std::string>& clients) const {
   Batch batch;
+  if (!all && clients.empty()) return batch;
+  const std::unordered_set<std::string> woken(clients.begin(), clients.end());
   for (const auto& [id, exchange] : exchanges_) {
-    if (!exchange.held) continue;
+    if (!exchange.held || !(all || woken.contains(DeviceName(exchange.device)))) continue;
     batch.emplace_back(server::RequestArrived{.id = id,
                                               .peer = PeerOf(exchange.device),
                                               .request = *exchange.check_in,
                                               .checked = nullptr,
-                                              .may_hold = true});
+                                              .may_hold = true,
+                                              .asked_again = true});
   }
   return batch;
 }

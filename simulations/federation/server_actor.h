@@ -66,11 +66,11 @@ class ServerActor {
   Result<> Take(FoldWanted event, Batch& batch, Outcome& outcome);
   Result<> Take(EvaluationFinished event, Batch& batch, Outcome& outcome);
   void CheckUploads(Batch& batch);
-  // How many held check-ins were answered.
-  std::size_t Settle(server::ServerOutput output, Outcome& outcome);
+  void Settle(server::ServerOutput output, Outcome& outcome);
   void Start(const server::StartFold& command);
   void Start(const server::Evaluate& command);
-  Batch AskAgain() const;
+  // The held check-ins that the output wakes.
+  Batch AskAgain(bool all, const std::vector<std::string>& clients) const;
   void WakeAt(TimePoint time);
 
   Services services_;

@@ -15,9 +15,9 @@ Result<std::unique_ptr<SqliteConnection>> SqliteConnection::Open(const std::stri
   if (code != SQLITE_OK) return connection->ErrorOf(code, "cannot open the database");
   sqlite3_extended_result_codes(connection->database_, 1);
   sqlite3_busy_timeout(connection->database_, options.busy_timeout_ms);
-  FL_TRY_OK(
-      connection->Execute("PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; "
-                          "PRAGMA foreign_keys=ON; PRAGMA cache_size=-16384"));
+  FL_TRY_OK(connection->Execute(
+      "PRAGMA page_size=16384; PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; "
+      "PRAGMA foreign_keys=ON; PRAGMA cache_size=-16384"));
   return connection;
 }
 

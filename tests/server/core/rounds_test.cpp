@@ -186,7 +186,7 @@ TEST_CASE("Check-ins that may wait: are marked so while there is no task") {
   arrived.peer = Device("device-1");
   const ServerOutput output = server.Handle({arrived});
   CHECK_FALSE(output.replies[0].may_wait);
-  CHECK(output.changed);
+  CHECK(output.wakes == std::vector<std::string>{"device-0", "device-1"});
 }
 
 TEST_CASE("A batch: answers all its requests in their order from one transaction") {

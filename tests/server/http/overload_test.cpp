@@ -1,0 +1,58 @@
+#include "fl/server/http/overload.h"
+
+#include <doctest/doctest.h>
+
+#include "fl/common/wire/messages.h"
+#include "fl/tests/support/result.h"
+
+namespace fl::server {
+namespace {
+
+using fl::testing::Get;
+
+net::Request Of(const std::string& method, const std::string& target) {
+  return {method, target, "localhost", {}, {}};
+}
+
+bool IsPutOff(const net::Request& request, std::size_t waiting) {
+  return PutOff(request, waiting, {.reservations = 10, .updates = 20, .all = 30}).has_value();
+}
+
+}  // namespace
+
+TEST_CASE("Overload: reservations are put off first, then whole updates, then all else") {
+  const net::Request reserve = Of("POST", "/v1/updates/0000000000000001/reserve");
+  const net::Request whole = Of("PUT", "/v1/updates/0000000000000001");
+  CHECK_FALSE(IsPutOff(reserve, 9));
+  CHECK(IsPutOff(reserve, 10));
+  CHECK_FALSE(IsPutOff(whole, 19));
+  CHECK(IsPutOff(whole, 20));
+  for (const net::Request& under_way :
+       {Of("PATCH", "/v1/updates/0000000000000001"), Of("HEAD", "/v1/updates/0000000000000001"),
+        Of("POST", "/v1/updates/0000000000000001/commit"), Of("POST", "/v1/check-in"),
+        Of("GET", "/v1/blobs/00")}) {
+    CAPTURE(under_way.method);
+    CHECK_FALSE(IsPutOff(under_way, 29));
+    CHECK(IsPutOff(under_way, 30));
+  }
+  CHECK_FALSE(IsPutOff(Of("GET", "/v1/admin/status"), 1000000));
+}
+
+TEST_CASE("Overload: a refusal names the window, the longer the more requests wait") {
+  const net::Request reserve = Of("POST", "/v1/updates/0000000000000001/reserve");
+  std::uint32_t last = 0;
+  for (const std::size_t waiting : {300U, 1000U, 3000U}) {
+    const auto response = PutOff(reserve, waiting);
+    REQUIRE(response.has_value());
+    CHECK(response->status == 503);
+    const auto refusal = Get(wire::Decode<wire::Refusal>(response->body));
+    CHECK(static_cast<ErrorCode>(refusal.code) == ErrorCode::kUnavailable);
+    CHECK(refusal.again_min_ms > last);
+    CHECK(refusal.again_max_ms > refusal.again_min_ms);
+    CHECK(net::FindHeader(response->headers, "Retry-After") ==
+          std::to_string(refusal.again_min_ms / 1000));
+    last = refusal.again_min_ms;
+  }
+}
+
+}  // namespace fl::server
