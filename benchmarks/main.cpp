@@ -51,6 +51,7 @@ fl::Result<> RunServerGroup(const std::string& group, const Call& call, fl::benc
   config.conditions = call.codecs.conditions;
   config.only = call.codecs.only;
   FL_TRY(config.peers, ReadTimes("--peer", call.peers));
+  if (group == "load") return fl::bench::RunLoadRows(config, report);
   FL_TRY_OK(fl::bench::RunServerRows(config, report));
   FL_TRY_OK(fl::bench::RunFoldRows(config, report));
   return fl::bench::RunSimulationRows(config, report);

@@ -94,7 +94,7 @@ Outgoing Device::Next(const Incoming& answer) {
   if (answer.status == 0) return {{}, {}, true};
   if (step_ == Step::kCheckIn) return AfterCheckIn(answer);
   if (step_ == Step::kModel) {
-    if (answer.status != 200) ++counts_.refused;
+    if (answer.status != 200) CountRefusal(answer, false);
     held_ = task_.model.version;
     return Send();
   }
@@ -107,7 +107,7 @@ Outgoing Device::AfterCheckIn(const Incoming& answer) {
   counts_.check_in_seconds.push_back(static_cast<float>(answer.seconds));
   const auto told = wire::Decode<wire::CheckInAnswer>(answer.body);
   if (answer.status != 200 || !told) {
-    ++counts_.refused;
+    CountRefusal(answer, false);
     return CheckIn();
   }
   if (told->done) return {{}, {}, true};
@@ -122,6 +122,12 @@ Outgoing Device::AfterCheckIn(const Incoming& answer) {
   }
   step_ = Step::kModel;
   return {RequestHead("GET", "/v1/blobs/" + task_.model.blob->ToHex(), 0), {}};
+}
+
+void Device::CountRefusal(const Incoming& answer, bool could_wait) {
+  ++counts_.refused;
+  const auto refusal = wire::Decode<wire::Refusal>(answer.body);
+  if (refusal && refusal->again_max_ms > 0) ++counts_.put_off[could_wait ? 0 : 1];
 }
 
 Outgoing Device::Send() {
@@ -154,7 +160,8 @@ Outgoing Device::SendPiece() {
 
 Outgoing Device::AfterUpload(const Incoming& answer) {
   if (answer.status != 200) {
-    ++counts_.refused;
+    const bool begins = step_ == Step::kReserve || offset_ == 0;
+    CountRefusal(answer, begins);
     return CheckIn();
   }
   if (step_ != Step::kCommit) return SendPiece();

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <array>
 #include <deque>
 #include <memory>
 #include <string>
@@ -34,6 +35,8 @@ class Device final : public LoadPeer {
     std::uint64_t check_ins = 0;
     std::uint64_t updates = 0;
     std::uint64_t refused = 0;  // By a status that is no success.
+    // Of them with a window to come back in: reservations and whole updates; all others.
+    std::array<std::uint64_t, 2> put_off{};
     std::uint64_t bytes_up = 0;
     std::vector<float> check_in_seconds;
     std::vector<float> update_seconds;  // From the first byte to the last acknowledgement.
@@ -54,6 +57,7 @@ class Device final : public LoadPeer {
   Outgoing Send();
   Outgoing SendPiece();
   Outgoing AfterUpload(const Incoming& answer);
+  void CountRefusal(const Incoming& answer, bool could_wait);
 
   const UpdateTemplate* update_;
   const bool wait_;

@@ -13,6 +13,8 @@ namespace fl::bench {
 inline constexpr const char* kSmallModel = "input = [100]\nlayers = [\"dense 10\"]\n";
 inline constexpr const char* kLargeModel =
     "input = [784]\nlayers = [\"dense 200\", \"relu\", \"dense 200\", \"relu\", \"dense 10\"]\n";
+inline constexpr const char* kPiecesModel =  // 1.2 MB: two pieces.
+    "input = [784]\nlayers = [\"dense 400\", \"relu\", \"dense 10\"]\n";
 inline constexpr const char* kHugeModel =
     "input = [1024]\nlayers = [\"dense 1024\", \"relu\", \"dense 1024\"]\n";
 

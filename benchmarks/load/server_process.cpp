@@ -225,6 +225,7 @@ Result<Usage> RunProgram(const std::vector<std::string>& arguments) {
   posix_spawn_file_actions_t actions{};
   posix_spawn_file_actions_init(&actions);
   posix_spawn_file_actions_addopen(&actions, STDOUT_FILENO, "/dev/null", O_WRONLY, 0);
+  posix_spawn_file_actions_addopen(&actions, STDERR_FILENO, "/dev/null", O_WRONLY, 0);
   pid_t process = 0;
   const auto begin = std::chrono::steady_clock::now();
   const int failed = ::posix_spawn(&process, raw.front(), &actions, nullptr, raw.data(), environ);

@@ -1,0 +1,181 @@
+#include <algorithm>
+#include <chrono>
+#include <cstdio>
+
+#include <sys/resource.h>
+
+#include "fl/benchmarks/load/fleet.h"
+#include "fl/benchmarks/load/plans.h"
+#include "fl/benchmarks/load/slow_peers.h"
+#include "fl/benchmarks/server.h"
+#include "fl/common/crypto/sha256.h"
+
+namespace fl::bench {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+using Seconds = std::chrono::duration<double>;
+
+constexpr std::size_t kHonest = 16;
+constexpr std::size_t kSlow = 1000;
+constexpr std::size_t kConnected = 10000;
+const auto kNever = [] { return false; };
+
+double Since(Clock::time_point begin) {
+  return Seconds(Clock::now() - begin).count();
+}
+
+std::string Text(const char* format, double a, double b = 0, double c = 0) {
+  char text[160];
+  std::snprintf(text, sizeof(text), format, a, b, c);
+  return text;
+}
+
+void RaiseDescriptors() {
+  rlimit limit{};
+  ::getrlimit(RLIMIT_NOFILE, &limit);
+  limit.rlim_cur = limit.rlim_max;
+  ::setrlimit(RLIMIT_NOFILE, &limit);
+}
+
+// 1,000 slow peers arrive over five seconds while 16 devices send updates.
+Result<> AddSlow(Report& report) {
+  const ScratchFolder folder(std::filesystem::temp_directory_path());
+  const LoadPki pki;
+  ServeConfig serve;
+  serve.state = folder.path();
+  serve.plan = UpdatePlan(kLargeModel, kHonest);
+  FL_TRY(const auto plan, MakePlan(serve.plan));
+  FL_TRY(const UpdateTemplate update, UpdateTemplate::Of(*plan));
+  const std::vector<float> model = plan->InitialModel();
+  const std::string blob = "/v1/blobs/" + crypto::Sha256(std::as_bytes(std::span(model))).ToHex();
+  FL_TRY(const ServerProcess server, ServerProcess::Start(serve, pki));
+  FL_TRY(const TlsContext context, TlsContext::Client(pki.authority()));
+  // Rounds would drop the blob that the slow readers ask for: the honest only check in.
+  Fleet fleet(pki, context, server.port());
+  FL_TRY_OK(fleet.Add(kHonest - 1, nullptr, false));
+  fleet.loop().Run(Seconds(2), kNever);
+  fleet.counts() = {};
+  fleet.loop().Run(Seconds(5), kNever);
+  const double quiet = Quantile(fleet.counts().check_in_seconds, 0.99);
+  const double quiet_rate = static_cast<double>(fleet.counts().check_ins) / 5;
+  const std::size_t descriptors = server.descriptors();
+  SlowPeers slow(pki, context, server.port(), blob);
+  fleet.counts() = {};
+  const auto begin = Clock::now();
+  std::size_t added = 0;
+  std::size_t most = 0;
+  double gone_s = -1;
+  const double last_s = 5;
+  while (Since(begin) < 25) {
+    const auto due = static_cast<std::size_t>(kSlow * std::min(1.0, Since(begin) / last_s));
+    for (; added < due; ++added) FL_TRY_OK(slow.Add());
+    slow.Tick();
+    fleet.loop().Run(Seconds(0.1), kNever);
+    const std::size_t open = server.descriptors() - std::min(descriptors, server.descriptors());
+    most = std::max(most, open);
+    if (added == kSlow && Since(begin) > last_s + 1 && open <= 8) {
+      gone_s = Since(begin) - last_s;
+      break;
+    }
+  }
+  const double honest = Quantile(fleet.counts().check_in_seconds, 0.99);
+  report.Add({"load/slow/p99", honest / quiet, "of quiet", Bar::AtMost(2),
+              Text("1,000 slow peers; check-ins of 15 devices: p99 %.2f ms, quiet %.2f ms; %.0f a "
+                   "second",
+                   1000 * honest, 1000 * quiet, quiet_rate)});
+  report.Add(
+      {"load/slow/gone", gone_s < 0 ? 99 : gone_s, "s", Bar::AtMost(10),
+       Text("after the last came; at most %.0f were open at once", static_cast<double>(most))});
+  return Ok{};
+}
+
+// 10,000 devices over mutual TLS, each with a check-in that is held until its time is over.
+Result<> AddConnected(Report& report) {
+  RaiseDescriptors();
+  const ScratchFolder folder(std::filesystem::temp_directory_path());
+  const LoadPki pki;
+  ServeConfig serve;
+  serve.state = folder.path();
+  serve.plan = IdlePlan();
+  FL_TRY(const ServerProcess server, ServerProcess::Start(serve, pki));
+  FL_TRY(const TlsContext context, TlsContext::Client(pki.authority()));
+  Fleet fleet(pki, context, server.port());
+  const double before = server.memory_mb();
+  const auto begin = Clock::now();
+  constexpr std::size_t kTogether = 50;
+  for (std::size_t i = 0; i < kConnected; i += kTogether) {
+    FL_TRY_OK(fleet.Add(kTogether, nullptr, true));
+    fleet.loop().Run(Seconds(10), [&] { return fleet.loop().handshaken() == i + kTogether; });
+  }
+  const double connected_s = Since(begin);
+  fleet.loop().Run(Seconds(90), [&] { return fleet.counts().check_ins >= kConnected; });
+  const double open = static_cast<double>(fleet.loop().open());
+  report.Add({"load/connected/memory", server.peak_memory_mb(), "MB", Bar::AtMost(800),
+              Text("10,000 devices over mutual TLS, connected in %.0f s; %.0f MB before, %.1f KB "
+                   "each",
+                   connected_s, before, (server.peak_memory_mb() - before) * 1000 / kConnected)});
+  report.Add({"load/connected/answered", static_cast<double>(fleet.counts().check_ins), "check-ins",
+              Bar::AtLeast(kConnected),
+              Text("held until their time was over; %.0f connections open at the end, %.0f refused",
+                   open, static_cast<double>(fleet.counts().refused))});
+  return Ok{};
+}
+
+struct Uploads {
+  double rate = 0;  // Updates a second.
+  Device::Counts counts;
+};
+
+// As many devices as that, each sending update after update of 1.2 MB in pieces.
+Result<Uploads> Upload(std::size_t devices, double seconds) {
+  const ScratchFolder folder("/dev/shm");
+  const LoadPki pki;
+  ServeConfig serve;
+  serve.state = folder.path();
+  serve.plan = UpdatePlan(kPiecesModel, devices);
+  FL_TRY(const auto plan, MakePlan(serve.plan));
+  FL_TRY(const UpdateTemplate update, UpdateTemplate::Of(*plan));
+  FL_TRY(const ServerProcess server, ServerProcess::Start(serve, pki));
+  FL_TRY(const TlsContext context, TlsContext::Client(pki.authority()));
+  Fleet fleet(pki, context, server.port());
+  FL_TRY_OK(fleet.Add(devices, &update, true));
+  fleet.loop().Run(Seconds(30), [&] { return fleet.counts().updates >= devices; });
+  fleet.counts() = {};
+  const auto begin = Clock::now();
+  fleet.loop().Run(Seconds(seconds), kNever);
+  Uploads measured;
+  measured.rate = static_cast<double>(fleet.counts().updates) / Since(begin);
+  measured.counts = std::move(fleet.counts());
+  return measured;
+}
+
+Result<> AddOverload(const ServerConfig& config, Report& report) {
+  constexpr std::size_t kBest = 64;
+  const double seconds = 2 * config.seconds;
+  FL_TRY(const Uploads best, Upload(kBest, seconds));
+  FL_TRY(const Uploads flooded, Upload(10 * kBest, seconds));
+  report.Add({"load/overload/throughput", flooded.rate / best.rate, "of the best",
+              Bar::AtLeast(0.8),
+              Text("640 devices at once: %.0f updates of 1.2 MB a second; 64: %.0f", flooded.rate,
+                   best.rate)});
+  report.Add({"load/overload/reservations refused", static_cast<double>(flooded.counts.put_off[0]),
+              "with a window", Bar::AtLeast(1), "503 and Retry-After"});
+  report.Add({"load/overload/others refused", static_cast<double>(flooded.counts.put_off[1]), "",
+              Bar::AtMost(0), "pieces, commits, check-ins and models"});
+  return Ok{};
+}
+
+}  // namespace
+
+Result<> RunLoadRows(const ServerConfig& config, Report& report) {
+  const auto wanted = [&](std::string_view part) {
+    return part.find(config.only) != std::string_view::npos;
+  };
+  if (wanted("slow")) FL_TRY_OK(AddSlow(report));
+  if (wanted("connected")) FL_TRY_OK(AddConnected(report));
+  if (wanted("overload")) FL_TRY_OK(AddOverload(config, report));
+  return Ok{};
+}
+
+}  // namespace fl::bench
