@@ -27,7 +27,6 @@ Result<ServerOutput> Batch::Run(std::span<const ServerEvent> events) {
   }
   FL_TRY_OK(ListCommands(output));
   output.wake_at = WakeAt();
-  output.changed = changed_;
   output.wakes_all = wakes_all_;
   output.wakes = std::move(wakes_);
   account_.standing = {federation_.state,           federation_.version,
@@ -232,7 +231,6 @@ Result<net::Response> Batch::ObeyOrder(const AdminOrder& order) {
       FL_TRY_OK(Note("stopped by an admin"));
       break;
   }
-  changed_ = true;
   wakes_all_ = true;
   FL_TRY_OK(Save());
   return RenderAdminPage(transaction_, plan_, AdminPage::kStatus, now_);

@@ -134,7 +134,6 @@ class Batch {
   std::optional<RoundRow> round_;          // The newest.
   std::optional<CalibrationTally> tally_;  // Once it was needed.
   bool tally_changed_ = false;
-  bool changed_ = false;
   bool wakes_all_ = false;
   std::vector<std::string> wakes_;
   BatchAccount account_;

@@ -52,7 +52,6 @@ Result<> Batch::Advance() {
     NoteProgress();
     FL_TRY(const bool moved, AdvanceRound());
     if (!moved) return Ok{};
-    changed_ = true;
   }
 }
 
@@ -235,7 +234,6 @@ Result<> Batch::TakeFold(const FoldDone& done) {
   if (!plan_.plan().aggregation.keep_updates) {
     FL_TRY_OK(journal_.DropBodies(plan_.name(), round_->number));
   }
-  changed_ = true;
   return DropOldBlobs();
 }
 

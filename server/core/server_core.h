@@ -90,7 +90,6 @@ struct ServerOutput {
   std::vector<ServerReply> replies;  // One for each RequestArrived, in their order.
   std::vector<ServerCommand> commands;
   TimePoint wake_at = kNever;  // Send TimerFired then.
-  bool changed = false;        // The federation or its round has moved on.
   // Whose held check-ins are worth asking again, by ClientName: everybody's, or some.
   bool wakes_all = false;
   std::vector<std::string> wakes;

@@ -1,5 +1,6 @@
 #include "fl/tests/fault/faulty_server.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "fl/common/wire/messages.h"
@@ -173,10 +174,7 @@ void FaultyServer::Take(const server::ServerOutput& output) {
                   if (life == life_) Fold(round);
                 });
   }
-  if (output.changed) {
-    for (auto& [id, pending] : std::exchange(held_, {})) inbox_.push_back(std::move(pending));
-    if (!inbox_.empty()) WakeTurn(Duration(0));
-  }
+  WakeHeld(output);
   if (output.wake_at == wake_at_ || output.wake_at == kNever) return;
   wake_at_ = std::max(output.wake_at, queue_.now());
   queue_.Push(wake_at_, Queue::kServer, [this, life = life_, at = wake_at_] {
@@ -184,6 +182,19 @@ void FaultyServer::Take(const server::ServerOutput& output) {
     wake_at_ = kNever;
     WakeTurn(Duration(0));
   });
+}
+
+// As FederationStrand does.
+void FaultyServer::WakeHeld(const server::ServerOutput& output) {
+  for (auto held = held_.begin(); held != held_.end();) {
+    if (!output.wakes_all && std::ranges::count(output.wakes, held->second.device) == 0) {
+      ++held;
+      continue;
+    }
+    inbox_.push_back(std::move(held->second));
+    held = held_.erase(held);
+  }
+  if (!inbox_.empty()) WakeTurn(Duration(0));
 }
 
 void FaultyServer::Fold(std::uint64_t round) {

@@ -60,6 +60,7 @@ class FaultyServer {
   // False: the process died in between.
   bool Disarm();
   void WakeTurn(Duration delay);
+  void WakeHeld(const server::ServerOutput& output);
   void Turn();
   void Fold(std::uint64_t round);
   void Take(const server::ServerOutput& output);

@@ -100,7 +100,7 @@ class Server {
             0, {"spiffe://fl/fleet/" + device, net::Role::kClient}, request, nullptr, false}},
         now);
     for (const server::ServerCommand& command : output.commands) Fold(command, now);
-    has_cohort_ = has_cohort_ || output.changed;
+    has_cohort_ = has_cohort_ || !output.wakes.empty();
     shared_.state = before;
     return output.replies.front().response;
   }
