@@ -31,11 +31,13 @@ std::string Beside(const Call& call, const std::string& ending) {
 }
 
 Result<deploy::Preference> ParsePreference(const std::string& text) {
-  constexpr std::array<std::string_view, 4> kNames = {"balance", "bytes", "latency", "accuracy"};
+  constexpr std::array<std::string_view, 5> kNames = {"balance", "bytes", "latency", "accuracy",
+                                                      "dominance"};
   const auto* const found = std::ranges::find(kNames, text);
   if (found != kNames.end()) return static_cast<deploy::Preference>(found - kNames.begin());
-  return Error{ErrorCode::kInvalidArgument,
-               "--prefer: expected balance, bytes, latency or accuracy, found \"" + text + "\""};
+  return Error{
+      ErrorCode::kInvalidArgument,
+      "--prefer: expected balance, bytes, latency, accuracy or dominance, found \"" + text + "\""};
 }
 
 Result<deploy::SearchConfig> ConfigOf(const Call& call) {

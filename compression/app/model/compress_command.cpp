@@ -147,9 +147,10 @@ void AddCompress(CLI::App& app, Call& call, Action& action) {
   command.add_option("--max-latency", call.max_latency,
                      "--auto: of one sample on the device, such as 100us");
   command
-      .add_option("--prefer", call.prefer,
-                  "--auto: which model within the bounds: balance (the most gained over all of "
-                  "them together), bytes, latency or accuracy")
+      .add_option(
+          "--prefer", call.prefer,
+          "--auto: which model within the bounds: balance (the most gained over all of "
+          "them together), bytes, latency, accuracy or dominance (over what is drawn at random)")
       ->capture_default_str();
   command.add_option("--seconds", call.seconds, "--auto: that the search may take")
       ->capture_default_str();

@@ -5,6 +5,8 @@
 #include <cmath>
 #include <cstdarg>
 #include <cstdio>
+#include <functional>
+#include <numeric>
 #include <utility>
 
 #include "fl/compression/deploy/estimate_latency.h"
@@ -17,8 +19,9 @@
 namespace fl::deploy {
 namespace {
 
-// What a slow core trains in a second, forward and backward; a plan by it is the same everywhere.
-constexpr double kMultiplyAccumulatesPerSecond = 9e9;
+// What a core trains in a second, forward and backward; a plan by it is the same everywhere, and is
+// cut where the machine turns out slower.
+constexpr double kMultiplyAccumulatesPerSecond = 24e9;
 constexpr double kBatch = 32;       // FineTuneConfig's.
 constexpr double kPassesAStep = 3;  // Forward, and backward for values and for weights.
 constexpr std::size_t kPlacesMin = 6;
@@ -117,8 +120,17 @@ class Search {
     FL_TRY(outcome_.curves, MeasureCurves(space_, inputs_, choosing_, kSteps));
     FL_TRY(const std::vector<SizedProposal> all,
            ProposeLists(space_, outcome_.curves, settings_, inputs_));
+    if (config_.prefer == Preference::kDominance) {
+      std::vector<Objectives> sizes;
+      for (const SizedProposal& proposal : all) {
+        if (proposal.drawn && WhyOutside(proposal.size, config_.budget).empty())
+          sizes.push_back(proposal.size);
+      }
+      drawn_.emplace(sizes, settings_.bits, AllBits());
+      rule_.drawn = &*drawn_;
+    }
     const std::vector<SizedProposal> picked =
-        PickProposals(all, config_.budget, config_.candidates);
+        PickProposals(all, config_.budget, config_.candidates, rule_.drawn);
     Say(Format("%zu lists proposed, %zu of those within the budget are tried", all.size(),
                picked.size()));
     for (const SizedProposal& proposal : picked) {
@@ -277,8 +289,33 @@ class Search {
     Objectives corner = CornerOf(config_.budget, outcome_.teacher);
     corner.accuracy = std::min(Wanted(), best) - kHopePoints / 100 / std::exp2(rung);
     for (const std::size_t i : members) entries_[i].alive = false;
-    for (const std::size_t at : Survivors(points, corner, places))
-      entries_[members[at]].alive = true;
+    const std::vector<std::size_t> stay = rule_.drawn != nullptr
+                                              ? MostDominant(points, corner.accuracy, places)
+                                              : Survivors(points, corner, places);
+    for (const std::size_t at : stay) entries_[members[at]].alive = true;
+  }
+
+  // Those that are expected to dominate most of what would be drawn, above the least accuracy.
+  std::vector<std::size_t> MostDominant(std::span<const Objectives> points, double least,
+                                        std::size_t places) const {
+    if (points.empty()) return {};
+    std::vector<double> accuracies;
+    for (const Objectives& point : points) accuracies.push_back(point.accuracy);
+    const AccuracySpread spread = SpreadOf(accuracies);
+    std::vector<std::size_t> order(points.size());
+    std::iota(order.begin(), order.end(), 0U);
+    std::ranges::stable_sort(order, std::greater<>{}, [&](std::size_t i) {
+      const bool hopeful = points[i].accuracy > least;
+      return std::pair(hopeful ? drawn_->ExpectedShare(points[i], spread) : -1.0,
+                       points[i].accuracy);
+    });
+    order.resize(std::min(places, order.size()));
+    return order;
+  }
+
+  // That finalists' weights may have.
+  std::span<const std::uint8_t> AllBits() const {
+    return std::span(kBits).first(settings_.integers ? kBits.size() : 1);
   }
 
   void SayRung(std::uint32_t rung, double steps) const {
@@ -342,6 +379,13 @@ class Search {
 
   // The best list and its file, or why there is none.
   Result<> Choose() {
+    if (rule_.drawn != nullptr) {
+      std::vector<double> accuracies;
+      for (const Trial& trial : outcome_.trials) {
+        if (trial.finalist) accuracies.push_back(trial.result.accuracy);
+      }
+      if (!accuracies.empty()) rule_.spread = SpreadOf(accuracies);
+    }
     outcome_.chosen = ChooseTrial(outcome_.trials, outcome_.teacher, rule_);
     if (!outcome_.chosen) {
       outcome_.unreached =
@@ -356,15 +400,14 @@ class Search {
     return {};
   }
 
-  // Random lists that are trained as the chosen one was and end as it does.
+  // Random lists that are trained as the chosen one was.
   Result<> CompareWithRandom() {
     const Trial& chosen = outcome_.trials[*outcome_.chosen];
-    ListSettings settings = settings_;
-    settings.bits = chosen.bits;
     const RandomRule rule{.count = config_.random,
                           .budget = config_.budget,
                           .steps = chosen.steps,
-                          .settings = settings,
+                          .settings = settings_,
+                          .bits = AllBits(),
                           .teacher = known_};
     FL_TRY(std::vector<Trial> random, TrainRandomLists(space_, rule, inputs_));
     for (Trial& trial : random) {
@@ -379,6 +422,7 @@ class Search {
   const data::Subset& choosing_;
   ListSettings settings_;
   ChoiceRule rule_;
+  std::optional<DrawnSizes> drawn_ = {};  // Of kDominance.
   std::int64_t begin_;
   SearchSpace space_;
   Measured known_;               // Of the model as it came, and the verification samples.

@@ -7,12 +7,14 @@
 #include <tuple>
 #include <vector>
 
+#include "fl/common/base/check.h"
+
 namespace fl::deploy {
 namespace {
 
 // The higher the better.
-double WorthOf(const Objectives& result, const Objectives& corner, Preference prefer) {
-  switch (prefer) {
+double WorthOf(const Objectives& result, const Objectives& corner, const ChoiceRule& rule) {
+  switch (rule.prefer) {
     case Preference::kBalance:
       return DominatedVolume(std::span(&result, 1), corner);
     case Preference::kBytes:
@@ -21,6 +23,9 @@ double WorthOf(const Objectives& result, const Objectives& corner, Preference pr
       return -result.microseconds;
     case Preference::kAccuracy:
       return result.accuracy;
+    case Preference::kDominance:
+      FL_CHECK(rule.drawn != nullptr, "there is something to dominate");
+      return rule.drawn->ExpectedShare(result, rule.spread);
   }
   return 0;
 }
@@ -59,7 +64,7 @@ std::optional<std::size_t> ChooseTrial(std::span<const Trial> trials, const Obje
   const Objectives corner = CornerOf(rule.budget, teacher);
   const auto key = [&](std::size_t i) {
     const Objectives& result = trials[i].result;
-    return std::tuple(-WorthOf(result, corner, rule.prefer), result.bytes, result.microseconds);
+    return std::tuple(-WorthOf(result, corner, rule), result.bytes, result.microseconds);
   };
   std::optional<std::size_t> chosen;
   for (std::size_t i = 0; i < trials.size(); ++i) {

@@ -6,6 +6,7 @@
 #include <span>
 #include <string>
 
+#include "fl/compression/deploy/search/drawn_sizes.h"
 #include "fl/compression/deploy/search/propose.h"
 #include "fl/compression/deploy/search/trial.h"
 
@@ -21,6 +22,8 @@ enum class Preference : std::uint8_t {
   kBytes,     // The fewest.
   kLatency,   // The least time.
   kAccuracy,  // The most accurate.
+  // The one that is expected to dominate most of what would be drawn at random (DrawnSizes).
+  kDominance,
 };
 
 struct ChoiceRule {
@@ -28,6 +31,8 @@ struct ChoiceRule {
   Preference prefer = Preference::kBalance;
   // Whether the device is this machine: the latency must then be kept when measured, too.
   bool measured_here = false;
+  const DrawnSizes* drawn = nullptr;  // Of kDominance, which it outlives,
+  AccuracySpread spread = {};         // with that of the trials.
 };
 
 // The worst that the budget allows: gains count from there.

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
+#include <functional>
 
 namespace fl::deploy {
 namespace {
@@ -28,8 +29,8 @@ std::vector<std::size_t> Spread(std::size_t size, std::size_t count) {
   return positions;
 }
 
-std::vector<Proposal> AllProposals(const SearchSpace& space, const nn::Graph& model,
-                                   std::span<const SensitivityCurve> curves, RngStream rng) {
+std::vector<Proposal> PlannedProposals(const SearchSpace& space, const nn::Graph& model,
+                                       std::span<const SensitivityCurve> curves) {
   std::vector<Proposal> proposals;
   for (const double weight : {1.0, 0.3}) {
     const std::vector<Levels> path = GreedyPath(space, model, curves, weight);
@@ -50,9 +51,6 @@ std::vector<Proposal> AllProposals(const SearchSpace& space, const nn::Graph& mo
     if (!space.layers.empty()) AddUnique({.global_share = share}, proposals);
   }
   for (std::size_t i = 0; i < space.students.size(); ++i) AddUnique({.student = i}, proposals);
-  // A short training does not tell what a long one makes good, so that others get their chance.
-  constexpr int kDrawn = 64;
-  for (int i = 0; i < kDrawn; ++i) AddUnique(DrawProposal(space, rng), proposals);
   return proposals;
 }
 
@@ -105,21 +103,29 @@ Result<std::vector<SizedProposal>> ProposeLists(const SearchSpace& space,
                                                 const ListSettings& settings,
                                                 const PassInputs& inputs) {
   std::vector<SizedProposal> sized;
-  for (Proposal& proposal :
-       AllProposals(space, inputs.teacher.graph, curves, inputs.rng.Child("proposals"))) {
+  std::vector<Proposal> proposals = PlannedProposals(space, inputs.teacher.graph, curves);
+  const std::size_t planned = proposals.size();
+  // A short training does not tell what a long one makes good, so that others get their chance.
+  constexpr int kDrawn = 64;
+  RngStream rng = inputs.rng.Child("proposals");
+  for (int i = 0; i < kDrawn; ++i) AddUnique(DrawProposal(space, rng), proposals);
+  for (std::size_t i = 0; i < proposals.size(); ++i) {
+    Proposal& proposal = proposals[i];
     const auto trainee = Trainee::Create(space, proposal, settings, inputs);
     // A share that a global ranking cannot reach, say.
     if (!trainee && trainee.error().code == ErrorCode::kLimitExceeded) continue;
     if (!trainee) return trainee.error();
     sized.push_back({std::move(proposal),
                      {0, trainee->bytes(), trainee->microseconds()},
-                     trainee->multiply_accumulates()});
+                     trainee->multiply_accumulates(),
+                     i >= planned});
   }
   return sized;
 }
 
 std::vector<SizedProposal> PickProposals(std::span<const SizedProposal> proposals,
-                                         const SearchBudget& budget, std::size_t count) {
+                                         const SearchBudget& budget, std::size_t count,
+                                         const DrawnSizes* drawn) {
   struct Quota {
     const char* kind;
     double share;
@@ -133,6 +139,12 @@ std::vector<SizedProposal> PickProposals(std::span<const SizedProposal> proposal
       if (KindOf(proposals[i].proposal) == quota.kind &&
           WhyOutside(proposals[i].size, budget).empty())
         of_kind.push_back(i);
+    }
+    if (drawn != nullptr) {
+      std::ranges::stable_sort(of_kind, std::greater<>{}, [&](std::size_t i) {
+        return drawn->ShareBehind(proposals[i].size);
+      });
+      of_kind.resize((of_kind.size() + 1) / 2);
     }
     std::ranges::stable_sort(of_kind, [&](std::size_t a, std::size_t b) {
       return proposals[a].size.bytes < proposals[b].size.bytes;

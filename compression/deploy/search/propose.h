@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "fl/common/base/result.h"
+#include "fl/compression/deploy/search/drawn_sizes.h"
 #include "fl/compression/deploy/search/search_space.h"
 #include "fl/compression/deploy/search/sensitivity_curves.h"
 #include "fl/compression/deploy/search/trainee.h"
@@ -28,6 +29,7 @@ struct SizedProposal {
   Proposal proposal;
   Objectives size;  // Without an accuracy.
   double multiply_accumulates = 0;
+  bool drawn = false;  // By DrawProposal alone.
 };
 
 // From the whole model down to the smallest, step by step: each takes a level of that layer whose
@@ -45,9 +47,11 @@ Result<std::vector<SizedProposal>> ProposeLists(const SearchSpace& space,
                                                 const ListSettings& settings,
                                                 const PassInputs& inputs);
 
-// At most `count` of those within the budget: shares for each kind, evenly over their bytes. In the
-// order in which they came.
+// At most `count` of those within the budget: shares for each kind, evenly over their bytes; with
+// `drawn` of that half of each kind that has most of what was drawn behind it. In the order in
+// which they came.
 std::vector<SizedProposal> PickProposals(std::span<const SizedProposal> proposals,
-                                         const SearchBudget& budget, std::size_t count);
+                                         const SearchBudget& budget, std::size_t count,
+                                         const DrawnSizes* drawn = nullptr);
 
 }  // namespace fl::deploy

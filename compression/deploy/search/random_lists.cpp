@@ -9,16 +9,18 @@
 namespace fl::deploy {
 namespace {
 
-// Draws until one is new and within the bounds; none when that does not happen.
+// Draws until one is new and within the bounds; none when that does not happen. `settings` get the
+// list's bits and must outlive it.
 Result<std::optional<Trainee>> Draw(const SearchSpace& space, const RandomRule& rule,
                                     const PassInputs& inputs, RngStream& rng,
-                                    std::vector<Proposal>& seen) {
+                                    std::vector<Proposal>& seen, ListSettings& settings) {
   constexpr int kTries = 200;
   for (int i = 0; i < kTries; ++i) {
     const Proposal proposal = DrawProposal(space, rng);
     if (std::ranges::find(seen, proposal) != seen.end()) continue;
     seen.push_back(proposal);
-    auto trainee = Trainee::Create(space, proposal, rule.settings, inputs);
+    settings.bits = rule.bits[rng.UniformInteger(rule.bits.size())];
+    auto trainee = Trainee::Create(space, proposal, settings, inputs);
     if (!trainee && trainee.error().code == ErrorCode::kLimitExceeded) continue;
     if (!trainee) return trainee.error();
     const Objectives size{0, trainee->bytes(), trainee->microseconds()};
@@ -55,13 +57,14 @@ Result<std::vector<Trial>> TrainRandomLists(const SearchSpace& space, const Rand
   std::vector<Proposal> seen;
   std::vector<Trial> trials;
   while (trials.size() < rule.count && !inputs.stop.load(std::memory_order_relaxed)) {
-    FL_TRY(std::optional<Trainee> trainee, Draw(space, rule, inputs, rng, seen));
+    ListSettings settings = rule.settings;
+    FL_TRY(std::optional<Trainee> trainee, Draw(space, rule, inputs, rng, seen, settings));
     if (!trainee) break;
     FL_TRY(const bool trained, TrainAll(rule.steps, *trainee));
     if (!trained) break;
     // A student of which no training succeeded is no model.
     if (trainee->steps().empty() && trainee->proposal().student) continue;
-    FL_TRY(Trial trial, MeasureTrial(*trainee, rule.settings.bits, rule.teacher, false));
+    FL_TRY(Trial trial, MeasureTrial(*trainee, settings.bits, rule.teacher, false));
     trial.kind = "random";
     Say(inputs, trials.size() + 1, rule, trial);
     trials.push_back(std::move(trial));

@@ -30,6 +30,38 @@ TEST_CASE("ChooseTrial: what is preferred decides among those that keep the budg
   CHECK(Chosen(trials, Preference::kLatency) == 3);
 }
 
+TEST_CASE("DrawnSizes: the share behind, with every number of bits, and how much of it is worse") {
+  const std::vector<Objectives> sizes = {{0, 100, 10}, {0, 200, 5}, {0, 400, 20}};
+  const std::vector<std::uint8_t> bits = {8, 4};
+  const DrawnSizes drawn(sizes, 4, bits);  // 200, 100; 400, 200; 800, 400 bytes.
+  CHECK(drawn.ShareBehind({0, 100, 5}) == 1);
+  CHECK(drawn.ShareBehind({0, 101, 5}) == doctest::Approx(5.0 / 6));
+  CHECK(drawn.ShareBehind({0, 200, 10}) == doctest::Approx(0.5));
+  CHECK(drawn.ShareBehind({0, 100, 21}) == 0);
+  const AccuracySpread spread = SpreadOf(std::vector<double>{0.8, 0.9, 0.7});
+  CHECK(spread.mean == doctest::Approx(0.8));
+  CHECK(spread.deviation == doctest::Approx(0.0816).epsilon(0.01));
+  CHECK(drawn.ExpectedShare({0.8, 200, 10}, spread) == doctest::Approx(0.25));
+  CHECK(drawn.ExpectedShare({0.8 + spread.deviation, 100, 5}, spread) ==
+        doctest::Approx(0.8413).epsilon(0.001));
+  CHECK(DrawnSizes({}, 4, bits).ExpectedShare({1, 0, 0}, spread) == 0);
+}
+
+TEST_CASE("ChooseTrial: dominance prefers what most draws are larger, slower and worse than") {
+  const std::vector<Trial> trials = {MakeTrial({0.93, 1900, 50}), MakeTrial({0.91, 400, 50}),
+                                     MakeTrial({0.885, 200, 60}), MakeTrial({0.90, 600, 10})};
+  const std::vector<Objectives> sizes = {{0, 500, 20}, {0, 700, 20}, {0, 900, 60}, {0, 2000, 70}};
+  const std::vector<std::uint8_t> bits = {8};
+  const DrawnSizes drawn(sizes, 8, bits);
+  ChoiceRule rule{.budget = {.drop_points_max = 2, .bytes_max = 2000},
+                  .prefer = Preference::kDominance};
+  rule.drawn = &drawn;
+  rule.spread = {0.89, 0.01};
+  CHECK(ChooseTrial(trials, kTeacher, rule) == 3);  // 3 of 4 behind it, 84 % worse.
+  rule.spread = {0.91, 0.01};
+  CHECK(ChooseTrial(trials, kTeacher, rule) == 1);  // 2 of 4 and half, against 3 of 4 and 16 %.
+}
+
 TEST_CASE("ChooseTrial: only finalists within; of equals the smaller, then the first") {
   std::vector<Trial> trials = {MakeTrial({0.93, 100, 1}), MakeTrial({0.93, 50, 1}),
                                MakeTrial({0.90, 900, 5}), MakeTrial({0.90, 800, 5}),

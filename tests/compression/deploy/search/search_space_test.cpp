@@ -124,6 +124,13 @@ TEST_CASE("PickProposals: within the budget, some of each kind, evenly over thei
   for (const SizedProposal& proposal : PickProposals(proposals, {0.5, 0, 10}, 10))
     CHECK_FALSE(proposal.proposal.student.has_value());
   CHECK(PickProposals(proposals, {0.5, 0, 1}, 10).empty());
+  // Of each kind the half that most draws are larger and slower than.
+  const std::vector<Objectives> sizes = {{0, 3000, 60}, {0, 5000, 60}, {0, 8000, 60}};
+  const std::vector<std::uint8_t> bits = {8};
+  const DrawnSizes drawn(sizes, 8, bits);
+  const auto small = PickProposals(proposals, {0.5, 10000, 0}, 10, &drawn);
+  CHECK(small.front().size.bytes == 1000);
+  CHECK(small[4].size.bytes == 5000);
   CHECK(WhyOutside({0, 20, 7}, {0.5, 10, 5}).find("20 bytes") != std::string::npos);
   CHECK(WhyOutside({0, 10, 5}, {0.5, 10, 5}).empty());
 }
