@@ -1,6 +1,7 @@
 #include "fl/common/data/dataset.h"
 
 #include <algorithm>
+#include <array>
 #include <limits>
 #include <string>
 
@@ -85,6 +86,18 @@ Result<Dataset> Dataset::WithNormalization(Normalization normalization) const {
 void Dataset::CopySample(std::size_t index, std::span<float> out) const {
   FL_CHECK(index < count() && out.size() == features_,
            "a sample of the data set goes into a span of its size");
+  const auto* const bytes = std::get_if<std::vector<std::uint8_t>>(&samples_->features);
+  if (bytes != nullptr && normalization_.kind == Normalization::Kind::kUnit) {
+    // What each byte becomes, so that training does not divide by 255 for each pixel it sees.
+    static const std::array<float, 256> kUnits = [] {
+      std::array<float, 256> units{};
+      for (std::size_t i = 0; i < units.size(); ++i) units[i] = static_cast<float>(i) / 255.0F;
+      return units;
+    }();
+    const std::uint8_t* const in = bytes->data() + index * features_;
+    for (std::size_t i = 0; i < features_; ++i) out[i] = kUnits[in[i]];
+    return;
+  }
   std::visit(
       [&](const auto& features) {
         const auto* in = features.data() + index * features_;
