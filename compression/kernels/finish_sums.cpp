@@ -27,16 +27,19 @@ void AddWidened(const float* values, double* sums, std::size_t count) {
 }
 
 void DivideAndNarrow(const double* sums, double divisor, float* out, std::size_t count) {
+  std::size_t i = 0;
+#if HWY_TARGET != HWY_SCALAR && HWY_TARGET != HWY_EMU128
+  // Without vectors Highway would make what is too large the largest float, not infinity.
   const hn::ScalableTag<double> wide;
   const hn::Rebind<float, decltype(wide)> narrow;
   const std::size_t lanes = hn::Lanes(wide);
   const auto by = hn::Set(wide, divisor);
   const auto zero = hn::Zero(narrow);
-  std::size_t i = 0;
   for (; i + lanes <= count; i += lanes) {
     const auto quotient = hn::Div(hn::LoadU(wide, sums + i), by);
     hn::StoreU(hn::Add(zero, hn::DemoteTo(narrow, quotient)), narrow, out + i);
   }
+#endif
   for (; i < count; ++i) out[i] = 0.0F + static_cast<float>(sums[i] / divisor);
 }
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <map>
 
+#include "fl/common/base/huge_pages.h"
 #include "fl/common/wire/update.h"
 #include "fl/compression/kernels/finish_sums.h"
 
@@ -260,7 +261,7 @@ FoldResult EmptyResult(const FederationPlan& plan) {
   FoldResult result;
   for (const StreamPlan& stream : plan.streams()) {
     if (stream.id == wire::kStreamMetrics) continue;
-    result.streams.push_back({stream.id, std::vector<float>(stream.segments->layout().total()),
+    result.streams.push_back({stream.id, MakeLargeVector<float>(stream.segments->layout().total()),
                               std::vector<double>(stream.segments->segments().size()),
                               std::vector<std::vector<float>>(stream.segments->segments().size())});
   }
@@ -284,7 +285,7 @@ class SegmentTargets {
           const std::size_t first = segments.layout().offset(segment.tensors.front());
           target.values = std::span(stream.values).subspan(first, count);
         } else {
-          target.buffer.resize(count);
+          target.buffer = MakeLargeVector<float>(count);
           target.values = target.buffer;
         }
       }
