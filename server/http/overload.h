@@ -1,9 +1,14 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <optional>
+#include <unordered_map>
 
+#include "fl/common/base/clock.h"
+#include "fl/common/base/guarded.h"
 #include "fl/common/net/message.h"
+#include "fl/server/core/request.h"
 
 namespace fl::server {
 
@@ -20,5 +25,24 @@ struct OverloadLimits {
 // Retry-After, too; nothing where it is to be answered. Pure.
 std::optional<net::Response> PutOff(const net::Request& request, std::size_t waiting,
                                     const OverloadLimits& limits = {});
+
+// The uploads in pieces that are under way, at most so many: more of them at once would make each
+// slower and none of them more. One that says nothing for `patience` gives its place up, but may go
+// on. Thread safety: shared objects safe.
+class UploadsUnderWay {
+ public:
+  explicit UploadsUnderWay(std::size_t most = 256, Duration patience = std::chrono::seconds(30))
+      : most_(most), patience_(patience) {}
+
+  // Takes note of the request. The refusal of a reservation for which there is no place, with a
+  // window to come back in; nothing for all else.
+  std::optional<net::Response> Take(const DecodedRequest& request, TimePoint now);
+
+ private:
+  using Seen = std::unordered_map<std::uint64_t, TimePoint>;  // By task.
+  const std::size_t most_;
+  const Duration patience_;
+  Guarded<Seen> seen_;
+};
 
 }  // namespace fl::server

@@ -3,8 +3,6 @@
 #include <chrono>
 #include <utility>
 
-#include "fl/server/http/overload.h"
-
 namespace fl::server {
 namespace {
 
@@ -97,6 +95,9 @@ void ServerShell::Route(net::Peer peer, net::Request request,
     strands_.front()->metrics().CountRequest(decoded);
     strands_.front()->Post(std::move(peer), std::move(request), nullptr, std::move(responder));
     return;
+  }
+  if (auto refusal = uploads_.Take(*decoded, clock_.Now())) {
+    return responder->Send(*std::move(refusal));
   }
   FederationStrand* strand = StrandOf(*decoded);
   if (strand == nullptr) {

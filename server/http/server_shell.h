@@ -10,6 +10,7 @@
 #include "fl/common/base/thread_pool.h"
 #include "fl/common/net/http.h"
 #include "fl/server/http/federation_strand.h"
+#include "fl/server/http/overload.h"
 #include "fl/server/storage/storage.h"
 
 namespace fl::server {
@@ -60,6 +61,8 @@ class ServerShell final : public net::RequestHandler {
   std::vector<std::unique_ptr<FederationStrand>> strands_;
   std::atomic<bool> stopping_ = false;
   std::atomic<std::size_t> routing_ = 0;  // Requests before their strand.
+  UploadsUnderWay uploads_;
+  SystemClock clock_;
   std::atomic<bool> changed_elsewhere_ = false;
   std::unique_ptr<ThreadPool> pool_;  // Ends before the strands, whose jobs it runs.
   std::thread clock_thread_;

@@ -15,6 +15,9 @@
 #include <boost/asio/write.hpp>
 #include <boost/beast/http/empty_body.hpp>
 #include <boost/beast/http/parser.hpp>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sys/socket.h>
 
 namespace fl::net::internal {
 
@@ -29,6 +32,9 @@ constexpr auto kTuple = asio::as_tuple(asio::deferred);
 constexpr std::size_t kStepBytes = 64 << 10;
 // Kept between requests. A smaller buffer would grow from 512 bytes, read by read.
 constexpr std::size_t kBufferBytes = 4096;
+// What the system takes of an answer beyond what the peer has room for: more would only hide that
+// it does not read.
+constexpr int kUnsentBytes = 128 << 10;
 // How long a refused peer's bytes are read and dropped, so that a reset does not overtake the
 // answer.
 constexpr auto kLinger = std::chrono::seconds(1);
@@ -149,7 +155,10 @@ bool HttpSession::IsRevoked() {
 
 asio::awaitable<bool> HttpSession::Handshake() {
   beast::error_code ignored;
-  socket_.set_option(asio::ip::tcp::no_delay(true), ignored);  // A Unix socket has no such thing.
+  // A Unix socket has neither.
+  socket_.set_option(asio::ip::tcp::no_delay(true), ignored);
+  const int unsent = kUnsentBytes;
+  ::setsockopt(socket_.native_handle(), IPPROTO_TCP, TCP_NOTSENT_LOWAT, &unsent, sizeof(unsent));
   if (!tls_) co_return true;
   SetDeadline(Now() + limits_.handshake, AtDeadline::kClose);
   if (co_await tls_->Handshake()) {
@@ -339,7 +348,9 @@ void HttpSession::OnDeadline() {
   beast::error_code ignored;
   if (at_deadline_ == AtDeadline::kClose) {
     // What a peer does not read would stay in the system's memory for as long as it likes.
-    socket_.set_option(asio::socket_base::linger(true, 0), ignored);
+    if (phase_ == Phase::kAnswering) {
+      socket_.set_option(asio::socket_base::linger(true, 0), ignored);
+    }
     return Close();
   }
   socket_.shutdown(Socket::shutdown_receive, ignored);

@@ -55,4 +55,36 @@ TEST_CASE("Overload: a refusal names the window, the longer the more requests wa
   }
 }
 
+TEST_CASE("Overload: a reservation beyond the uploads under way is refused until one ends") {
+  UploadsUnderWay uploads(2, std::chrono::seconds(30));
+  const TimePoint now{};
+  const auto reserve = [&](std::uint64_t task, TimePoint at) {
+    return uploads.Take(UploadReserve{TaskId{task}, {}}, at);
+  };
+  CHECK_FALSE(reserve(1, now).has_value());
+  CHECK_FALSE(reserve(2, now).has_value());
+  CHECK_FALSE(reserve(1, now).has_value());  // Again: the answer was lost.
+  const auto refused = reserve(3, now);
+  REQUIRE(refused.has_value());
+  CHECK(refused->status == 503);
+  CHECK(Get(wire::Decode<wire::Refusal>(refused->body)).again_min_ms >= 1000);
+  // Pieces and commits are never refused, whoever's they are.
+  CHECK_FALSE(uploads.Take(UploadChunk{TaskId{3}, 0}, now).has_value());
+  CHECK_FALSE(uploads.Take(UploadCommit{TaskId{1}, {}}, now).has_value());
+  CHECK_FALSE(reserve(3, now).has_value());
+}
+
+TEST_CASE("Overload: an upload that has stopped gives its place up, one that moves keeps it") {
+  UploadsUnderWay uploads(1, std::chrono::seconds(30));
+  const TimePoint begin{};
+  const auto reserve = [&](std::uint64_t task, int seconds) {
+    return uploads.Take(UploadReserve{TaskId{task}, {}}, begin + std::chrono::seconds(seconds))
+        .has_value();
+  };
+  CHECK_FALSE(reserve(1, 0));
+  uploads.Take(UploadChunk{TaskId{1}, 0}, begin + std::chrono::seconds(20));
+  CHECK(reserve(2, 49));
+  CHECK_FALSE(reserve(2, 50));
+}
+
 }  // namespace fl::server
