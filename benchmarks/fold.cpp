@@ -72,8 +72,8 @@ Result<InMemory> FoldInMemory(const std::string& recipe, std::size_t repeats) {
   std::vector<double> axpy;
   std::vector<double> fold;
   for (std::size_t pass = 0; pass < repeats + 1; ++pass) {
-    std::vector<float> sum(count);
     const double added = Seconds([&] {
+      std::vector<float> sum(count);  // The fold's result is new memory, too.
       for (const std::vector<float>& one : values) kernels::Axpy(100.0F, one, sum);
     });
     const double folded = Seconds([&] { server::Fold(*plan, journal, {}, nullptr); });

@@ -51,6 +51,7 @@ double Seconds(const timeval& time) {
 
 [[noreturn]] void Serve(const ServeConfig& config, std::uint64_t* flushes) {
   ::prctl(PR_SET_PDEATHSIG, SIGKILL);
+  ::signal(SIGPIPE, SIG_DFL);  // As the program has it.
   if (config.one_core) Pin(0);
   if (config.flush > Duration(0)) SlowDownFlushes(config.flush, flushes);
   server::RunOptions options;
