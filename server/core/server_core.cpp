@@ -73,6 +73,9 @@ ServerOutput ServerCore::Handle(std::span<const ServerEvent> batch, TimePoint no
   for (const ServerEvent& event : batch) {
     const auto* done = std::get_if<FoldDone>(&event);
     if (done != nullptr && fold_started_ == done->round) fold_started_.reset();
+    // Where the outcome cannot be stored, its version is still without one and is asked for again.
+    const auto* evaluated = std::get_if<Evaluated>(&event);
+    if (evaluated != nullptr) evaluations_started_.erase(evaluated->version);
   }
   Error error;
   for (int attempt = 0; attempt < kAttemptsMax; ++attempt) {

@@ -63,6 +63,31 @@ TEST_CASE("The core: asks for the evaluation of each version once") {
   CHECK(core->Handle(evaluated, server.now()).done);
 }
 
+TEST_CASE("The core: asks again for an evaluation whose outcome could not be stored") {
+  bool broken = false;
+  SqliteOptions options;
+  options.before_operation = [&]() -> Result<> {
+    if (!broken) return Ok{};
+    return Error{ErrorCode::kIo, "the disk is full"};
+  };
+  const auto storage = Get(OpenSqliteStorage(":memory:", options));
+  Server server(MakePlan(PlanText("count = 1\ngoal = 1")), storage.get());
+  PlayAll(server, {"device-0"});
+  const auto core = Get(ServerCore::Create(*storage, server.shared_plan(), server.now(), {true}));
+  const std::vector<ServerEvent> tick = {TimerFired{}};
+  const std::vector<ServerEvent> evaluated = {Evaluated{1, 0.5, 0.5}};
+  REQUIRE(core->Handle(tick, server.now()).commands.size() == 1);
+  broken = true;
+  CHECK(core->Handle(evaluated, server.now()).failure.has_value());
+  broken = false;
+  const ServerOutput again = core->Handle(tick, server.now());
+  REQUIRE(again.commands.size() == 1);
+  CHECK(std::get<Evaluate>(again.commands[0]).version == 1);
+  CHECK(core->Handle(tick, server.now()).commands.empty());
+  CHECK(core->Handle(evaluated, server.now()).done);
+  CHECK(core->Handle(tick, server.now()).commands.empty());
+}
+
 TEST_CASE("The bytes of a request: count heads and bodies of both ways once") {
   Server server(MakePlan(PlanText("count = 1\npopulation_min = 2\ngoal = 2")));
   const net::Request request = CheckInOf(true);
