@@ -54,6 +54,10 @@ Result<> Batch::Forgive() {
 }
 
 Result<net::Response> Batch::Allow(const AllowClient& order) {
+  if (!order.federation.empty() && order.federation != plan_.name()) {
+    return AdminRefusalResponse(
+        {ErrorCode::kNotFound, "no federation is called " + order.federation});
+  }
   FL_TRY(const auto row, transaction_.FindOffender(plan_.name(), order.client));
   if (!row) {
     return AdminRefusalResponse(

@@ -48,9 +48,9 @@ double WindowOf(const net::Response& response) {
 
 TEST_CASE("Offences: the first is free and each further one holds a client off for twice as long") {
   Watched watched;
-  CHECK(DetailOf(watched.Offend()) == "cut_short");
+  CHECK(DetailOf(watched.Offend()) == "magic");
   CHECK(watched.CheckIn().status == 200);
-  CHECK(DetailOf(watched.Offend()) == "cut_short");
+  CHECK(DetailOf(watched.Offend()) == "magic");
   const net::Response held = watched.CheckIn();
   CHECK(RefusalCode(held) == ErrorCode::kUnavailable);
   CHECK(DetailOf(held) == "held_off");
@@ -61,7 +61,7 @@ TEST_CASE("Offences: the first is free and each further one holds a client off f
   CHECK(DetailOf(watched.CheckIn()) == "held_off");
   watched.server.Pass(0.1);
   CHECK(watched.CheckIn().status == 200);
-  CHECK(DetailOf(watched.Offend()) == "cut_short");
+  CHECK(DetailOf(watched.Offend()) == "magic");
   CHECK(WindowOf(watched.CheckIn()) == doctest::Approx(60).epsilon(0.001));
 }
 
@@ -98,7 +98,7 @@ TEST_CASE("Offences: after enough in a row a client is denied for a while, over 
   watched.Offend();
   watched.OffendInTime(30);
   watched.OffendInTime(60);
-  CHECK(DetailOf(watched.OffendInTime(100)) == "cut_short");
+  CHECK(DetailOf(watched.OffendInTime(100)) == "magic");
   CHECK(DetailOf(watched.CheckIn()) == "denied");
   CHECK(WindowOf(watched.CheckIn()) == doctest::Approx(5000).epsilon(0.001));
   CHECK(DetailOf(watched.server.Send(Device("device-0"), BlobRequest(Digest{}))) == "denied");
@@ -139,7 +139,7 @@ TEST_CASE("Offences: the last refusals are kept, with client, code, detail and m
   const auto& row = page["refusals"][0];
   CHECK(row["client"] == "device-0");
   CHECK(row["code"] == "malformed");
-  CHECK(row["detail"] == "cut_short");
+  CHECK(row["detail"] == "magic");
   CHECK(row["round"] == 1);
   CHECK_FALSE(row["message"].get<std::string>().empty());
   CHECK(page["offenders"][0]["refused_in_a_row"] == 1);

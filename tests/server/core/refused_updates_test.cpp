@@ -336,7 +336,12 @@ std::vector<Fault> ExchangeFaults() {
          return e.Ask("POST", "/v1/check-in", wire::Encode(message));
        }},
       {kLimitExceeded, kMessageBytes,
-       [](E& e) { return e.Ask("POST", "/v1/check-in", Bytes(70000)); }},
+       [](E& e) {
+         // The version comes before all else, so that this one is right.
+         Bytes bytes = Little(wire::kProtocolVersion);
+         bytes.resize(70000);
+         return e.Ask("POST", "/v1/check-in", std::move(bytes));
+       }},
       {kMalformed, kDigestSyntax, [](E& e) { return e.Ask("GET", "/v1/blobs/12", {}); }},
       {kMalformed, kRangeSyntax,
        [other](E& e) {
