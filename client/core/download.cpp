@@ -19,22 +19,29 @@ net::Request Download::Next(const std::string& host) const {
   return request;
 }
 
+Failure Download::Garbage(const Error& error) {
+  constexpr int kGarbageMax = 5;
+  Failure failure = GarbageAnswer(error);
+  if (++garbage_ >= kGarbageMax) failure.cure = Failure::Cure::kGiveUp;
+  return failure;
+}
+
 Download::Outcome Download::OnAnswer(const Result<net::Response>& answer) {
   if (auto failure = FindFailure(answer)) return *std::move(failure);
   const Bytes& body = answer->body;
   if (in_ranges()) {
     const std::uint64_t wanted = std::min<std::uint64_t>(chunk_bytes_, bytes_ - received_.size());
     if (answer->status != 206 || body.size() != wanted) {
-      return GarbageAnswer(
-          {ErrorCode::kMalformed, "expected " + std::to_string(wanted) +
-                                      " bytes of a blob, found " + std::to_string(body.size()) +
-                                      " with status " + std::to_string(answer->status)});
+      return Garbage({ErrorCode::kMalformed, "expected " + std::to_string(wanted) +
+                                                 " bytes of a blob, found " +
+                                                 std::to_string(body.size()) + " with status " +
+                                                 std::to_string(answer->status)});
     }
   } else if (bytes_ != 0 && body.size() != bytes_) {
-    return GarbageAnswer({ErrorCode::kMalformed, "expected a blob of " + std::to_string(bytes_) +
-                                                     " bytes, found " +
-                                                     std::to_string(body.size())});
+    return Garbage({ErrorCode::kMalformed, "expected a blob of " + std::to_string(bytes_) +
+                                               " bytes, found " + std::to_string(body.size())});
   }
+  garbage_ = 0;
   received_.insert(received_.end(), body.begin(), body.end());
   if (received_.size() < bytes_) return Continue{};
   if (crypto::Sha256(received_) != digest_) {

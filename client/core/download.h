@@ -21,17 +21,20 @@ class Download {
   net::Request Next(const std::string& host) const;
 
   struct Continue {};
-  // The blob; or more to ask for; or why not. kDigestMismatch is a failure that gives up.
+  // The blob; or more to ask for; or why not. kDigestMismatch is a failure that gives up, and so is
+  // the fifth answer in a row that makes no sense: a server that goes on so would never be left.
   using Outcome = std::variant<Continue, Bytes, Failure>;
   Outcome OnAnswer(const Result<net::Response>& answer);
 
  private:
+  Failure Garbage(const Error& error);
   bool in_ranges() const { return bytes_ > chunk_bytes_; }
 
   Digest digest_;
   std::uint64_t bytes_;
   std::size_t chunk_bytes_;
   Bytes received_;
+  int garbage_ = 0;  // In a row.
 };
 
 }  // namespace fl::client
