@@ -1,4 +1,3 @@
-#include <cstdlib>
 #include <map>
 #include <thread>
 
@@ -6,6 +5,7 @@
 
 #include "fl/common/random/rng_stream.h"
 #include "fl/tests/e2e/fleet.h"
+#include "fl/tests/support/environment.h"
 
 namespace fl::testing {
 namespace {
@@ -27,10 +27,8 @@ std::string StateOf(const std::string& log) {
 }
 
 TEST_CASE("Federation: 20 kills at random moments leave the model of an undisturbed run") {
-  const char* more = std::getenv("FL_FAULT_KILLS");
-  const int kills = more == nullptr ? 20 : std::atoi(more);
-  const char* chosen = std::getenv("FL_FAULT_SEED");
-  const std::uint64_t seed = chosen == nullptr ? 1 : std::strtoull(chosen, nullptr, 10);
+  const auto kills = static_cast<int>(FromEnvironment("FL_FAULT_KILLS", 20));
+  const std::uint64_t seed = FromEnvironment("FL_FAULT_SEED", 1);
   CAPTURE(seed);
   RngStream rng(seed);
   const int rounds = 2 * kills;

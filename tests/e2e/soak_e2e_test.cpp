@@ -1,10 +1,10 @@
 #include <algorithm>
-#include <cstdlib>
 #include <vector>
 
 #include <doctest/doctest.h>
 
 #include "fl/tests/e2e/fleet.h"
+#include "fl/tests/support/environment.h"
 #include "fl/tests/support/process_usage.h"
 
 namespace fl::testing {
@@ -54,8 +54,7 @@ std::uint64_t Least(const std::vector<Sample>& samples, std::size_t first, std::
 
 TEST_CASE(
     "Soak: real programs of which a tenth is away hold no more after hours than after minutes") {
-  const char* text = std::getenv("FL_SOAK_SECONDS");
-  const double seconds = text == nullptr ? 12 : std::atof(text);
+  const auto seconds = static_cast<double>(FromEnvironment("FL_SOAK_SECONDS", 12));
   Fleet fleet(DigitsPlan(1'000'000));
   fleet.StartServer();
   fleet.StartDevices();

@@ -78,6 +78,7 @@ void WatchDisk(const std::filesystem::path& folder, const std::filesystem::path&
 
 }  // namespace fl::fault
 
+// NOLINTBEGIN(readability-identifier-naming): the system's names.
 extern "C" {
 int fsync(int descriptor) {
   return fl::fault::Flush(SYS_fsync, descriptor);
@@ -93,3 +94,4 @@ ssize_t pwrite64(int descriptor, const void* data, size_t size, off64_t offset) 
   return ::syscall(SYS_pwrite64, descriptor, data, size, offset);
 }
 }
+// NOLINTEND(readability-identifier-naming)

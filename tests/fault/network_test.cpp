@@ -1,10 +1,10 @@
 #include <array>
-#include <cstdlib>
 
 #include <doctest/doctest.h>
 
 #include "fl/tests/fault/faulty_federation.h"
 #include "fl/tests/fault/small_fleet.h"
+#include "fl/tests/support/environment.h"
 #include "fl/tests/support/sanitized.h"
 
 namespace fl::fault {
@@ -33,11 +33,6 @@ const std::array<Policy, 3>& Policies() {
 std::string ReplayCommand(std::uint64_t seed) {
   return "FL_FAULT_SEED=" + std::to_string(seed) +
          " " FL_TEST_BINARY_DIR "/tests/fault_test -tc='Network: *seed*'";
-}
-
-std::uint64_t SeedsFromEnvironment(const char* name, std::uint64_t otherwise) {
-  const char* text = std::getenv(name);
-  return text == nullptr ? otherwise : std::strtoull(text, nullptr, 10);
 }
 
 // Some seeds have little of each fault, and some much of all.
@@ -95,11 +90,11 @@ void Play(std::uint64_t seed, Totals& totals) {
 
 TEST_CASE("Network: whatever the seed loses, doubles, delays, cuts and kills, nothing is lost") {
   Totals totals;
-  if (const std::uint64_t seed = SeedsFromEnvironment("FL_FAULT_SEED", 0); seed > 0) {
+  if (const std::uint64_t seed = fl::testing::FromEnvironment("FL_FAULT_SEED", 0); seed > 0) {
     return Play(seed, totals);
   }
   const std::uint64_t seeds =
-      SeedsFromEnvironment("FL_FAULT_SEEDS", fl::testing::kSanitized ? 60 : 1000);
+      fl::testing::FromEnvironment("FL_FAULT_SEEDS", fl::testing::kSanitized ? 60 : 1000);
   for (std::uint64_t seed = 1; seed <= seeds; ++seed) Play(seed, totals);
   MESSAGE(totals.runs, " seeds: ", totals.requests, " requests, ", totals.accepted,
           " updates, the server died ", totals.deaths, " times, its storage failed ",

@@ -1,10 +1,10 @@
 #include <algorithm>
-#include <cstdlib>
 #include <vector>
 
 #include <doctest/doctest.h>
 
 #include "fl/tests/simulations/small_federation.h"
+#include "fl/tests/support/environment.h"
 #include "fl/tests/support/process_usage.h"
 #include "fl/tests/support/sanitized.h"
 
@@ -21,8 +21,7 @@ constexpr std::uint64_t kRoundBytesMax = 5000;
 constexpr std::uint64_t kSlackBytes = 512 * 1024;
 
 TEST_CASE("Soak: rounds with 16 simulated devices leave no memory and no descriptor behind") {
-  const char* full = std::getenv("FL_SOAK");
-  const std::size_t rounds = full == nullptr ? 120 : std::strtoull(full, nullptr, 10);
+  const std::uint64_t rounds = fl::testing::FromEnvironment("FL_SOAK", 120);
   REQUIRE(rounds >= 30);
   // Rounds last seconds, so that timers which nobody waits for any more are few.
   SmallFederation federation({"rounds.count=" + std::to_string(rounds), "simulation.devices=16",
