@@ -17,7 +17,9 @@ Result<std::unique_ptr<SqliteConnection>> SqliteConnection::Open(const std::stri
   sqlite3_busy_timeout(connection->database_, options.busy_timeout_ms);
   FL_TRY_OK(connection->Execute(
       "PRAGMA page_size=16384; PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; "
-      "PRAGMA foreign_keys=ON; PRAGMA cache_size=-16384"));
+      "PRAGMA foreign_keys=ON; PRAGMA cache_size=-16384; "
+      // In pages: the log is written back at 4 MiB, so that a small disk has room for both.
+      "PRAGMA wal_autocheckpoint=256"));
   return connection;
 }
 
