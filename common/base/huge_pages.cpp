@@ -1,5 +1,6 @@
 #include "fl/common/base/huge_pages.h"
 
+#include <cstddef>
 #include <cstdint>
 
 #include <sys/mman.h>
@@ -15,12 +16,11 @@ constexpr std::size_t kWorthIt = 4U << 20;
 
 void AdviseHugePages(void* memory, std::size_t bytes) {
   if (bytes < kWorthIt) return;
-  const auto begin = reinterpret_cast<std::uintptr_t>(memory);
-  const std::uintptr_t first = (begin + kPage - 1) / kPage * kPage;
-  const std::uintptr_t last = (begin + bytes) / kPage * kPage;
+  const std::size_t skipped = (kPage - reinterpret_cast<std::uintptr_t>(memory) % kPage) % kPage;
 #if defined(MADV_HUGEPAGE)
   // Refused where the system has no such pages: then it stays as it was.
-  ::madvise(reinterpret_cast<void*>(first), last - first, MADV_HUGEPAGE);
+  ::madvise(static_cast<std::byte*>(memory) + skipped, (bytes - skipped) / kPage * kPage,
+            MADV_HUGEPAGE);
 #endif
 }
 

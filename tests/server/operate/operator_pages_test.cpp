@@ -34,7 +34,7 @@ class Operated {
     return Get(transport.Exchange({method, target, "localhost", {}, {}}, kTimeout));
   }
   std::string Body(const std::string& target) { return std::string(AsText(Ask(target).body)); }
-  net::Response Send(const std::string& device, net::Request request) {
+  net::Response Send(const std::string& device, const net::Request& request) {
     net::MemoryTransport transport(*shell_, Device(device));
     return Get(transport.Exchange(request, kTimeout));
   }
