@@ -30,11 +30,13 @@ class ServiceManager {
     REQUIRE(::bind(socket_, reinterpret_cast<const sockaddr*>(&address), sizeof(address)) == 0);
     const timeval patience{60, 0};
     ::setsockopt(socket_, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
+    // This program has one thread. NOLINTNEXTLINE(concurrency-mt-unsafe)
     ::setenv("NOTIFY_SOCKET", path.c_str(), 1);
   }
   ServiceManager(const ServiceManager&) = delete;
   ServiceManager& operator=(const ServiceManager&) = delete;
   ~ServiceManager() {
+    // NOLINTNEXTLINE(concurrency-mt-unsafe)
     ::unsetenv("NOTIFY_SOCKET");
     ::close(socket_);
   }

@@ -91,23 +91,19 @@ TlsStream::TlsStream(Socket& socket, SSL_CTX* context, Side side)
   }
 }
 
-asio::awaitable<TlsStream::ErrorCode> TlsStream::Wait(int code) {
+TlsStream::Next TlsStream::After(int code) const {
+  const ErrorCode none;
   switch (SSL_get_error(native_handle(), code)) {
-    case SSL_ERROR_WANT_READ: {
-      if (has_ended_) co_return ErrorCode(asio::ssl::error::stream_truncated);
-      const auto [error] = co_await socket_.async_wait(Socket::wait_read, kTuple);
-      co_return error;
-    }
-    case SSL_ERROR_WANT_WRITE: {
-      const auto [error] = co_await socket_.async_wait(Socket::wait_write, kTuple);
-      co_return error;
-    }
+    case SSL_ERROR_WANT_READ:
+      return {has_ended_ ? ErrorCode(asio::ssl::error::stream_truncated) : none, Socket::wait_read};
+    case SSL_ERROR_WANT_WRITE:
+      return {none, Socket::wait_write};
     case SSL_ERROR_ZERO_RETURN:
-      co_return ErrorCode(asio::error::eof);
+      return {asio::error::eof, {}};
     case SSL_ERROR_SSL:
-      co_return ErrorCode(static_cast<int>(ERR_get_error()), asio::error::get_ssl_category());
+      return {ErrorCode(static_cast<int>(ERR_get_error()), asio::error::get_ssl_category()), {}};
     default:
-      co_return ErrorCode(errno != 0 ? errno : ECONNRESET, asio::error::get_system_category());
+      return {ErrorCode(errno != 0 ? errno : ECONNRESET, asio::error::get_system_category()), {}};
   }
 }
 
@@ -117,7 +113,10 @@ asio::awaitable<TlsStream::ErrorCode> TlsStream::Handshake() {
     errno = 0;
     const int code = SSL_do_handshake(native_handle());
     if (code == 1) co_return ErrorCode();
-    if (const ErrorCode failed = co_await Wait(code)) co_return failed;
+    const Next next = After(code);
+    if (next.error) co_return next.error;
+    const auto [failed] = co_await socket_.async_wait(next.wait, kTuple);
+    if (failed) co_return failed;
   }
 }
 
@@ -127,7 +126,10 @@ asio::awaitable<TlsStream::Count> TlsStream::ReadSome(asio::mutable_buffer into)
     errno = 0;
     const int code = SSL_read(native_handle(), into.data(), Clamped(into.size()));
     if (code > 0) co_return Count{{}, static_cast<std::size_t>(code)};
-    if (const ErrorCode failed = co_await Wait(code)) co_return Count{failed, 0};
+    const Next next = After(code);
+    if (next.error) co_return Count{next.error, 0};
+    const auto [failed] = co_await socket_.async_wait(next.wait, kTuple);
+    if (failed) co_return Count{failed, 0};
   }
 }
 
@@ -142,7 +144,10 @@ asio::awaitable<TlsStream::Count> TlsStream::Read(asio::mutable_buffer into) {
       done += static_cast<std::size_t>(code);
       continue;
     }
-    if (const ErrorCode failed = co_await Wait(code)) co_return Count{failed, done};
+    const Next next = After(code);
+    if (next.error) co_return Count{next.error, done};
+    const auto [failed] = co_await socket_.async_wait(next.wait, kTuple);
+    if (failed) co_return Count{failed, done};
   }
   co_return Count{{}, done};
 }
@@ -157,7 +162,10 @@ asio::awaitable<TlsStream::Count> TlsStream::Write(ByteSpan bytes) {
       done += static_cast<std::size_t>(code);
       continue;
     }
-    if (const ErrorCode failed = co_await Wait(code)) co_return Count{failed, done};
+    const Next next = After(code);
+    if (next.error) co_return Count{next.error, done};
+    const auto [failed] = co_await socket_.async_wait(next.wait, kTuple);
+    if (failed) co_return Count{failed, done};
   }
   co_return Count{{}, done};
 }

@@ -48,8 +48,12 @@ class TlsStream {
 
  private:
   struct Transport;  // What OpenSSL calls.
-  // Waits until the call may succeed; an error when it cannot.
-  boost::asio::awaitable<ErrorCode> Wait(int code);
+  // What a call that returned `code` waits for, or why it failed.
+  struct Next {
+    ErrorCode error;
+    Socket::wait_type wait{};
+  };
+  Next After(int code) const;
 
   Socket& socket_;
   bool has_ended_ = false;  // The peer sends nothing more.
