@@ -118,7 +118,7 @@ Result<> AddCheckIns(const ServerConfig& config, Report& report) {
   return Ok{};
 }
 
-Result<> AddUpdates(const ServerConfig& config, const std::string& name, ServeConfig serve,
+Result<> AddUpdates(const ServerConfig& config, const std::string& name, const ServeConfig& serve,
                     double bar, Report& report) {
   FL_TRY(const Throughput run, MedianOf(config, serve, {}, &Throughput::updates));
   report.Add({"server/" + name, run.updates, "a second", Bar::AtLeast(bar),
@@ -170,7 +170,7 @@ Result<> AddThroughput(const ServerConfig& config, Report& report) {
 class RoundClock final : public LoadPeer {
  public:
   RoundClock(const UpdateTemplate& update, Device::Counts& counts, std::size_t devices)
-      : device_(&update, true, counts), counts_(counts), devices_(devices) {}
+      : device_(&update, true, counts), devices_(devices) {}
 
   Outgoing First() override { return Watch(device_.First()); }
   Outgoing Next(const Incoming& answer) override {
@@ -209,7 +209,6 @@ class RoundClock final : public LoadPeer {
   }
 
   Device device_;
-  Device::Counts& counts_;
   const std::size_t devices_;
 };
 

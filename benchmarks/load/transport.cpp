@@ -77,8 +77,10 @@ void ServeRaw(const net::TlsFiles& files, int pipe) {
   sockaddr_in address{};
   address.sin_family = AF_INET;
   address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  ::bind(listener, reinterpret_cast<sockaddr*>(&address), sizeof(address));
-  ::listen(listener, 1);
+  if (::bind(listener, reinterpret_cast<sockaddr*>(&address), sizeof(address)) != 0 ||
+      ::listen(listener, 1) != 0) {
+    ::_exit(1);
+  }
   socklen_t size = sizeof(address);
   ::getsockname(listener, reinterpret_cast<sockaddr*>(&address), &size);
   Tell(pipe, ntohs(address.sin_port));
