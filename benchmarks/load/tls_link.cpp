@@ -5,7 +5,7 @@
 
 #include <algorithm>
 #include <climits>
-#include <cstring>
+#include <system_error>
 #include <utility>
 
 #include <arpa/inet.h>
@@ -39,7 +39,7 @@ KeyPtr ReadKeyPem(const crypto::Secret& key) {
 }
 
 Error Failed(const std::string& doing) {
-  return {ErrorCode::kIo, "load: cannot " + doing + ": " + std::strerror(errno)};
+  return {ErrorCode::kIo, "load: cannot " + doing + ": " + std::generic_category().message(errno)};
 }
 
 ssl_ctx_st* MakeContext(const SSL_METHOD* method, const std::string& authority) {

@@ -24,11 +24,12 @@ std::string PlainPlan(int rounds) {
 
 std::vector<std::string> ForeignCall(const Fleet& fleet, const std::string& name,
                                      const std::vector<std::string>& options) {
+  const std::string tree = FL_TEST_SOURCE_DIR;
   std::vector<std::string> call = {
-      FL_TEST_PYTHON, FL_TEST_SOURCE_DIR "/examples/foreign-client/foreign_client.py",
+      FL_TEST_PYTHON, tree + "/examples/foreign-client/foreign_client.py",
       "--server",     fleet.address(),
       "--pki",        fleet.path("pki/" + name),
-      "--data",       FL_TEST_SOURCE_DIR "/data/small-tables/digits8x8.csv.gz",
+      "--data",       tree + "/data/small-tables/digits8x8.csv.gz",
       "--report",     fleet.path(name + ".json")};
   call.insert(call.end(), options.begin(), options.end());
   return call;
@@ -55,7 +56,7 @@ TEST_CASE("Foreign client: Python and curl take part in whole rounds") {
   for (const std::string name : {"whole", "pieces"}) {
     const json rounds = json::parse(ReadText(fleet.path(name + ".json"))).at("rounds");
     REQUIRE(rounds.size() == 3);
-    for (int i = 0; i < 3; ++i) {
+    for (std::size_t i = 0; i < 3; ++i) {
       CHECK(rounds[i].at("round") == i + 1);
       CHECK(rounds[i].at("version") == i);  // Its digest was compared by the client.
     }

@@ -182,7 +182,7 @@ Duration FaultyFederation::Delay() {
 }
 
 void FaultyFederation::Send(const std::string& device, const net::Request& request,
-                            FaultyServer::Answer answer) {
+                            const FaultyServer::Answer& answer) {
   ++requests_;
   if (rng_.UniformDouble() < setup_.rates.lost) return;
   if (rng_.UniformDouble() < setup_.rates.cut) {

@@ -55,7 +55,8 @@ class FaultyFederation {
   class Device;
 
   // `answer` hears of it at most twice, or never.
-  void Send(const std::string& device, const net::Request& request, FaultyServer::Answer answer);
+  void Send(const std::string& device, const net::Request& request,
+            const FaultyServer::Answer& answer);
   void SendBack(const FaultyServer::Answer& answer, const Result<net::Response>& response);
   Duration Delay();
 
