@@ -35,7 +35,8 @@ Slowed& State() {
 int FlushSlowly(sqlite3_file* file, int flags) {
   std::this_thread::sleep_for(State().longer);
   __atomic_add_fetch(State().count, 1, __ATOMIC_RELAXED);
-  return State().flush(file, flags);
+  const auto flush = State().flush;
+  return flush != nullptr ? flush(file, flags) : SQLITE_IOERR_FSYNC;
 }
 
 int Open(sqlite3_vfs*, sqlite3_filename name, sqlite3_file* file, int flags, int* out) {

@@ -34,6 +34,7 @@ int __real_fchmod(int descriptor, mode_t mode);
 int __wrap_open(const char* path, int flags, ...) {
   std::va_list arguments;
   va_start(arguments, flags);
+  // Begun above. NOLINTNEXTLINE(clang-analyzer-valist.Uninitialized)
   const mode_t mode = (flags & O_CREAT) != 0 ? va_arg(arguments, mode_t) : 0;
   va_end(arguments);
   DieWhenTurnHasCome();

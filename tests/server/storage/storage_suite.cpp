@@ -40,6 +40,25 @@ TaskRow Task(std::uint64_t id, std::uint64_t slot, const char* client) {
   return row;
 }
 
+void CheckOffenders(Transaction& transaction) {
+  Get(transaction.Put(OffenderRow{"fed", "b", 3, FromMicroseconds(4), FromMicroseconds(9), true}));
+  Get(transaction.Put(OffenderRow{"fed", "a", 1, {}, {}, false}));
+  const OffenderRow offender = Get(transaction.FindOffender("fed", "b")).value();
+  CHECK(offender.offences == 3);
+  CHECK(offender.held_until == FromMicroseconds(9));
+  CHECK(offender.denied);
+  CHECK(Get(transaction.Offenders("fed"))[0].client == "a");
+  Get(transaction.DropOffender("fed", "b"));
+  CHECK_FALSE(Get(transaction.FindOffender("fed", "b")).has_value());
+  Get(transaction.Add(RefusedRow{"fed", FromMicroseconds(5), 2, "a", ErrorCode::kMalformed,
+                                 ErrorDetail{3}, "why"}));
+  const RefusedRow refused = Get(transaction.LastRefused("fed")).at(0);
+  CHECK(refused.code == ErrorCode::kMalformed);
+  CHECK(refused.detail == ErrorDetail{3});
+  CHECK(refused.client == "a");
+  CHECK(refused.message == "why");
+}
+
 }  // namespace
 
 void CheckRowsRoundTrip(const StorageFactory& make) {
@@ -94,22 +113,7 @@ void CheckRowsRoundTrip(const StorageFactory& make) {
   Get(transaction->Add(EventRow{"fed", FromMicroseconds(3), 1, "something"}));
   CHECK(Get(transaction->Events("fed"))[0].text == "something");
 
-  Get(transaction->Put(OffenderRow{"fed", "b", 3, FromMicroseconds(4), FromMicroseconds(9), true}));
-  Get(transaction->Put(OffenderRow{"fed", "a", 1, {}, {}, false}));
-  const OffenderRow offender = Get(transaction->FindOffender("fed", "b")).value();
-  CHECK(offender.offences == 3);
-  CHECK(offender.held_until == FromMicroseconds(9));
-  CHECK(offender.denied);
-  CHECK(Get(transaction->Offenders("fed"))[0].client == "a");
-  Get(transaction->DropOffender("fed", "b"));
-  CHECK_FALSE(Get(transaction->FindOffender("fed", "b")).has_value());
-  Get(transaction->Add(RefusedRow{"fed", FromMicroseconds(5), 2, "a", ErrorCode::kMalformed,
-                                  ErrorDetail{3}, "why"}));
-  const RefusedRow refused = Get(transaction->LastRefused("fed")).at(0);
-  CHECK(refused.code == ErrorCode::kMalformed);
-  CHECK(refused.detail == ErrorDetail{3});
-  CHECK(refused.client == "a");
-  CHECK(refused.message == "why");
+  CheckOffenders(*transaction);
   Get(transaction->Put(ChangeRow{"fed", 1, 2, Digest{}, 5}));
   CHECK(Get(transaction->FindChange("fed", 1, 2, Edition::kPublished))->bytes == 5);
   Get(transaction->DropChange(ChangeRow{"fed", 1, 2, Digest{}, 5}));
