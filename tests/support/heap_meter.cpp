@@ -6,12 +6,14 @@
 #include <cstdlib>
 #include <new>
 
+#include "fl/tests/support/sanitized.h"
+
 namespace {
 
 std::atomic<std::size_t> held = 0;
 std::atomic<std::size_t> peak = 0;
 
-void* Take(std::size_t size, std::size_t alignment) {
+[[maybe_unused]] void* Take(std::size_t size, std::size_t alignment) {
   void* const block =
       alignment <= alignof(std::max_align_t)
           ? std::malloc(size > 0 ? size : 1)
@@ -23,13 +25,13 @@ void* Take(std::size_t size, std::size_t alignment) {
   return block;
 }
 
-void* TakeOrThrow(std::size_t size, std::size_t alignment) {
+[[maybe_unused]] void* TakeOrThrow(std::size_t size, std::size_t alignment) {
   void* const block = Take(size, alignment);
   if (block == nullptr) throw std::bad_alloc();
   return block;
 }
 
-void Give(void* block) {
+[[maybe_unused]] void Give(void* block) {
   if (block == nullptr) return;
   held -= ::malloc_usable_size(block);
   std::free(block);
@@ -37,6 +39,7 @@ void Give(void* block) {
 
 }  // namespace
 
+#if !defined(FL_TEST_SANITIZED)
 // The other forms call these.
 void* operator new(std::size_t size) {
   return TakeOrThrow(size, 1);
@@ -56,6 +59,7 @@ void operator delete(void* block, std::align_val_t) noexcept {
 void operator delete(void* block, std::size_t, std::align_val_t) noexcept {
   Give(block);
 }
+#endif
 
 namespace fl::testing {
 
