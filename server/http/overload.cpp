@@ -31,29 +31,29 @@ net::Response ComeBack(const std::string& why, std::size_t before) {
 
 }  // namespace
 
-std::optional<net::Response> PutOff(const net::Request& request, std::size_t waiting,
-                                    const OverloadLimits& limits) {
-  if (request.target.starts_with("/v1/admin/") || waiting < LimitFor(request, limits)) {
-    return std::nullopt;
-  }
+std::optional<net::Response> PutOff(const net::Peer& peer, const net::Request& request,
+                                    std::size_t waiting, const OverloadLimits& limits) {
+  if (peer.role == net::Role::kAdmin || waiting < LimitFor(request, limits)) return std::nullopt;
   return ComeBack("the server is behind with " + std::to_string(waiting) + " requests", waiting);
 }
 
-std::optional<net::Response> UploadsUnderWay::Take(const DecodedRequest& request, TimePoint now) {
-  const auto* reserve = std::get_if<UploadReserve>(&request);
-  const auto* chunk = std::get_if<UploadChunk>(&request);
-  const auto* commit = std::get_if<UploadCommit>(&request);
+std::optional<net::Response> UploadsUnderWay::Take(const std::string& client,
+                                                   const DecodedRequest& request, TimePoint now) {
+  const bool reserves = std::holds_alternative<UploadReserve>(request);
+  const bool goes_on = std::holds_alternative<UploadChunk>(request);
+  const bool ends = std::holds_alternative<UploadCommit>(request);
+  if (!reserves && !goes_on && !ends) return std::nullopt;
   return seen_.With([&](Seen& seen) -> std::optional<net::Response> {
-    if (commit != nullptr) seen.erase(commit->task.value);
-    if (chunk != nullptr && seen.contains(chunk->task.value)) seen[chunk->task.value] = now;
-    if (reserve == nullptr) return std::nullopt;
-    if (seen.size() >= most_ && !seen.contains(reserve->task.value)) {
+    if (ends) seen.erase(client);
+    if (goes_on && seen.contains(client)) seen[client] = now;
+    if (!reserves) return std::nullopt;
+    if (seen.size() >= most_ && !seen.contains(client)) {
       std::erase_if(seen, [&](const auto& one) { return one.second + patience_ <= now; });
       if (seen.size() >= most_) {
         return ComeBack(std::to_string(seen.size()) + " uploads are under way", seen.size());
       }
     }
-    seen[reserve->task.value] = now;
+    seen[client] = now;
     return std::nullopt;
   });
 }

@@ -3,6 +3,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <optional>
+#include <string>
 #include <unordered_map>
 
 #include "fl/common/base/clock.h"
@@ -23,23 +24,25 @@ struct OverloadLimits {
 
 // The refusal (kUnavailable, 503) of a request that is put off, with the window to come back in, as
 // Retry-After, too; nothing where it is to be answered. Pure.
-std::optional<net::Response> PutOff(const net::Request& request, std::size_t waiting,
-                                    const OverloadLimits& limits = {});
+std::optional<net::Response> PutOff(const net::Peer& peer, const net::Request& request,
+                                    std::size_t waiting, const OverloadLimits& limits = {});
 
 // The uploads in pieces that are under way, at most so many: more of them at once would make each
-// slower and none of them more. One that says nothing for `patience` gives its place up, but may go
-// on. Thread safety: shared objects safe.
+// slower and none of them more. A client has one place, whatever it reserves, so that nobody takes
+// those of others. One that says nothing for `patience` gives its place up, but may go on. Thread
+// safety: shared objects safe.
 class UploadsUnderWay {
  public:
   explicit UploadsUnderWay(std::size_t most = 256, Duration patience = std::chrono::seconds(30))
       : most_(most), patience_(patience) {}
 
   // Takes note of the request. The refusal of a reservation for which there is no place, with a
-  // window to come back in; nothing for all else.
-  std::optional<net::Response> Take(const DecodedRequest& request, TimePoint now);
+  // window to come back in; nothing for all else. `client` by ClientName.
+  std::optional<net::Response> Take(const std::string& client, const DecodedRequest& request,
+                                    TimePoint now);
 
  private:
-  using Seen = std::unordered_map<std::uint64_t, TimePoint>;  // By task.
+  using Seen = std::unordered_map<std::string, TimePoint>;
   const std::size_t most_;
   const Duration patience_;
   Guarded<Seen> seen_;

@@ -69,7 +69,7 @@ Result<> ServerShell::ConfirmStorage(Duration patience) {
 void ServerShell::OnRequest(net::Peer peer, net::Request request,
                             std::unique_ptr<net::Responder> responder) {
   if (stopping_) return;
-  if (auto refusal = PutOff(request, waiting())) return responder->Send(*std::move(refusal));
+  if (auto refusal = PutOff(peer, request, waiting())) return responder->Send(*std::move(refusal));
   ++routing_;
   // std::function wants copyable captures.
   auto shared_peer = std::make_shared<net::Peer>(std::move(peer));
@@ -96,7 +96,7 @@ void ServerShell::Route(net::Peer peer, net::Request request,
     strands_.front()->Post(std::move(peer), std::move(request), nullptr, std::move(responder));
     return;
   }
-  if (auto refusal = uploads_.Take(*decoded, clock_.Now())) {
+  if (auto refusal = uploads_.Take(ClientName(peer), *decoded, clock_.Now())) {
     return responder->Send(*std::move(refusal));
   }
   FederationStrand* strand = StrandOf(*decoded);
@@ -106,8 +106,7 @@ void ServerShell::Route(net::Peer peer, net::Request request,
   }
   strand->metrics().CountRequest(decoded);
   const auto start = TimeHistogram::Clock::now();
-  auto checked =
-      CheckRequest(storage_, strand->plan(), peer, *decoded, request, SystemClock().Now());
+  auto checked = CheckRequest(storage_, strand->plan(), peer, *decoded, request, clock_.Now());
   if (checked != nullptr) strand->metrics().step(TimedStep::kCheck).AddSince(start);
   strand->Post(std::move(peer), std::move(request), std::move(checked), std::move(responder));
 }
