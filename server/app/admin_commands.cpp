@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include "fl/common/base/file.h"
+#include "fl/common/crypto/certificate.h"
 #include "fl/common/net/http.h"
 #include "fl/common/wire/messages.h"
 #include "fl/server/app/run_server.h"
@@ -35,6 +36,8 @@ class AdminClient {
     for (const auto& [key, value] :
          {std::pair{"federation", options.federation}, std::pair{"client", options.client}}) {
       if (value.empty()) continue;
+      const auto named = crypto::CheckCertificateName(value);
+      if (!named) return named.error().At(key);
       client.query_ += separator + std::string(key) + "=" + value;
       separator = "&";
     }

@@ -169,6 +169,7 @@ TEST_CASE("Bad input: an operator sees who was refused and can lift only what th
         nlohmann::json(
             {{"refusals", nlohmann::json::array()}, {"offenders", nlohmann::json::array()}}));
   CheckComplaint(ask({"allow", "device-0000"}), kFailed, {"device-0000", "held off or denied"});
+  CheckComplaint(ask({"allow", "x&federation=y"}), kWrongCall, {"client: name: expected", "x&fed"});
 }
 
 TEST_CASE("Bad input: a certificate of another role is refused") {
