@@ -2,17 +2,13 @@
 // statement and commit of the server's database, before and after it, each system call on the
 // devices' files, and each command of a device's core. What comes after it starts from what lies on
 // the disk.
-#include <unistd.h>
 
 #include <atomic>
-#include <csignal>
-#include <functional>
 #include <map>
 #include <optional>
 
 #include <doctest/doctest.h>
 #include <sys/mman.h>
-#include <sys/wait.h>
 
 #include "fl/client/core/client_core.h"
 #include "fl/client/state/device_folder.h"
@@ -257,20 +253,6 @@ Digest ModelIn(const fs::path& folder) {
   return Get(transaction->FindModel("small", federation.version)).value().digest;
 }
 
-// In a process of its own that dies at the nth moment, from 0. False: it ended before.
-bool DiesAt(long nth, const std::function<void()>& work) {
-  const pid_t child = ::fork();
-  REQUIRE(child >= 0);
-  if (child == 0) {
-    fl::testing::DieAfterCalls(nth);
-    work();
-    ::_exit(0);
-  }
-  int status = 0;
-  REQUIRE(::waitpid(child, &status, 0) == child);
-  return WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL;
-}
-
 TEST_CASE("Killed at any operation of a round: server and devices end with the same model") {
   const auto plan =
       SmallPlan("count = 1\npopulation_min = 2\ngoal = 2\nmin_report = 2\nwait_s = 2");
@@ -286,7 +268,7 @@ TEST_CASE("Killed at any operation of a round: server and devices end with the s
     CAPTURE(nth);
     const TemporaryFolder folder(TemporaryFolder::Medium::kMemory);
     const Mapped shared;
-    if (!DiesAt(nth, [&] { Play(plan, folder.path(), *shared); })) break;
+    if (!fl::testing::DiesAfter(nth, [&] { Play(plan, folder.path(), *shared); })) break;
     ++moments;
     ++kills[shared->state];
     Play(plan, folder.path(), *shared);

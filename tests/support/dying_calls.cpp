@@ -6,7 +6,9 @@
 #include <csignal>
 #include <cstdarg>
 
+#include <doctest/doctest.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 
 namespace {
 
@@ -63,8 +65,17 @@ int __wrap_fchmod(int descriptor, mode_t mode) {
 
 namespace fl::testing {
 
-void DieAfterCalls(long count) {
-  calls_left = count;
+bool DiesAfter(long calls, const std::function<void()>& work) {
+  const pid_t child = ::fork();
+  REQUIRE(child >= 0);
+  if (child == 0) {
+    calls_left = calls;
+    work();
+    ::_exit(0);
+  }
+  int status = 0;
+  REQUIRE(::waitpid(child, &status, 0) == child);
+  return WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL;
 }
 
 void PassMoment() {

@@ -1,13 +1,9 @@
 // A process that dies inside a write of the device folder, at each of its system calls; the folder
 // is then opened by the parent.
-#include <unistd.h>
 
-#include <csignal>
 #include <fstream>
-#include <functional>
 
 #include <doctest/doctest.h>
-#include <sys/wait.h>
 
 #include "fl/client/state/device_folder.h"
 #include "fl/client/state/file_content_cache.h"
@@ -38,21 +34,6 @@ DeviceState StateOf(float value, bool staged) {
   return state;
 }
 
-// Runs `work` in a process of its own that is killed at its nth system call on files, from 0.
-// False: it ended before.
-bool KilledAt(long nth, const std::function<void()>& work) {
-  const pid_t child = ::fork();
-  REQUIRE(child >= 0);
-  if (child == 0) {
-    fl::testing::DieAfterCalls(nth);
-    work();
-    ::_exit(0);
-  }
-  int status = 0;
-  REQUIRE(::waitpid(child, &status, 0) == child);
-  return WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL;
-}
-
 TEST_CASE("DeviceFolder: killed at any call of a save it holds the state before or after") {
   const Bytes before = StateOf(1, true).Encode();
   const Bytes after = StateOf(2, false).Encode();
@@ -64,7 +45,7 @@ TEST_CASE("DeviceFolder: killed at any call of a save it holds the state before 
     REQUIRE(nth < 100);
     REQUIRE(Get(DeviceFolder::Open(temporary.path())).Save(StateOf(1, true)));
     // What an earlier death left behind lies in the way of this one.
-    const bool killed = KilledAt(nth, [&] {
+    const bool killed = fl::testing::DiesAfter(nth, [&] {
       auto folder = DeviceFolder::Open(temporary.path());
       if (!folder || !folder->Save(StateOf(2, false))) ::_exit(1);
     });
@@ -89,7 +70,7 @@ TEST_CASE("DeviceFolder: a new device killed at any call of its first save is ne
     CAPTURE(nth);
     REQUIRE(nth < 100);
     const TemporaryFolder temporary;
-    const bool killed = KilledAt(nth, [&] {
+    const bool killed = fl::testing::DiesAfter(nth, [&] {
       auto folder = DeviceFolder::Open(temporary.path());
       if (!folder || !folder->Save(StateOf(2, true))) ::_exit(1);
     });
@@ -109,8 +90,8 @@ TEST_CASE("FileContentCache: killed at any call of a store it holds the model or
     CAPTURE(nth);
     REQUIRE(nth < 100);
     const TemporaryFolder temporary;
-    const bool killed =
-        KilledAt(nth, [&] { FileContentCache(temporary.path()).StoreModel(digest, model); });
+    const bool killed = fl::testing::DiesAfter(
+        nth, [&] { FileContentCache(temporary.path()).StoreModel(digest, model); });
     FileContentCache cache(temporary.path());
     const auto found = cache.FindModel(digest, model->layout);
     CHECK((found == nullptr || *found == *model));
