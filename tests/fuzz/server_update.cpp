@@ -6,39 +6,12 @@
 #include "fl/common/base/check.h"
 #include "fl/common/base/error_detail.h"
 #include "fl/server/core/admit.h"
+#include "fl/tests/server/support/many_codecs_plan.h"
 
 namespace {
 
-// A layer for each way of writing values.
-constexpr const char* kPlan = R"(name = "small"
-[model]
-input = [20]
-layers = ["dense 21", "dense 20", "dense 20", "dense 20", "dense 20", "dense 20"]
-[rounds]
-count = 1
-[privacy]
-norm_bound = 1000.0
-[compression]
-gather_below = 1
-[[compression.recipe]]
-tensors = "dense1.weight"
-recipe = "quantize 3"
-[[compression.recipe]]
-tensors = "dense2.weight"
-recipe = "top_k 10%"
-[[compression.recipe]]
-tensors = "dense3.weight"
-recipe = "low_rank energy=80% max=4 | quantize 4"
-[[compression.recipe]]
-tensors = "dense4.weight"
-recipe = "quantize 4 | context"
-[[compression.recipe]]
-tensors = "dense5.weight"
-recipe = "dead_zone 1 | rice"
-)";
-
 std::shared_ptr<const fl::server::FederationPlan> MakePlan() {
-  auto plan = fl::ParsePlan(kPlan, "plan");
+  auto plan = fl::ParsePlan(fl::server::testing::kManyCodecsPlan, "plan");
   FL_CHECK(plan.has_value(), "the plan is good");
   auto checked = fl::CheckPlan(*std::move(plan), "plan");
   FL_CHECK(checked.has_value(), "the plan's parts fit");

@@ -7,6 +7,7 @@
 #include "fl/common/base/error_detail.h"
 #include "fl/common/base/file.h"
 #include "fl/tests/server/support/fake_fleet.h"
+#include "fl/tests/server/support/many_codecs_plan.h"
 
 // Each class of malformed update, by its code and detail, and what it leaves behind: nothing.
 namespace fl::server::testing {
@@ -14,46 +15,11 @@ namespace {
 
 using enum ErrorDetail;
 
-// One layer for each way of writing values.
-std::string ManyCodecsPlan() {
-  return R"(name = "small"
-seed = 7
-[model]
-input = [20]
-layers = ["dense 21", "dense 20", "dense 20", "dense 20", "dense 20", "dense 20"]
-[rounds]
-count = 2
-population_min = 2
-goal = 2
-min_report = 2
-deadline_s = 1000
-[privacy]
-norm_bound = 1000.0
-[compression]
-gather_below = 1
-[[compression.recipe]]
-tensors = "dense1.weight"
-recipe = "quantize 3"
-[[compression.recipe]]
-tensors = "dense2.weight"
-recipe = "top_k 10%"
-[[compression.recipe]]
-tensors = "dense3.weight"
-recipe = "low_rank energy=80% max=4 | quantize 4"
-[[compression.recipe]]
-tensors = "dense4.weight"
-recipe = "quantize 4 | context"
-[[compression.recipe]]
-tensors = "dense5.weight"
-recipe = "dead_zone 1 | rice"
-)";
-}
-
 // Where the parts of an update's header lie.
 constexpr std::size_t kHeadBytes = 4 + 3 * 8;  // In front of the examples.
 
 struct Exchange {
-  Exchange() : server(MakePlan(ManyCodecsPlan())) {
+  Exchange() : server(MakePlan(std::string(kManyCodecsPlan))) {
     CheckInAs(server, "device-1");
     task = CheckInAs(server, "device-0").task.value();
     good = GoodUpdate(server.plan(), task, "device-0");
