@@ -2,6 +2,7 @@
 
 #include <unistd.h>
 
+#include <ctime>
 #include <filesystem>
 #include <fstream>
 #include <sstream>
@@ -33,6 +34,13 @@ std::istringstream StatFields() {
   return std::istringstream(end == std::string::npos ? "" : line.substr(end + 1));
 }
 
+// Of all threads, in nanoseconds' steps; /proc counts in ticks of 10 ms.
+double CpuSeconds() {
+  timespec spent{};
+  ::clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &spent);
+  return static_cast<double>(spent.tv_sec) + static_cast<double>(spent.tv_nsec) * 1e-9;
+}
+
 std::uint64_t CountDescriptors() {
   std::error_code failed;
   std::uint64_t count = 0;
@@ -51,16 +59,12 @@ ProcessFigures ReadProcessFigures() {
   const auto page = static_cast<std::uint64_t>(::sysconf(_SC_PAGESIZE));
   std::istringstream fields = StatFields();
   std::string skipped;
-  for (int field = 3; field < 14; ++field) fields >> skipped;
-  double user = 0;
-  double system = 0;
+  for (int field = 3; field < 20; ++field) fields >> skipped;
   double started = 0;
   std::uint64_t pages = 0;
-  fields >> user >> system;
-  for (int field = 16; field < 20; ++field) fields >> skipped;
   fields >> figures.threads >> skipped >> started >> figures.virtual_bytes >> pages;
   if (!fields) return {};
-  figures.cpu_seconds = (user + system) / ticks;
+  figures.cpu_seconds = CpuSeconds();
   figures.start_time_seconds = BootTime() + started / ticks;
   figures.resident_bytes = pages * page;
   figures.open_descriptors = CountDescriptors();

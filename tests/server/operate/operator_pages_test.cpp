@@ -123,16 +123,19 @@ TEST_CASE("OperatorPages: the figures are those of the round that was played") {
 TEST_CASE("OperatorPages: a held check-in is seen while it waits, and is no slow answer") {
   Operated server("count = 1\npopulation_min = 2\ngoal = 2");
   std::thread device([&] { server.Send("device-0", CheckInOf(true)); });
-  double held = 0;
-  for (int turn = 0; turn < 2000 && held == 0; ++turn) {
-    held = Scrape(server.Body("/metrics"))["fl_queue_length" + kOf + ",queue=\"held_check_ins\"}"];
-    std::this_thread::sleep_for(std::chrono::milliseconds(5));
-  }
+  const auto held_becomes = [&](double expected) {
+    for (int turn = 0; turn < 2000; ++turn) {
+      const Scrape scrape(server.Body("/metrics"));
+      if (scrape["fl_queue_length" + kOf + ",queue=\"held_check_ins\"}"] == expected) return true;
+      std::this_thread::sleep_for(std::chrono::milliseconds(5));
+    }
+    return false;
+  };
+  CHECK(held_becomes(1));
   server.shell().Stop();
   device.join();
-  CHECK(held == 1);
+  CHECK(held_becomes(0));
   const Scrape scrape(server.Body("/metrics"));
-  CHECK(scrape["fl_queue_length" + kOf + ",queue=\"held_check_ins\"}"] == 0);
   CHECK(scrape["fl_step_seconds_count" + kOf + ",step=\"answer\"}"] == 0);
 }
 
