@@ -73,7 +73,8 @@ constexpr auto kNames = std::to_array<std::string_view>({"",
                                                          "held_off",
                                                          "denied",
                                                          "message_field",
-                                                         "message_bytes"});
+                                                         "message_bytes",
+                                                         "uploads_begun"});
 
 }  // namespace
 

@@ -82,6 +82,7 @@ enum class ErrorDetail : std::uint16_t {
   kDenied = 66,            // The client was refused so often that it is shut out for a while.
   kMessageField = 67,      // A message with a field that cannot be.
   kMessageBytes = 68,      // A message, or a list in one, larger than any may be.
+  kUploadsBegun = 69,      // Too many uploads of one task that were begun and thrown away.
 };
 
 // "cut_short", "value_not_finite", ...; empty for kNone and for a number that is not known.

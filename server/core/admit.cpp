@@ -209,6 +209,7 @@ Result<CheckedUpdate> CheckUpdate(const FederationPlan& plan, const TaskAsGiven&
   CheckedUpdate checked = ClaimsOf(plan, view);
   checked.digest = digest;
   checked.bytes = update.size();
+  checked.attempt = given.task.attempt;
   FL_TRY_OK(CheckStreamIds(plan, view));
   FL_TRY_OK(Admit(checked, given.task, given.base, plan));
   FL_TRY_OK(CheckStreams(plan, view, parameters, checked));
@@ -242,10 +243,10 @@ std::shared_ptr<const Result<CheckedUpdate>> CheckRequest(
   const bool whole =
       commit->message.digest == (*task)->digest && commit->message.bytes == (*task)->committed;
   if (!whole) return nullptr;
-  const Result<Bytes> chunks = (*transaction)->ReadChunks((*task)->id);
-  if (!chunks || chunks->size() != commit->message.bytes) return nullptr;
+  const Result<StoredBody> stored = (*transaction)->ReadBody((*task)->id);
+  if (!stored || stored->bytes().size() != commit->message.bytes) return nullptr;
   return std::make_shared<Checked>(
-      CheckUpdate(plan, {**task, **base, (*task)->digest}, *chunks, *parameters));
+      CheckUpdate(plan, {**task, **base, (*task)->digest}, stored->bytes(), *parameters));
 }
 
 }  // namespace fl::server

@@ -22,6 +22,7 @@ using Metrics = std::array<float, kMetricsCount>;
 struct CheckedUpdate {
   Digest digest;  // SHA-256 of the bytes that were checked.
   std::uint64_t bytes = 0;
+  std::uint64_t attempt = 0;  // Of the task, when its stored bytes were read.
   TaskId task;
   std::uint64_t base = 0;
   std::uint64_t recipe = 0;

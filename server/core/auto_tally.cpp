@@ -71,11 +71,12 @@ Result<> AutoTally::Count(const FederationPlan& plan, const std::vector<JournalE
   wire::UpdateLimits limits;
   limits.bytes_max = plan.update_bytes_max();
   for (const JournalEntry& entry : entries) {
-    const auto view = wire::DecodeUpdate(entry.update, limits);
+    const ByteSpan update = entry.update.bytes();
+    const auto view = wire::DecodeUpdate(update, limits);
     if (!view) return Error{ErrorCode::kInternal, "an accepted update: " + view.error().message};
     ++updates;
-    body_bytes += entry.update.size();
-    body_bytes_largest = std::max<std::uint64_t>(body_bytes_largest, entry.update.size());
+    body_bytes += update.size();
+    body_bytes_largest = std::max<std::uint64_t>(body_bytes_largest, update.size());
     for (const wire::UpdateStreamView& stream : view->streams) {
       if (stream.id != wire::kStreamDelta) continue;
       for (const wire::UpdateEntryView& piece : stream.entries) {

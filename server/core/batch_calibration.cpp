@@ -91,10 +91,10 @@ Result<std::optional<Error>> Batch::CheckRoom(const TaskRow& task, const Checked
 
 // Of an update that was checked and whose bytes are those of its chunks.
 Result<> Batch::TakeCalibration(const TaskRow& task) {
-  FL_TRY(const Bytes bytes, transaction_.ReadChunks(task.id));
+  FL_TRY(const StoredBody body, transaction_.ReadBody(task.id));
   wire::UpdateLimits limits;
   limits.bytes_max = plan_.update_bytes_max(task.kind);
-  FL_TRY(const wire::UpdateView view, wire::DecodeUpdate(bytes, limits));
+  FL_TRY(const wire::UpdateView view, wire::DecodeUpdate(body.bytes(), limits));
   FL_TRY(const auto histograms, ReadCalibration(plan_, view.streams.front(), view.examples));
   FL_TRY_OK(LoadTally());
   tally_->Add(histograms, view.examples);

@@ -10,6 +10,9 @@
 namespace fl::server {
 namespace {
 
+// The bytes of an upload that is given up for another one take room until the round is over.
+constexpr std::uint64_t kAttemptsMax = 8;
+
 net::Response Receipt(const TaskRow& task) {
   const bool accepted = task.state == TaskState::kAccepted;
   const wire::UploadAnswer answer{task.committed, accepted, accepted ? task.counted_round : 0};
@@ -109,7 +112,7 @@ Result<net::Response> Batch::Whole(TaskRow& task, const RequestArrived& event) {
   if (closed) return Refuse(*closed, task.round, closed->code == ErrorCode::kUnavailable);
   FL_TRY(const Result<CheckedUpdate> checked, Check(task, event, event.request.body, std::nullopt));
   if (!checked) return Refuse(checked.error(), task.round);
-  if (task.committed > 0) FL_TRY_OK(journal_.Discard(task));
+  if (task.reserved_bytes > 0) FL_TRY_OK(journal_.Discard(task));
   FL_TRY_OK(journal_.AppendChunk(task, event.request.body));
   return Accept(task, *checked);
 }
@@ -131,6 +134,13 @@ Result<net::Response> Batch::Reserve(TaskRow& task, const UploadReserve& request
                   task.round);
   }
   const bool same = task.reserved_bytes == wanted.bytes && task.digest == wanted.digest;
+  if (!same && task.attempt >= kAttemptsMax) {
+    return Refuse({ErrorCode::kLimitExceeded,
+                   "update: expected at most " + std::to_string(kAttemptsMax) +
+                       " uploads that are thrown away for another one",
+                   ErrorDetail::kUploadsBegun},
+                  task.round);
+  }
   if (!same) {
     FL_TRY_OK(journal_.Discard(task));
     task.reserved_bytes = wanted.bytes;
@@ -206,8 +216,8 @@ Result<net::Response> Batch::CommitUpload(TaskRow& task, const UploadCommit& req
                    ErrorDetail::kCommitEarly},
                   task.round);
   }
-  FL_TRY(const Bytes bytes, transaction_.ReadChunks(task.id));
-  FL_TRY(const Result<CheckedUpdate> checked, Check(task, event, bytes, task.digest));
+  FL_TRY(const StoredBody body, transaction_.ReadBody(task.id));
+  FL_TRY(const Result<CheckedUpdate> checked, Check(task, event, body.bytes(), task.digest));
   if (!checked) {
     FL_TRY_OK(journal_.Discard(task));
     return Refuse(checked.error(), task.round);
@@ -224,8 +234,10 @@ Result<Result<CheckedUpdate>> Batch::Check(const TaskRow& task, const RequestArr
   if (!base) {
     return Error{ErrorCode::kInternal, plan_.name() + ": the base model's row is missing"};
   }
-  const bool stale =
+  bool stale =
       event.checked && !*event.checked && event.checked->error().code == ErrorCode::kWrongBase;
+  // Other bytes than those that the shell saw, though of the same reservation.
+  stale |= reserved && event.checked && *event.checked && (*event.checked)->attempt != task.attempt;
   std::optional<Result<CheckedUpdate>> checked;
   if (event.checked && !stale) {
     checked = *event.checked;
@@ -265,7 +277,7 @@ Result<net::Response> Batch::Accept(TaskRow& task, const CheckedUpdate& update) 
   }
   const Metrics& metrics = update.metrics;
   if (task.kind == wire::TaskKind::kCalibrate) FL_TRY_OK(TakeCalibration(task));
-  FL_TRY_OK(transaction_.DropChunks(task.id));
+  FL_TRY_OK(transaction_.DropBody(task.id));
   if (task.kind == wire::TaskKind::kCalibrate) return Receipt(task);
   if (task.kind == wire::TaskKind::kEvaluate) {
     FL_TRY_OK(TakeClientEvaluation(task, metrics));

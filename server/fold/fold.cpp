@@ -1,6 +1,7 @@
 #include "fl/server/fold/fold.h"
 
 #include <algorithm>
+#include <atomic>
 #include <map>
 
 #include "fl/common/base/huge_pages.h"
@@ -78,7 +79,7 @@ Result<ParsedJournal> ParsedJournal::Parse(const FederationPlan& plan,
   wire::UpdateLimits limits;
   limits.bytes_max = plan.update_bytes_max();
   for (const JournalEntry& entry : content->entries) {
-    const auto view = wire::DecodeUpdate(entry.update, limits);
+    const auto view = wire::DecodeUpdate(entry.update.bytes(), limits);
     if (!view) return Broken(entry.position, view.error());
     GroupSums::Measured measured{entry.position, entry.examples, {}};
     const RoundParameters& round =
@@ -94,6 +95,7 @@ Result<ParsedJournal> ParsedJournal::Parse(const FederationPlan& plan,
       content->metrics.push_back({group, {}, {}});
     }
     content->metrics.back().metrics.push_back(std::move(measured));
+    entry.update.Release();
   }
   return ParsedJournal(std::move(content));
 }
@@ -115,6 +117,7 @@ class Folder {
       : plan_(plan), content_(*journal.content_), options_(options) {}
 
   const std::vector<GroupSums::Group>& metrics() const { return content_.metrics; }
+  const std::vector<JournalEntry>& entries() const { return content_.entries; }
 
   double WeightOf(const StreamPlan& stream, std::uint64_t examples) const {
     const bool uniform =
@@ -249,6 +252,34 @@ RoundMetrics MeanMetrics(std::span<const GroupSums::Measured> measured) {
   return metrics;
 }
 
+// Gives back what the blocks that are done have read of mapped updates, some of it at a time.
+class MappedMemory {
+ public:
+  MappedMemory(const std::vector<JournalEntry>& entries, std::size_t coordinates)
+      : entries_(entries) {
+    double bytes = 0;
+    for (const JournalEntry& entry : entries) {
+      bytes += static_cast<double>(entry.update.bytes().size());
+    }
+    const double held = kHeldBytes * static_cast<double>(coordinates) / std::max(bytes, 1.0);
+    held_ = std::max<std::size_t>(static_cast<std::size_t>(held), 1);
+  }
+
+  // `coordinates` more of all updates were read.
+  void Read(std::size_t coordinates) {
+    const std::size_t before = read_.fetch_add(coordinates);
+    if (before / held_ == (before + coordinates) / held_) return;
+    for (const JournalEntry& entry : entries_) entry.update.Release();
+  }
+
+ private:
+  static constexpr double kHeldBytes = 32U << 20;
+
+  const std::vector<JournalEntry>& entries_;
+  std::size_t held_ = 1;  // Coordinates.
+  std::atomic<std::size_t> read_ = 0;
+};
+
 // A block of coordinates of a segment, as one job.
 struct Block {
   std::size_t stream = 0;  // Index in FoldResult::streams.
@@ -375,6 +406,9 @@ FoldResult Fold(const FederationPlan& plan, const ParsedJournal& journal,
       }
     }
   }
+  std::size_t coordinates = 0;
+  for (const Block& block : blocks) coordinates += block.count;
+  MappedMemory mapped(folder.entries(), coordinates);
   const std::function<void(std::size_t)> fold_block = [&](std::size_t index) {
     const Block& block = blocks[index];
     const StreamAggregate& aggregate = result.streams[block.stream];
@@ -389,6 +423,7 @@ FoldResult Fold(const FederationPlan& plan, const ParsedJournal& journal,
     }
     FinishBlock(stream, sums, aggregate.weights[block.segment],
                 targets.Of(block.stream, block.segment).subspan(block.first, block.count));
+    mapped.Read(block.count);
   };
   if (pool != nullptr) {
     pool->ParallelFor(blocks.size(), fold_block);

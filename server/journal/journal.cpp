@@ -13,13 +13,15 @@ std::uint64_t JournalPosition(std::uint64_t lateness, std::uint64_t slot) {
 }
 
 Result<> Journal::AppendChunk(TaskRow& task, ByteSpan bytes) {
-  FL_TRY_OK(transaction_.PutChunk(task.id, task.committed, bytes));
+  const std::uint64_t size = task.reserved_bytes > 0 ? task.reserved_bytes : bytes.size();
+  FL_TRY_OK(transaction_.PutChunk(task, size, bytes));
   task.committed += bytes.size();
   return transaction_.Put(task);
 }
 
 Result<> Journal::Discard(TaskRow& task) {
-  FL_TRY_OK(transaction_.DropChunks(task.id));
+  FL_TRY_OK(transaction_.DropBody(task.id));
+  if (task.committed > 0) ++task.attempt;
   task.committed = 0;
   task.reserved_bytes = 0;
   task.digest = Digest{};
@@ -43,7 +45,7 @@ Result<std::vector<JournalEntry>> Journal::Read(const std::string& federation,
   std::vector<JournalEntry> entries;
   entries.reserve(tasks.size());
   for (const TaskRow& task : tasks) {
-    FL_TRY(Bytes update, transaction_.ReadChunks(task.id));
+    FL_TRY(StoredBody update, transaction_.ReadBody(task.id));
     entries.push_back({task.position, task.examples, std::move(update), task.round});
   }
   return entries;
@@ -59,7 +61,7 @@ Result<> Journal::DiscardUnfinished(const std::string& federation, std::uint64_t
 
 Result<> Journal::DropBodies(const std::string& federation, std::uint64_t round) {
   FL_TRY(const std::vector<TaskRow> tasks, transaction_.Counted(federation, round));
-  for (const TaskRow& task : tasks) FL_TRY_OK(transaction_.DropChunks(task.id));
+  for (const TaskRow& task : tasks) FL_TRY_OK(transaction_.DropBody(task.id));
   return Ok{};
 }
 

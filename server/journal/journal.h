@@ -12,7 +12,7 @@ namespace fl::server {
 struct JournalEntry {
   std::uint64_t position = 0;  // In the round's fold; group = position / 32.
   std::uint64_t examples = 0;
-  Bytes update;             // As it came.
+  StoredBody update;        // As it came.
   std::uint64_t round = 0;  // Of its task: an older one than the journal's where it came late.
 };
 
@@ -26,7 +26,8 @@ class Journal {
  public:
   explicit Journal(Transaction& transaction) : transaction_(transaction) {}
 
-  // Adds a piece of an update that is not accepted yet and moves `task.committed` on.
+  // Adds a piece of an update that is not accepted yet and moves `task.committed` on; it is all of
+  // it where nothing is reserved.
   Result<> AppendChunk(TaskRow& task, ByteSpan bytes);
   // Forgets the pieces of an update that was not accepted.
   Result<> Discard(TaskRow& task);

@@ -94,6 +94,7 @@ struct TaskRow {
   std::uint64_t reserved_bytes = 0;  // 0: nothing reserved.
   Digest digest;                     // Of the reserved or accepted update.
   std::uint64_t committed = 0;       // Bytes that are durable.
+  std::uint64_t attempt = 0;         // How often such bytes were thrown away.
   std::uint64_t counted_round = 0;   // Once accepted: the round that it counts in.
   std::uint64_t position =
       0;  // Once accepted: its place in that round's fold; group = position / 32.

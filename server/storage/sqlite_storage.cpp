@@ -26,6 +26,9 @@ class SqliteStorage final : public Storage {
     if (!in_memory()) {
       FL_TRY(poll_connection_, SqliteConnection::Open(path_, options_));
       FL_TRY(data_version_, DataVersion());
+      files_ = std::make_unique<internal::BodyFiles>(BodyFolderOf(path_));
+      FL_TRY_OK(files_->DeleteAllUnused(
+          [&](std::uint64_t file) { return internal::HasBody(*connection, file); }));
     }
     idle_.push_back(std::move(connection));
     return Ok{};
@@ -35,7 +38,7 @@ class SqliteStorage final : public Storage {
                                              TransactionMode mode) override {
     FL_TRY(auto connection, Take());
     return internal::BeginSqliteTransaction(
-        std::move(connection), federation, mode,
+        std::move(connection), federation, mode, files_.get(),
         [this, federation](std::unique_ptr<SqliteConnection> returned, bool committed) {
           GiveBack(std::move(returned));
           if (committed) Tell(federation);
@@ -113,9 +116,14 @@ class SqliteStorage final : public Storage {
   std::unique_ptr<SqliteConnection> poll_connection_;  // Null in memory.
   std::uint64_t data_version_ = 0;
   std::map<std::string, std::function<void()>> watchers_;
+  std::unique_ptr<internal::BodyFiles> files_;  // Null in memory.
 };
 
 }  // namespace
+
+std::filesystem::path BodyFolderOf(const std::filesystem::path& database) {
+  return database.string() + "-bodies";
+}
 
 Result<std::unique_ptr<Storage>> OpenSqliteStorage(const std::string& path, SqliteOptions options) {
   auto storage = std::make_unique<SqliteStorage>(path, std::move(options));

@@ -10,6 +10,7 @@
 
 #include "fl/common/base/bytes.h"
 #include "fl/server/storage/rows.h"
+#include "fl/server/storage/stored_body.h"
 
 namespace fl::server {
 
@@ -54,10 +55,12 @@ class Transaction {
                                                std::uint64_t round) = 0;
   virtual Result<> Put(const TaskRow& row) = 0;
 
-  // A piece of an update's body, in the order of offsets.
-  virtual Result<> PutChunk(std::uint64_t task, std::uint64_t offset, ByteSpan bytes) = 0;
-  virtual Result<Bytes> ReadChunks(std::uint64_t task) = 0;
-  virtual Result<> DropChunks(std::uint64_t task) = 0;
+  // The next piece of the body of a task's update, at its `committed`; of `size` bytes in all.
+  virtual Result<> PutChunk(const TaskRow& task, std::uint64_t size, ByteSpan bytes) = 0;
+  // All pieces, in order; empty where there are none. It stays what it is whatever happens to the
+  // task, also when the transaction is over.
+  virtual Result<StoredBody> ReadBody(std::uint64_t task) = 0;
+  virtual Result<> DropBody(std::uint64_t task) = 0;
 
   virtual Result<bool> HasPhase(std::uint64_t task, std::uint64_t phase) = 0;
   virtual Result<std::uint64_t> CountPhases(const std::string& federation, std::uint64_t round,

@@ -23,8 +23,15 @@ std::filesystem::path PathOf(int descriptor) {
   return std::filesystem::read_symlink("/proc/self/fd/" + std::to_string(descriptor), error);
 }
 
+// Where the file lies in the folder; empty where it does not, and for the folder itself.
+std::filesystem::path PlaceOf(const std::filesystem::path& path) {
+  if (flushed_folder.empty()) return {};
+  const std::filesystem::path place = path.lexically_relative(flushed_folder);
+  return place.empty() || *place.begin() == ".." || place == "." ? std::filesystem::path() : place;
+}
+
 bool Fails(DiskFault kind, int descriptor) {
-  if (kind != fault_kind || PathOf(descriptor).parent_path() != flushed_folder) return false;
+  if (kind != fault_kind || PlaceOf(PathOf(descriptor)).empty()) return false;
   if (calls_left-- > 0) return false;
   if (failing_left-- <= 0) return false;
   has_failed = true;
@@ -44,8 +51,10 @@ void CopyFlushed(int descriptor) {
     }
     for (const fs::path& file : gone) fs::remove(file, error);
   }
-  if (path.parent_path() != flushed_folder) return;
-  fs::copy_file(path, flushed_image / path.filename(), fs::copy_options::overwrite_existing, error);
+  const fs::path place = PlaceOf(path);
+  if (place.empty() || !fs::is_regular_file(path)) return;
+  fs::create_directories((flushed_image / place).parent_path());
+  fs::copy_file(path, flushed_image / place, fs::copy_options::overwrite_existing, error);
 }
 
 int Flush(long call, int descriptor) {
@@ -85,6 +94,9 @@ int fsync(int descriptor) {
 }
 int fdatasync(int descriptor) {
   return fl::fault::Flush(SYS_fdatasync, descriptor);
+}
+ssize_t pwrite(int descriptor, const void* data, size_t size, off_t offset) {
+  return ::pwrite64(descriptor, data, size, offset);
 }
 ssize_t pwrite64(int descriptor, const void* data, size_t size, off64_t offset) {
   if (fl::fault::Fails(fl::fault::DiskFault::kWrite, descriptor)) {

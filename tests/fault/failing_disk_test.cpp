@@ -5,6 +5,7 @@
 #include <doctest/doctest.h>
 
 #include "fl/common/base/file.h"
+#include "fl/common/crypto/sha256.h"
 #include "fl/server/core/server_core.h"
 #include "fl/server/storage/sqlite_storage.h"
 #include "fl/tests/fault/one_device.h"
@@ -29,7 +30,7 @@ std::shared_ptr<const server::FederationPlan> OneDevicePlan() {
 
 // What the rows say of the device's upload.
 struct Durable {
-  std::uint64_t committed = 0;
+  std::uint64_t committed = 0;  // Bytes, that can be read.
   bool accepted = false;
   friend bool operator==(const Durable&, const Durable&) = default;
 };
@@ -38,14 +39,29 @@ Durable UploadIn(server::Storage& storage) {
   const auto transaction = Get(storage.Begin("small", server::TransactionMode::kOptimistic));
   const auto cohort = Get(transaction->Cohort("small", 1));
   if (cohort.empty()) return {};
+  const server::StoredBody body = Get(transaction->ReadBody(cohort.front().id));
+  const bool is_dropped =
+      Get(transaction->FindRound("small", 1))->state == server::RoundState::kPublished;
+  if (cohort.front().state == server::TaskState::kAccepted && !is_dropped) {
+    CHECK(crypto::Sha256(body.bytes()) == cohort.front().digest);
+  }
+  CHECK((body.bytes().size() == cohort.front().committed || is_dropped));
   return {cohort.front().committed, cohort.front().state == server::TaskState::kAccepted};
+}
+
+Result<std::unique_ptr<server::Storage>> OpenState(const fs::path& folder,
+                                                   std::uint64_t body_file_bytes_min) {
+  server::SqliteOptions options;
+  options.body_file_bytes_min = body_file_bytes_min;
+  return server::OpenSqliteStorage((folder / kDatabase).string(), options);
 }
 
 // A server core over a database in `folder`, and its only device.
 class Federation {
  public:
-  explicit Federation(const fs::path& folder)
-      : storage_(Get(server::OpenSqliteStorage((folder / kDatabase).string()))),
+  // Bodies are rows, or in files where these are of so many bytes at least.
+  explicit Federation(const fs::path& folder, std::uint64_t body_file_bytes_min = 1U << 20)
+      : storage_(Get(OpenState(folder, body_file_bytes_min))),
         core_(Get(server::ServerCore::Create(*storage_, OneDevicePlan(), now_))),
         history_(*OneDevicePlan()) {}
 
@@ -121,7 +137,8 @@ Durable ToldBy(const net::Request& request, const net::Response& response) {
 
 // Each run fails at another call. Whatever the device is told must be in what a power cut would
 // leave, and the round goes on, in the same process, to the same model.
-void FailAtEach(DiskFault fault, long failing, std::size_t failures_min) {
+void FailAtEach(DiskFault fault, long failing, std::uint64_t body_file_bytes_min,
+                std::size_t failures_min) {
   const Digest undisturbed = UndisturbedModel();
   std::size_t failures = 0;
   for (long nth = 0;; nth += fl::testing::kSanitized ? 5 : 1) {
@@ -129,12 +146,12 @@ void FailAtEach(DiskFault fault, long failing, std::size_t failures_min) {
     const TemporaryFolder folder(TemporaryFolder::Medium::kMemory);
     const TemporaryFolder image(TemporaryFolder::Medium::kMemory);
     WatchDisk(folder.path(), image.path());
-    Federation federation(folder.path());
+    Federation federation(folder.path(), body_file_bytes_min);
     federation.after = [&](const net::Request& request, const net::Response& response) {
       const Durable told = ToldBy(request, response);
       if (told == Durable{}) return;
       const TemporaryFolder copy(TemporaryFolder::Medium::kMemory);
-      fs::copy(image.path(), copy.path());
+      fs::copy(image.path(), copy.path(), fs::copy_options::recursive);
       const auto left = Get(server::OpenSqliteStorage((copy.path() / kDatabase).string()));
       const Durable durable = UploadIn(*left);
       REQUIRE(durable.committed >= told.committed);
@@ -153,11 +170,15 @@ void FailAtEach(DiskFault fault, long failing, std::size_t failures_min) {
 }
 
 TEST_CASE("Failing disk: at any flush that fails nothing is told that a power cut would take") {
-  FailAtEach(DiskFault::kSync, 1, fl::testing::kSanitized ? 1 : 8);
+  for (const std::uint64_t bytes_min : {1ULL << 20, 1ULL}) {
+    FailAtEach(DiskFault::kSync, 1, bytes_min, fl::testing::kSanitized ? 1 : 8);
+  }
 }
 
 TEST_CASE("Failing disk: full from any write on, and then no more, it goes on where it was") {
-  FailAtEach(DiskFault::kWrite, 3, fl::testing::kSanitized ? 4 : 30);
+  for (const std::uint64_t bytes_min : {1ULL << 20, 1ULL}) {
+    FailAtEach(DiskFault::kWrite, 3, bytes_min, fl::testing::kSanitized ? 4 : 30);
+  }
 }
 
 TEST_CASE("Failing disk: the write of the last piece, torn at any place, costs at most itself") {

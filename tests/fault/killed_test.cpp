@@ -1,7 +1,7 @@
 // A server and two devices in one process that dies by SIGKILL at each operation of one round: each
-// statement and commit of the server's database, before and after it, each system call on the
-// devices' files, and each command of a device's core. What comes after it starts from what lies on
-// the disk.
+// statement and commit of the server's database, before and after it, each write and flush of a
+// body beside it, each system call on the devices' files, and each command of a device's core. What
+// comes after it starts from what lies on the disk.
 
 #include <atomic>
 #include <map>
@@ -80,6 +80,7 @@ class Server {
          Shared& shared)
       : plan_(plan), shared_(shared) {
     server::SqliteOptions options;
+    options.body_file_bytes_min = 1;
     options.before_operation = []() -> Result<> {
       fl::testing::PassMoment();
       return Ok{};

@@ -102,6 +102,13 @@ CREATE TABLE refused (
   round INTEGER NOT NULL, client TEXT NOT NULL, code INTEGER NOT NULL, detail INTEGER NOT NULL,
   message TEXT NOT NULL);
 CREATE INDEX refused_of_federation ON refused (federation, number);
+)sql",
+    R"sql(
+CREATE TABLE bodies (
+  task INTEGER PRIMARY KEY, file INTEGER NOT NULL, start INTEGER NOT NULL,
+  written INTEGER NOT NULL);
+CREATE INDEX bodies_of_file ON bodies (file);
+ALTER TABLE tasks ADD COLUMN attempt INTEGER NOT NULL DEFAULT 0;
 )sql"};
 
 Result<std::uint64_t> VersionOf(SqliteConnection& connection) {

@@ -6,7 +6,7 @@
 
 namespace fl::server::internal {
 
-inline constexpr std::uint64_t kSchemaVersion = 6;
+inline constexpr std::uint64_t kSchemaVersion = 7;
 
 // Makes the tables of a new database and migrates an older one, in one transaction. kWrongVersion
 // when it is newer than this program.

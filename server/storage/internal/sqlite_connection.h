@@ -34,6 +34,7 @@ class SqliteConnection {
   Result<> BeforeOperation() const;
   Error ErrorOf(int code, const std::string& what) const;
   const std::string& path() const { return path_; }
+  const SqliteOptions& options() const { return options_; }
 
  private:
   SqliteConnection(std::string path, SqliteOptions options)

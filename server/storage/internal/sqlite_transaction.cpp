@@ -1,5 +1,7 @@
 #include "fl/server/storage/internal/sqlite_transaction.h"
 
+#include <algorithm>
+#include <utility>
 #include <vector>
 
 #include "fl/server/storage/internal/columns.h"
@@ -40,9 +42,10 @@ std::string UpsertText() {
 class SqliteTransaction final : public Transaction {
  public:
   SqliteTransaction(std::unique_ptr<SqliteConnection> connection, std::string federation,
-                    ReleaseConnection release)
+                    BodyFiles* files, ReleaseConnection release)
       : connection_(std::move(connection)),
         federation_(std::move(federation)),
+        files_(files),
         release_(std::move(release)) {}
 
   ~SqliteTransaction() override {
@@ -114,23 +117,55 @@ class SqliteTransaction final : public Transaction {
   }
   Result<> Put(const TaskRow& row) override { return Upsert(row); }
 
-  Result<> PutChunk(std::uint64_t task, std::uint64_t offset, ByteSpan bytes) override {
-    return Run("INSERT OR REPLACE INTO chunks (task, start, bytes) VALUES (?, ?, ?)", task, offset,
-               bytes);
+  // The row comes first: it takes the database's write lock, so that no other transaction writes to
+  // the same part of a file.
+  Result<> PutChunk(const TaskRow& task, std::uint64_t size, ByteSpan bytes) override {
+    FL_TRY(auto body, FindBody(task.id));
+    const bool is_large = files_ != nullptr && size >= connection_->options().body_file_bytes_min;
+    if (!body && (!is_large || task.committed > 0)) {
+      return Run("INSERT OR REPLACE INTO chunks (task, start, bytes) VALUES (?, ?, ?)", task.id,
+                 task.committed, bytes);
+    }
+    std::shared_ptr<BodyFile> file;
+    if (body) {
+      FL_TRY(file, files_->Open(body->file));
+    } else {
+      const std::string group = task.federation + '/' + std::to_string(task.round);
+      FL_TRY(BodyFiles::Part part, files_->Allot(group, size));
+      body = BodyRow{task.id, part.file->id(), part.at, 0};
+      file = std::move(part.file);
+    }
+    FL_CHECK(body->written == task.committed, "a body grows at its end");
+    body->written += bytes.size();
+    FL_TRY_OK(Upsert(*body));
+    FL_TRY_OK(connection_->BeforeOperation());
+    FL_TRY_OK(file->Write(body->start + task.committed, bytes));
+    if (std::ranges::find(written_, file) == written_.end()) written_.push_back(std::move(file));
+    return Ok{};
   }
-  Result<Bytes> ReadChunks(std::uint64_t task) override {
+  Result<StoredBody> ReadBody(std::uint64_t task) override {
+    FL_TRY(const auto body, FindBody(task));
+    if (body) {
+      FL_TRY(const auto file, files_->Open(body->file));
+      return file->Map(body->start, static_cast<std::size_t>(body->written));
+    }
     SqliteQuery query(*connection_, "SELECT bytes FROM chunks WHERE task = ? ORDER BY start");
     query.Bind(task);
     Bytes all;
     while (true) {
       FL_TRY(const bool row, query.Step());
-      if (!row) return all;
+      if (!row) return StoredBody(std::move(all));
       Bytes chunk;
       query.Read(chunk);
       all.insert(all.end(), chunk.begin(), chunk.end());
     }
   }
-  Result<> DropChunks(std::uint64_t task) override {
+  Result<> DropBody(std::uint64_t task) override {
+    FL_TRY(const auto body, FindBody(task));
+    if (body) {
+      if (std::ranges::find(left_, body->file) == left_.end()) left_.push_back(body->file);
+      return Run("DELETE FROM bodies WHERE task = ?", task);
+    }
     return Run("DELETE FROM chunks WHERE task = ?", task);
   }
 
@@ -313,13 +348,28 @@ class SqliteTransaction final : public Transaction {
                                                std::to_string(fence_) + " is not current"};
       }
     }
+    for (const auto& file : written_) {
+      FL_TRY_OK(connection_->BeforeOperation());
+      FL_TRY_OK(file->Flush());
+    }
     FL_TRY_OK(connection_->BeforeOperation());
     FL_TRY_OK(connection_->Execute("COMMIT"));
     committed_ = true;
+    written_.clear();
+    // What cannot be deleted now is when the storage is opened again.
+    for (const std::uint64_t file : left_) {
+      [[maybe_unused]] const Result<> deleted = files_->DeleteUnused(
+          file, [this](std::uint64_t id) { return HasBody(*connection_, id); });
+    }
     return connection_->BeforeOperation();
   }
 
  private:
+  Result<std::optional<BodyRow>> FindBody(std::uint64_t task) {
+    if (files_ == nullptr) return std::optional<BodyRow>();
+    return First<BodyRow>("task = ?", task);
+  }
+
   template <typename... Arguments>
   Result<> Run(const std::string& sql, const Arguments&... arguments) {
     SqliteQuery query(*connection_, sql);
@@ -370,18 +420,27 @@ class SqliteTransaction final : public Transaction {
 
   std::unique_ptr<SqliteConnection> connection_;
   std::string federation_;
+  BodyFiles* files_;  // Null: bodies are rows.
   ReleaseConnection release_;
+  std::vector<std::shared_ptr<BodyFile>> written_;
+  std::vector<std::uint64_t> left_;  // Files that fewer rows refer to than before.
   std::uint64_t fence_ = 0;
   bool committed_ = false;
 };
 
 }  // namespace
 
+Result<bool> HasBody(SqliteConnection& connection, std::uint64_t file) {
+  SqliteQuery query(connection, "SELECT 1 FROM bodies WHERE file = ? LIMIT 1");
+  query.Bind(file);
+  return query.Step();
+}
+
 Result<std::unique_ptr<Transaction>> BeginSqliteTransaction(
     std::unique_ptr<SqliteConnection> connection, std::string federation, TransactionMode mode,
-    ReleaseConnection release) {
-  auto transaction = std::make_unique<SqliteTransaction>(std::move(connection),
-                                                         std::move(federation), std::move(release));
+    BodyFiles* files, ReleaseConnection release) {
+  auto transaction = std::make_unique<SqliteTransaction>(
+      std::move(connection), std::move(federation), files, std::move(release));
   FL_TRY_OK(transaction->Start(mode));
   return std::unique_ptr<Transaction>(std::move(transaction));
 }

@@ -293,6 +293,15 @@ std::vector<Fault> ExchangeFaults() {
          e.Patch(0, e.good);
          return e.Post("commit", e.good.size(), other);
        }},
+      {kLimitExceeded, kUploadsBegun,
+       [](E& e) {
+         net::Response last;
+         for (std::uint8_t upload = 0; upload < 9; ++upload) {
+           last = e.Post("reserve", 100, crypto::Sha256(Bytes(1, std::byte{upload})));
+           e.Patch(0, Bytes(10));
+         }
+         return last;
+       }},
       {kNotFound, kRouteUnknown, [](E& e) { return e.Ask("DELETE", TaskTarget(e.task.id), {}); }},
       {kUnauthorized, kRoleWrong, [](E& e) { return e.Ask("GET", "/v1/admin/status", {}); }},
       {kMalformed, kMessageField,

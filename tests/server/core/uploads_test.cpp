@@ -179,7 +179,7 @@ TEST_CASE("An upload in pieces: one that was never finished leaves nothing behin
   const auto pieces = [&] {
     const auto transaction =
         Get(round.server.storage().Begin("small", TransactionMode::kOptimistic));
-    return Get(transaction->ReadChunks(task)).size();
+    return Get(transaction->ReadBody(task)).bytes().size();
   };
   const std::string other = "device-1";
   for (int published = 0; published < 3; ++published) {
@@ -229,6 +229,31 @@ TEST_CASE("An upload in pieces: other bytes than reserved are refused and can be
   round.Post("reserve", round.good.size(), digest);
   round.Patch(0, round.good);
   CHECK(AnswerOf(round.Post("commit", round.good.size(), digest)).accepted);
+}
+
+TEST_CASE("An upload in pieces: bytes replaced after the shell looked are looked at again") {
+  OpenRound round;
+  const Digest digest = crypto::Sha256(round.good);
+  round.Post("reserve", round.good.size(), digest);
+  round.Patch(0, round.good);
+  RequestArrived commit;
+  commit.peer = Device("device-0");
+  commit.request = {"POST",
+                    TaskTarget(round.task.id) + "/commit",
+                    "localhost",
+                    {},
+                    wire::Encode(wire::ReserveRequest{round.good.size(), digest})};
+  const auto decoded = Get(DecodeRequest(commit.peer, commit.request));
+  commit.checked = CheckRequest(round.server.storage(), round.server.plan(), commit.peer, decoded,
+                                commit.request, round.server.now());
+  REQUIRE(commit.checked != nullptr);
+  REQUIRE(commit.checked->has_value());
+  round.Post("reserve", round.good.size(), Digest{});
+  round.Post("reserve", round.good.size(), digest);
+  round.Patch(0, Bytes(round.good.size()));
+  const ServerOutput output = round.server.Handle({commit});
+  CHECK(RefusalCode(output.replies.at(0).response) == ErrorCode::kDigestMismatch);
+  CHECK(round.server.round(1).accepted == 0);
 }
 
 TEST_CASE(

@@ -40,6 +40,49 @@ TEST_CASE("BackUpState: the copy goes on with the same round and what was acknow
   CHECK(again.federation().published == 2);
 }
 
+TEST_CASE("BackUpState: bodies in files come along, also while rounds are played and they go") {
+  const TemporaryFolder folder;
+  const auto plan = MakePlan(PlanText("count = 200\npopulation_min = 1\ngoal = 1"));
+  fs::create_directories(folder.path() / "state");
+  SqliteOptions options;
+  options.body_file_bytes_min = 1;
+  const auto storage =
+      Get(OpenSqliteStorage((folder.path() / "state" / "state.db").string(), options));
+  Server server(plan, storage.get());
+  std::atomic<bool> stop = false;
+  std::thread player([&] {
+    while (!stop && server.federation().published < 200) {
+      const wire::Task task = CheckInAs(server, "device-0").task.value();
+      const Bytes update = GoodUpdate(*plan, task, "device-0");
+      const auto reserve =
+          wire::Encode(wire::ReserveRequest{update.size(), crypto::Sha256(update)});
+      const std::string target = TaskTarget(task.id);
+      server.Send(Device("device-0"), {"POST", target + "/reserve", "localhost", {}, reserve});
+      server.Send(Device("device-0"),
+                  {"PATCH", target, "localhost", {{"Upload-Offset", "0"}}, update});
+      server.Send(Device("device-0"), {"POST", target + "/commit", "localhost", {}, reserve});
+    }
+  });
+  std::size_t with_bodies = 0;
+  for (int copy = 0; copy < 20; ++copy) {
+    const fs::path to = folder.path() / std::to_string(copy);
+    Get(BackUpState(folder.path() / "state", to));
+    const auto restored = OpenState(to);
+    const auto transaction = Get(restored->Begin("small", TransactionMode::kOptimistic));
+    const std::uint64_t round = Get(transaction->FindFederation("small"))->round;
+    for (const TaskRow& task : Get(transaction->Cohort("small", round))) {
+      const StoredBody body = Get(transaction->ReadBody(task.id));
+      CHECK(body.bytes().size() == task.committed);
+      if (task.committed == 0) continue;
+      ++with_bodies;
+      CHECK(crypto::Sha256(body.bytes()) == task.digest);
+    }
+  }
+  stop = true;
+  player.join();
+  MESSAGE(with_bodies << " copies were taken of an upload under way");
+}
+
 TEST_CASE("BackUpState: copies taken while a server writes hold one moment each") {
   const TemporaryFolder folder;
   const auto plan = MakePlan(PlanText("count = 2\npopulation_min = 9\ngoal = 2"));

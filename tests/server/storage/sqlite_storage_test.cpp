@@ -83,6 +83,7 @@ TEST_CASE("SqliteStorage: migrates a file of an older schema") {
   Get(OpenSqliteStorage(path));
   ExecuteOn(path,
             "DROP TABLE events; DROP TABLE changes; DROP TABLE offenders; DROP TABLE refused;"
+            "DROP TABLE bodies; ALTER TABLE tasks DROP COLUMN attempt;"
             "ALTER TABLE models DROP COLUMN released;"
             "ALTER TABLE models DROP COLUMN loss_published;"
             "ALTER TABLE models DROP COLUMN accuracy_published;"
@@ -106,6 +107,155 @@ TEST_CASE("SqliteStorage: migrates a file of an older schema") {
   CHECK(model.accuracy_published == 0.25);
   CHECK(model.clients_examples == 0);
   CHECK(Get(transaction->Offenders("fed")).empty());
+}
+
+// A database in a folder of its own, all of whose bodies lie in files.
+struct InFiles {
+  std::unique_ptr<Storage> Open(std::uint64_t bytes_min = 1) const {
+    SqliteOptions options;
+    options.body_file_bytes_min = bytes_min;
+    return Get(OpenSqliteStorage(path().string(), options));
+  }
+  std::filesystem::path path() const { return folder.path() / "state.db"; }
+  std::size_t files() const {
+    std::error_code failed;
+    const std::filesystem::directory_iterator first(BodyFolderOf(path()), failed);
+    return static_cast<std::size_t>(std::distance(first, {}));
+  }
+  TemporaryFolder folder;
+};
+
+TaskRow TaskOf(std::uint64_t id, std::uint64_t round = 1) {
+  TaskRow task;
+  task.id = id;
+  task.federation = "fed";
+  task.round = round;
+  task.client = "client-" + std::to_string(id);
+  return task;
+}
+
+// One transaction.
+void In(Storage& storage, const std::function<void(Transaction&)>& work) {
+  const auto transaction = Get(storage.Begin("fed", TransactionMode::kExclusive));
+  FederationRow row;
+  row.name = "fed";
+  Get(transaction->Put(row));
+  work(*transaction);
+  Get(transaction->Commit());
+}
+
+Bytes BodyOf(Storage& storage, std::uint64_t task) {
+  const auto transaction = Get(storage.Begin("fed", TransactionMode::kOptimistic));
+  const StoredBody body = Get(transaction->ReadBody(task));
+  return {body.bytes().begin(), body.bytes().end()};
+}
+
+TEST_CASE("SqliteStorage with bodies in files: does what every backend must do") {
+  const TemporaryFolder folder;
+  int number = 0;
+  const StorageFactory make = [&] {
+    SqliteOptions options;
+    options.body_file_bytes_min = 1;
+    return Get(OpenSqliteStorage((folder.path() / std::to_string(++number)).string(), options));
+  };
+  CheckUncommittedIsNothing(make);
+  CheckChunksAndBlobs(make);
+  CheckConflict(make);
+}
+
+TEST_CASE("SqliteStorage with bodies in files: those of a round share one, gone with the last") {
+  const InFiles in;
+  auto storage = in.Open();
+  const Bytes one(5000, std::byte{1});
+  const Bytes two(3000, std::byte{2});
+  In(*storage, [&](Transaction& transaction) {
+    Get(transaction.PutChunk(TaskOf(1), one.size(), one));
+    Get(transaction.PutChunk(TaskOf(2), two.size(), two));
+    Get(transaction.PutChunk(TaskOf(3, 2), two.size(), two));
+  });
+  CHECK(in.files() == 2);
+  storage = in.Open();
+  CHECK(BodyOf(*storage, 1) == one);
+  CHECK(BodyOf(*storage, 2) == two);
+  In(*storage, [](Transaction& transaction) { Get(transaction.DropBody(1)); });
+  CHECK(in.files() == 2);
+  CHECK(BodyOf(*storage, 2) == two);
+  In(*storage, [](Transaction& transaction) { Get(transaction.DropBody(2)); });
+  CHECK(in.files() == 1);
+  CHECK(BodyOf(*storage, 3) == two);
+}
+
+TEST_CASE("SqliteStorage with bodies in files: what was read stays, what was not committed goes") {
+  const InFiles in;
+  auto storage = in.Open();
+  const Bytes body(70000, std::byte{7});
+  In(*storage,
+     [&](Transaction& transaction) { Get(transaction.PutChunk(TaskOf(1), body.size(), body)); });
+  StoredBody kept;
+  {
+    const auto transaction = Get(storage->Begin("fed", TransactionMode::kOptimistic));
+    kept = Get(transaction->ReadBody(1));
+  }
+  In(*storage, [](Transaction& transaction) { Get(transaction.DropBody(1)); });
+  CHECK(in.files() == 0);
+  kept.Release();
+  CHECK(std::ranges::equal(kept.bytes(), body));
+  {
+    const auto transaction = Get(storage->Begin("fed", TransactionMode::kExclusive));
+    Get(transaction->PutChunk(TaskOf(2), body.size(), body));
+  }
+  CHECK(BodyOf(*storage, 2).empty());
+  CHECK(in.files() == 1);
+  storage.reset();
+  CHECK(BodyOf(*in.Open(), 2).empty());
+  CHECK(in.files() == 0);
+}
+
+TEST_CASE("SqliteStorage with bodies in files: another storage leaves alone what one still fills") {
+  const InFiles in;
+  const auto one = in.Open();
+  const Bytes body(100, std::byte{7});
+  {
+    const auto transaction = Get(one->Begin("fed", TransactionMode::kExclusive));
+    Get(transaction->PutChunk(TaskOf(1), body.size(), body));
+  }
+  const auto two = in.Open();
+  CHECK(in.files() == 1);
+  In(*one, [&](Transaction& transaction) {
+    Get(transaction.PutChunk(TaskOf(1), body.size(), body));
+  });
+  CHECK(in.files() == 1);
+  CHECK(BodyOf(*two, 1) == body);
+}
+
+TEST_CASE("SqliteStorage with bodies in files: one that was begun in rows goes on in rows") {
+  const InFiles in;
+  TaskRow task = TaskOf(1);
+  In(*in.Open(1000),
+     [&](Transaction& transaction) { Get(transaction.PutChunk(task, 4, Bytes(3, std::byte{1}))); });
+  task.committed = 3;
+  const auto storage = in.Open();
+  In(*storage,
+     [&](Transaction& transaction) { Get(transaction.PutChunk(task, 4, Bytes(1, std::byte{1}))); });
+  CHECK(in.files() == 0);
+  CHECK(BodyOf(*storage, 1) == Bytes(4, std::byte{1}));
+}
+
+TEST_CASE("SqliteStorage with bodies in files: a file that is missing or cut short is told") {
+  const InFiles in;
+  const auto storage = in.Open();
+  In(*storage,
+     [](Transaction& transaction) { Get(transaction.PutChunk(TaskOf(1), 9000, Bytes(9000))); });
+  const auto file = std::filesystem::directory_iterator(BodyFolderOf(in.path()))->path();
+  const auto read = [](Storage& from) {
+    return Get(from.Begin("fed", TransactionMode::kOptimistic))->ReadBody(1);
+  };
+  std::filesystem::resize_file(file, 8000);
+  const auto cut = read(*storage);
+  REQUIRE_FALSE(cut.has_value());
+  CHECK(cut.error().message.find(file.string() + ": expected 9000 bytes at 0, found") == 0);
+  std::filesystem::remove(file);
+  CHECK(CodeOf(read(*in.Open())) == ErrorCode::kNotFound);
 }
 
 TEST_CASE("SqliteStorage: reports a path that cannot be opened") {
