@@ -107,6 +107,7 @@ Result<> FillStorage(server::Storage& storage, const server::FederationPlan& pla
     task.slot = i;
     task.client = "device-" + std::to_string(i);
     const Bytes update = EncodedUpdate(plan, i + 1);
+    task.reserved_bytes = update.size();
     for (std::size_t at = 0; at < update.size(); at += 1U << 20) {
       const ByteSpan rest = ByteSpan(update).subspan(at);
       FL_TRY_OK(

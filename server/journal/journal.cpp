@@ -14,6 +14,7 @@ std::uint64_t JournalPosition(std::uint64_t lateness, std::uint64_t slot) {
 
 Result<> Journal::AppendChunk(TaskRow& task, ByteSpan bytes) {
   const std::uint64_t size = task.reserved_bytes > 0 ? task.reserved_bytes : bytes.size();
+  FL_CHECK(bytes.size() <= size - task.committed, "a piece lies within what was reserved");
   FL_TRY_OK(transaction_.PutChunk(task, size, bytes));
   task.committed += bytes.size();
   return transaction_.Put(task);

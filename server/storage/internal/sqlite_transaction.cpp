@@ -4,6 +4,7 @@
 #include <utility>
 #include <vector>
 
+#include "fl/server/storage/internal/body_columns.h"
 #include "fl/server/storage/internal/columns.h"
 #include "fl/server/storage/internal/refusal_columns.h"
 
