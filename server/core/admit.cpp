@@ -200,7 +200,8 @@ Result<CheckedUpdate> CheckUpdate(const FederationPlan& plan, const TaskAsGiven&
                      std::to_string(update.size()),
                  ErrorDetail::kUpdateBytes};
   }
-  const Digest digest = crypto::Sha256(update);
+  const Digest digest =
+      given.digests != nullptr ? given.digests->Finish(given.task, update) : crypto::Sha256(update);
   if (given.reserved && digest != *given.reserved) {
     return Error{ErrorCode::kDigestMismatch, "update: expected bytes of the reserved digest",
                  ErrorDetail::kUpdateDigest};
@@ -216,9 +217,12 @@ Result<CheckedUpdate> CheckUpdate(const FederationPlan& plan, const TaskAsGiven&
   return checked;
 }
 
-std::shared_ptr<const Result<CheckedUpdate>> CheckRequest(
-    Storage& storage, const FederationPlan& plan, const net::Peer& peer,
-    const DecodedRequest& request, const net::Request& message, TimePoint now) {
+std::shared_ptr<const Result<CheckedUpdate>> CheckRequest(Storage& storage,
+                                                          const FederationPlan& plan,
+                                                          const net::Peer& peer,
+                                                          const DecodedRequest& request,
+                                                          const net::Request& message,
+                                                          TimePoint now, UploadDigests* digests) {
   using Checked = const Result<CheckedUpdate>;
   const auto* commit = std::get_if<UploadCommit>(&request);
   if (!std::holds_alternative<UploadWhole>(request) && commit == nullptr) return nullptr;
@@ -245,8 +249,9 @@ std::shared_ptr<const Result<CheckedUpdate>> CheckRequest(
   if (!whole) return nullptr;
   const Result<StoredBody> stored = (*transaction)->ReadBody((*task)->id);
   if (!stored || stored->bytes().size() != commit->message.bytes) return nullptr;
+  stored->Prefetch();
   return std::make_shared<Checked>(
-      CheckUpdate(plan, {**task, **base, (*task)->digest}, stored->bytes(), *parameters));
+      CheckUpdate(plan, {**task, **base, (*task)->digest, digests}, stored->bytes(), *parameters));
 }
 
 }  // namespace fl::server

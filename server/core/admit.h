@@ -9,6 +9,7 @@
 #include "fl/common/wire/update.h"
 #include "fl/server/core/federation_plan.h"
 #include "fl/server/core/request.h"
+#include "fl/server/core/upload_digests.h"
 #include "fl/server/storage/storage.h"
 
 namespace fl::server {
@@ -35,11 +36,13 @@ struct CheckedUpdate {
 };
 
 // What an update is checked against: the task that it answers, the model that the task gave, and
-// the digest that was reserved, where one was.
+// the digest that was reserved, where one was. `digests`: where the digest of the task's stored
+// bytes may be under way; null: the update is none of these.
 struct TaskAsGiven {
   const TaskRow& task;
   const ModelRow& base;
   std::optional<Digest> reserved;
+  UploadDigests* digests = nullptr;
 };
 
 // The claims of an update against its task and the model that the task gave: kUnknownTask,
@@ -64,6 +67,7 @@ Result<CheckedUpdate> CheckUpdate(const FederationPlan& plan, const TaskAsGiven&
 // safety: any number of calls at a time.
 std::shared_ptr<const Result<CheckedUpdate>> CheckRequest(
     Storage& storage, const FederationPlan& plan, const net::Peer& peer,
-    const DecodedRequest& request, const net::Request& message, TimePoint now);
+    const DecodedRequest& request, const net::Request& message, TimePoint now,
+    UploadDigests* digests = nullptr);
 
 }  // namespace fl::server

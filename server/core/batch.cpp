@@ -29,6 +29,7 @@ Result<ServerOutput> Batch::Run(std::span<const ServerEvent> events) {
   output.wake_at = WakeAt();
   output.wakes_all = wakes_all_;
   output.wakes = std::move(wakes_);
+  output.growing = std::move(growing_);
   account_.standing = {federation_.state,           federation_.version,
                        federation_.clients,         federation_.round,
                        round_ ? round_->cohort : 0, round_ ? round_->accepted : 0};

@@ -136,6 +136,7 @@ class Batch {
   bool tally_changed_ = false;
   bool wakes_all_ = false;
   std::vector<std::string> wakes_;
+  std::vector<std::uint64_t> growing_;
   BatchAccount account_;
   // What NoteProgress has noted last: what Load found, at first.
   std::optional<std::pair<std::uint64_t, RoundState>> noted_round_;

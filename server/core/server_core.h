@@ -93,6 +93,8 @@ struct ServerOutput {
   // Whose held check-ins are worth asking again, by ClientName: everybody's, or some.
   bool wakes_all = false;
   std::vector<std::string> wakes;
+  // Tasks of which another piece is stored, and more are to come.
+  std::vector<std::uint64_t> growing;
   std::optional<Error> failure;  // The storage failed: for the log. Nothing was stored.
   bool done = false;  // The federation is done and every client that is present was told so.
   BatchAccount account;

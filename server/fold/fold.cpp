@@ -79,6 +79,7 @@ Result<ParsedJournal> ParsedJournal::Parse(const FederationPlan& plan,
   wire::UpdateLimits limits;
   limits.bytes_max = plan.update_bytes_max();
   for (const JournalEntry& entry : content->entries) {
+    entry.update.Prefetch();
     const auto view = wire::DecodeUpdate(entry.update.bytes(), limits);
     if (!view) return Broken(entry.position, view.error());
     GroupSums::Measured measured{entry.position, entry.examples, {}};

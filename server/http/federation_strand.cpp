@@ -30,10 +30,12 @@ std::string Percent(double share) {
 }  // namespace
 
 FederationStrand::FederationStrand(std::unique_ptr<ServerCore> core, Storage& storage,
-                                   ThreadPool& pool, Measure measure, const Logger& logger)
+                                   ThreadPool& pool, UploadDigests& digests, Measure measure,
+                                   const Logger& logger)
     : core_(std::move(core)),
       storage_(storage),
       pool_(pool),
+      digests_(digests),
       measure_(std::move(measure)),
       logger_(logger),
       wake_at_us_(0),  // The first tick finds out what a restart has to go on with.
@@ -134,6 +136,9 @@ bool FederationStrand::HandleBatch() {
   done_ = output.done;
   Deliver(std::move(batch), std::move(output.replies));
   for (const ServerCommand& command : output.commands) Run(command);
+  for (const std::uint64_t task : output.growing) {
+    pool_.Post([this, task] { digests_.Advance(storage_, plan().name(), task); });
+  }
   Log(output.account);
   if (output.wakes_all || !output.wakes.empty()) {
     queue_.With([&](Queue& queue) {

@@ -15,6 +15,7 @@
 #include "fl/common/base/thread_pool.h"
 #include "fl/common/net/http.h"
 #include "fl/server/core/server_core.h"
+#include "fl/server/core/upload_digests.h"
 #include "fl/server/core/version_models.h"
 #include "fl/server/operate/federation_metrics.h"
 
@@ -22,13 +23,13 @@ namespace fl::server {
 
 // What waits in front of one core: events in, one batch at a time, replies out. At most one thread
 // of the pool handles a batch at any moment; what arrives meanwhile is the next batch, so that many
-// updates share one transaction. Thread safety: shared objects safe. `storage` and `pool` must
-// outlive it, and the pool must be empty before it ends.
+// updates share one transaction. Thread safety: shared objects safe. `storage`, `pool` and
+// `digests` must outlive it, and the pool must be empty before it ends.
 class FederationStrand {
  public:
   // `measure` runs on the pool; empty where the server has no data to measure on.
   FederationStrand(std::unique_ptr<ServerCore> core, Storage& storage, ThreadPool& pool,
-                   Measure measure, const Logger& logger);
+                   UploadDigests& digests, Measure measure, const Logger& logger);
 
   // A request that was routed here. `checked` may be null.
   void Post(net::Peer peer, net::Request request,
@@ -98,6 +99,7 @@ class FederationStrand {
   std::unique_ptr<ServerCore> core_;
   Storage& storage_;
   ThreadPool& pool_;
+  UploadDigests& digests_;
   Measure measure_;
   const Logger& logger_;
   SystemClock clock_;

@@ -31,8 +31,9 @@ Result<std::unique_ptr<ServerShell>> ServerShell::Create(Storage& storage,
     options.evaluates = static_cast<bool>(served.measure);
     options.offences = offences;
     FL_TRY(auto core, ServerCore::Create(storage, served.plan, SystemClock().Now(), options));
-    shell->strands_.push_back(std::make_unique<FederationStrand>(
-        std::move(core), storage, *shell->pool_, std::move(served.measure), logger));
+    shell->strands_.push_back(
+        std::make_unique<FederationStrand>(std::move(core), storage, *shell->pool_, shell->digests_,
+                                           std::move(served.measure), logger));
     storage.Watch(served.plan->name(), [flag = &shell->changed_elsewhere_] { *flag = true; });
   }
   shell->clock_thread_ = std::thread([raw = shell.get()] { raw->KeepTime(); });
@@ -106,7 +107,8 @@ void ServerShell::Route(net::Peer peer, net::Request request,
   }
   strand->metrics().CountRequest(decoded);
   const auto start = TimeHistogram::Clock::now();
-  auto checked = CheckRequest(storage_, strand->plan(), peer, *decoded, request, clock_.Now());
+  auto checked =
+      CheckRequest(storage_, strand->plan(), peer, *decoded, request, clock_.Now(), &digests_);
   if (checked != nullptr) strand->metrics().step(TimedStep::kCheck).AddSince(start);
   strand->Post(std::move(peer), std::move(request), std::move(checked), std::move(responder));
 }

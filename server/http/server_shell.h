@@ -62,6 +62,7 @@ class ServerShell final : public net::RequestHandler {
   std::atomic<bool> stopping_ = false;
   std::atomic<std::size_t> routing_ = 0;  // Requests before their strand.
   UploadsUnderWay uploads_;
+  UploadDigests digests_;
   SystemClock clock_;
   std::atomic<bool> changed_elsewhere_ = false;
   std::unique_ptr<ThreadPool> pool_;  // Ends before the strands, whose jobs it runs.

@@ -48,12 +48,21 @@ Result<StoredBody> StoredBody::Map(int descriptor, std::uint64_t start, std::siz
   return body;
 }
 
+void StoredBody::Prefetch() const {
+  Advise(MADV_POPULATE_READ);
+}
+
 void StoredBody::Release() const {
+  Advise(MADV_DONTNEED);
+}
+
+// Of whole pages. A system that does not know the advice reads all the same.
+void StoredBody::Advise(int advice) const {
   if (!is_mapped_) return;
   const std::uint64_t before = reinterpret_cast<std::uintptr_t>(bytes_.data()) % PageBytes();
   // NOLINTNEXTLINE(cppcoreguidelines-pro-type-const-cast): madvise changes no byte.
-  auto* first = const_cast<std::byte*>(bytes_.data()) - before;
-  ::madvise(first, before + bytes_.size(), MADV_DONTNEED);
+  auto* page = const_cast<std::byte*>(bytes_.data()) - before;
+  ::madvise(page, before + bytes_.size(), advice);
 }
 
 }  // namespace fl::server

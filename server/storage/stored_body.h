@@ -18,10 +18,14 @@ class StoredBody {
   static Result<StoredBody> Map(int descriptor, std::uint64_t start, std::size_t size);
 
   ByteSpan bytes() const { return bytes_; }
+  // Says that all of it will be read at once.
+  void Prefetch() const;
   // Gives back the memory of what was read of a mapped file; it is read again when it is looked at.
   void Release() const;
 
  private:
+  void Advise(int advice) const;
+
   std::shared_ptr<const void> owner_;
   ByteSpan bytes_;
   bool is_mapped_ = false;

@@ -257,6 +257,46 @@ TEST_CASE("An upload in pieces: bytes replaced after the shell looked are looked
 }
 
 TEST_CASE(
+    "UploadDigests: what is read ahead gives the digest of all bytes, of that attempt alone") {
+  OpenRound round;
+  UploadDigests digests;
+  const Digest digest = crypto::Sha256(round.good);
+  const ByteSpan bytes = round.good;
+  const auto task = [&] {
+    const auto transaction =
+        Get(round.server.storage().Begin("small", TransactionMode::kOptimistic));
+    return Get(transaction->FindTask(round.task.id)).value();
+  };
+  const auto advance = [&] {
+    digests.Advance(round.server.storage(), "small", round.task.id);
+    return digests.bytes_ahead();
+  };
+  CHECK(advance() == 0);
+  round.Post("reserve", bytes.size(), digest);
+  round.Patch(0, bytes.first(10));
+  CHECK(advance() == 10);
+  CHECK(advance() == 10);
+  round.Patch(10, bytes.subspan(10, 30));
+  CHECK(advance() == 40);
+  CHECK(digests.Finish(task(), bytes) == digest);
+  CHECK(digests.uploads() == 0);
+  CHECK(digests.Finish(task(), bytes) == digest);
+
+  CHECK(advance() == 80);
+  round.Post("reserve", bytes.size(), Digest{});
+  const Bytes other(bytes.size(), std::byte{9});
+  round.Patch(0, ByteSpan(other).first(10));
+  CHECK(digests.Finish(task(), other) == crypto::Sha256(other));
+  CHECK(advance() == 90);
+  round.Patch(10, ByteSpan(other).subspan(10));
+  CHECK(digests.Finish(task(), other) == crypto::Sha256(other));
+  // An accepted one is not read.
+  CHECK(Put(round.server, "device-0", round.task.id, round.good).status == 200);
+  digests.Advance(round.server.storage(), "small", round.task.id);
+  CHECK(digests.uploads() == 0);
+}
+
+TEST_CASE(
     "A slice: segments that nobody sent stay and others are weighted by those who sent them") {
   OpenRound round;
   Server& server = round.server;
