@@ -4,12 +4,9 @@
 #include <atomic>
 #include <memory>
 
-#include "fl/common/base/check.h"
-
 namespace fl {
 
 ThreadPool::ThreadPool(std::size_t threads) {
-  FL_CHECK(threads >= 1, "a pool has at least one thread");
   workers_.reserve(threads);
   for (std::size_t i = 0; i < threads; ++i) workers_.emplace_back([this] { Work(); });
 }
@@ -21,6 +18,8 @@ ThreadPool::~ThreadPool() {
   }
   ready_.notify_all();
   for (std::thread& worker : workers_) worker.join();
+  while (RunOne()) {
+  }
 }
 
 void ThreadPool::Post(std::function<void()> job) {
@@ -34,6 +33,18 @@ void ThreadPool::Post(std::function<void()> job) {
 std::size_t ThreadPool::waiting() const {
   const std::lock_guard lock(mutex_);
   return jobs_.size();
+}
+
+bool ThreadPool::RunOne() {
+  std::function<void()> job;
+  {
+    const std::lock_guard lock(mutex_);
+    if (jobs_.empty()) return false;
+    job = std::move(jobs_.front());
+    jobs_.pop_front();
+  }
+  job();
+  return true;
 }
 
 void ThreadPool::Work() {

@@ -1,9 +1,11 @@
 #pragma once
 
+#include <chrono>
 #include <condition_variable>
 #include <cstddef>
 #include <deque>
 #include <functional>
+#include <future>
 #include <mutex>
 #include <thread>
 #include <vector>
@@ -11,11 +13,10 @@
 namespace fl {
 
 // A fixed number of worker threads over one unbounded queue; whoever posts bounds what is under
-// way. The destructor runs what was posted, then joins. Thread safety: Post and ParallelFor from
-// any thread.
+// way. The destructor runs what was posted, then joins. Thread safety: all members from any thread.
 class ThreadPool {
  public:
-  // threads >= 1.
+  // With no threads what is posted runs where somebody waits for it, and in the destructor.
   explicit ThreadPool(std::size_t threads);
   ~ThreadPool();
   ThreadPool(const ThreadPool&) = delete;
@@ -25,6 +26,15 @@ class ThreadPool {
   void Post(std::function<void()> job);
   // Jobs that no thread has begun.
   std::size_t waiting() const;
+  // Runs the oldest of these on the caller; false when there is none.
+  bool RunOne();
+  // The future's result, which a posted job sets; until then the caller works on what is posted.
+  template <typename T>
+  T Await(std::future<T>& future) {
+    while (future.wait_for(std::chrono::seconds(0)) != std::future_status::ready && RunOne()) {
+    }
+    return future.get();
+  }
 
   // Calls body(i) for each i in [0, count), on the workers and on the caller, and returns when all
   // are done. The body must not depend on the order of the calls.

@@ -1,6 +1,8 @@
 #include "fl/common/base/thread_pool.h"
 
 #include <atomic>
+#include <future>
+#include <memory>
 #include <numeric>
 #include <vector>
 
@@ -12,7 +14,7 @@
 namespace fl::testing {
 
 TEST_CASE("ThreadPool: ParallelFor calls the body once for each index") {
-  for (const std::size_t threads : {1U, 4U}) {
+  for (const std::size_t threads : {0U, 1U, 4U}) {
     ThreadPool pool(threads);
     CHECK(pool.threads() == threads);
     for (const std::size_t count : {0U, 1U, 3U, 1000U}) {
@@ -37,6 +39,33 @@ TEST_CASE("ThreadPool: what was posted has run when the pool is gone") {
     for (int i = 0; i < 100; ++i) pool.Post([&ran] { ++ran; });
   }
   CHECK(ran == 100);
+}
+
+TEST_CASE("ThreadPool: who waits for a job works on what is posted") {
+  for (const std::size_t threads : {0U, 2U}) {
+    ThreadPool pool(threads);
+    std::vector<std::future<std::size_t>> results;
+    for (std::size_t i = 0; i < 100; ++i) {
+      auto promise = std::make_shared<std::promise<std::size_t>>();
+      results.push_back(promise->get_future());
+      pool.Post([promise, i] { promise->set_value(i); });
+    }
+    for (std::size_t i = 0; i < results.size(); ++i) CHECK(pool.Await(results[i]) == i);
+    CHECK_FALSE(pool.RunOne());
+  }
+}
+
+TEST_CASE("ThreadPool: without threads jobs run on the caller in their order") {
+  std::vector<int> order;
+  {
+    ThreadPool pool(0);
+    for (int i = 0; i < 4; ++i) pool.Post([&order, i] { order.push_back(i); });
+    CHECK(order.empty());
+    CHECK(pool.RunOne());
+    CHECK(order == std::vector<int>{0});
+    CHECK(pool.waiting() == 3);
+  }
+  CHECK(order == std::vector<int>{0, 1, 2, 3});
 }
 
 TEST_CASE("Guarded: the value is changed by one thread at a time") {
