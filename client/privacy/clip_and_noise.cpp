@@ -4,15 +4,15 @@
 
 namespace fl::client {
 
-double ClipAndNoise(NamedTensors& update, const PrivacyConfig& privacy, const RngStream& /*rng*/) {
+void ClipAndNoise(NamedTensors& update, const PrivacyConfig& privacy, const RngStream& /*rng*/) {
   FL_CHECK(privacy.noise_multiplier == 0, "a plan with noise passed its check");
+  if (privacy.clip_norm <= 0) return;
   const double norm_l2 = NormL2(update.values);
-  if (privacy.clip_norm <= 0 || norm_l2 <= privacy.clip_norm) return norm_l2;
+  if (norm_l2 <= privacy.clip_norm) return;
   const double factor = privacy.clip_norm / norm_l2;
   for (float& value : update.values) {
     value = static_cast<float>(static_cast<double>(value) * factor);
   }
-  return norm_l2;
 }
 
 }  // namespace fl::client

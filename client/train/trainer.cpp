@@ -92,14 +92,17 @@ Result<LocalDelta> Trainer::Train(const NamedTensors& model, const data::Subset&
     double loss_sum = 0;
     for (std::size_t first = 0; first < order.size(); first += batch_max) {
       if (stop_) return Error{ErrorCode::kUnavailable, "training: stopped"};
-      const auto positions =
-          std::span(order).subspan(first, std::min(batch_max, order.size() - first));
+      const std::span<const std::uint32_t> rest = std::span(order).subspan(first);
+      const auto positions = rest.first(std::min(batch_max, rest.size()));
+      if (first == 0) samples.Fetch(positions);
+      const nn::TrainingBatch batch = loader.Load(positions);
+      const auto following = rest.subspan(positions.size());
+      samples.Fetch(following.first(std::min(batch_max, following.size())));
       if (!scaled_.empty()) {
         effective = parameters;
         Scale(scaled_, effective);
       }
-      const double loss =
-          step.Compute(scaled_.empty() ? parameters : effective, loader.Load(positions), gradient);
+      const double loss = step.Compute(scaled_.empty() ? parameters : effective, batch, gradient);
       Scale(scaled_, gradient);
       loss_sum += loss * static_cast<double>(positions.size());
       sgd.Step(gradient, model.values, parameters);

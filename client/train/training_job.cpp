@@ -144,11 +144,12 @@ Result<TrainingResult> RunTraining(const TrainingJob& job, const LocalData& data
   FL_TRY(LocalDelta local, TrainLocally(job, data, rng.Child("train"), stop));
   result.metrics.loss_after = OrNothing(local.loss);
   result.examples = local.examples;
-  result.delta_norm = NormL2(local.delta.values);
+  const bool keeps_residual = KeepsResidual(checked);
+  if (keeps_residual) result.delta_norm = NormL2(local.delta.values);
 
   result.velocity = Accelerate(local.delta, job.velocity, checked.plan.compression.momentum,
                                checked.delta.covered());
-  const ErrorFeedback feedback(job.residual, KeepsResidual(checked));
+  const ErrorFeedback feedback(job.residual, keeps_residual);
   feedback.Compensate(local.delta);
   ClipAndNoise(local.delta, checked.plan.privacy, rng.Child("noise"));
 

@@ -46,7 +46,7 @@ struct TrainingResult {
       residual;  // The new one, once the server has acknowledged; null: zero.
   std::shared_ptr<const NamedTensors> velocity;  // As it was added; null: the plan has no momentum.
   std::uint64_t examples = 0;
-  double delta_norm = 0;  // L2, of what training alone changed.
+  double delta_norm = 0;  // L2, of what training alone changed; 0 where no residual is kept.
   TrainingMetrics metrics;
   std::vector<std::string> settings;  // What `auto` did: the budget, then EncodedDelta's settings.
   std::string calibrated;             // CalibratedSamples::detail.

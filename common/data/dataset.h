@@ -51,6 +51,8 @@ class Dataset {
   void CopySample(std::size_t index, std::span<float> out) const;
   // Of several samples, one after the other; out.size() == indices.size() * features().
   void CopySamples(std::span<const std::uint32_t> indices, std::span<float> out) const;
+  // A hint that the sample is copied soon: samples in a shuffled order lie anywhere in memory.
+  void Fetch(std::size_t index) const;
 
  private:
   Dataset() = default;

@@ -59,11 +59,10 @@ Subset::Subset(std::shared_ptr<const Dataset> dataset, std::vector<std::uint32_t
 }
 
 void Subset::CopySamples(std::span<const std::uint32_t> positions, std::span<float> out) const {
-  const std::size_t features = dataset_->features();
-  FL_CHECK(out.size() == positions.size() * features,
-           "the span holds as many samples as there are positions");
-  for (std::size_t i = 0; i < positions.size(); ++i)
-    CopySample(positions[i], out.subspan(i * features, features));
+  std::vector<std::uint32_t> indices(positions.size());
+  std::ranges::transform(positions, indices.begin(),
+                         [this](std::uint32_t position) { return indices_[position]; });
+  dataset_->CopySamples(indices, out);
 }
 
 std::vector<std::uint64_t> Subset::LabelCounts() const {

@@ -34,6 +34,10 @@ class Subset {
   }
   // out.size() == positions.size() * dataset().features().
   void CopySamples(std::span<const std::uint32_t> positions, std::span<float> out) const;
+  // A hint that these are copied next.
+  void Fetch(std::span<const std::uint32_t> positions) const {
+    for (const std::uint32_t position : positions) dataset_->Fetch(indices_[position]);
+  }
 
   // How many samples each class has; empty for regression.
   std::vector<std::uint64_t> LabelCounts() const;

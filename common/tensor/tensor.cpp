@@ -1,8 +1,10 @@
 #include "fl/common/tensor/tensor.h"
 
 #include <algorithm>
+#include <array>
 #include <bit>
 #include <cmath>
+#include <cstring>
 
 #include "fl/common/base/check.h"
 
@@ -41,7 +43,17 @@ double NormL2(std::span<const float> values) {
 }
 
 bool AllFinite(std::span<const float> values) {
-  return std::ranges::all_of(values, [](float value) { return std::isfinite(value); });
+  constexpr std::size_t kBlock = 16;  // A length that the compiler knows, for vectors.
+  constexpr std::uint32_t kExponent = 0x7F800000;
+  std::array<std::uint32_t, kBlock> found{};
+  std::array<std::uint32_t, kBlock> bits{};
+  for (; values.size() >= kBlock; values = values.subspan(kBlock)) {
+    std::memcpy(bits.data(), values.data(), sizeof(bits));
+    for (std::size_t k = 0; k < kBlock; ++k)
+      found[k] |= (bits[k] & kExponent) == kExponent ? 1U : 0U;
+  }
+  return std::ranges::all_of(found, [](std::uint32_t any) { return any == 0; }) &&
+         std::ranges::all_of(values, [](float value) { return std::isfinite(value); });
 }
 
 }  // namespace fl

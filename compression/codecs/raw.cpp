@@ -1,15 +1,44 @@
 #include "fl/compression/codecs/raw.h"
 
 #include <algorithm>
+#include <array>
 #include <bit>
 #include <cmath>
 #include <cstring>
+#include <span>
 #include <string>
 
 #include "fl/common/base/error_detail.h"
 #include "fl/compression/kernels/add_values.h"
 
 namespace fl {
+namespace {
+
+constexpr std::size_t kBlock = 16;  // A length that the compiler knows, for vectors.
+using Block = std::array<std::int32_t, kBlock>;
+
+// Magnitudes order as their bits do, with infinity and NaN above all numbers: one comparison finds
+// what is wrong.
+void NoteAbove(const std::byte* values, std::int32_t limit, Block& above) {
+  Block bits;
+  std::memcpy(bits.data(), values, sizeof(bits));
+  for (std::size_t k = 0; k < kBlock; ++k) above[k] |= (bits[k] & 0x7FFFFFFF) > limit ? 1 : 0;
+}
+
+// Whether each value, little-endian fp32, is a number of at most that magnitude.
+bool AllWithin(ByteSpan values, float magnitude_max) {
+  constexpr std::int32_t kLargest = 0x7F7FFFFF;  // The largest finite number.
+  const std::int32_t limit = std::min(std::bit_cast<std::int32_t>(magnitude_max), kLargest);
+  Block above{};
+  for (; values.size() >= sizeof(Block); values = values.subspan(sizeof(Block)))
+    NoteAbove(values.data(), limit, above);
+  Block rest{};  // Zeros are within.
+  if (!values.empty()) std::memcpy(rest.data(), values.data(), values.size());
+  NoteAbove(std::as_bytes(std::span(rest)).data(), limit, above);
+  return std::ranges::all_of(above, [](std::int32_t any) { return any == 0; });
+}
+
+}  // namespace
 
 CodecTraits Raw::traits() const {
   return {.lossless = true, .unbiased = true, .relative_error = 0};
@@ -20,16 +49,7 @@ void Raw::Encode(std::span<const float> values, RngStream& /*rng*/, ByteWriter& 
 }
 
 Result<> Raw::Check(ByteSpan payload, std::size_t count, const PayloadLimits& limits) const {
-  // Magnitudes order as their bits do, with infinity and NaN above all numbers: one comparison
-  // finds what is wrong.
-  const auto limit = std::bit_cast<std::uint32_t>(limits.magnitude_max);
-  std::uint32_t largest = 0;
-  for (std::size_t i = 0; i < count; ++i) {
-    std::uint32_t bits = 0;
-    std::memcpy(&bits, payload.data() + i * sizeof(bits), sizeof(bits));
-    largest = std::max(largest, bits & 0x7FFFFFFFU);
-  }
-  if (largest <= std::min(limit, 0x7F7FFFFFU)) return {};
+  if (AllWithin(payload.first(count * sizeof(float)), limits.magnitude_max)) return {};
   for (std::size_t i = 0; i < count; ++i) {
     float value = 0;
     std::memcpy(&value, payload.data() + i * sizeof(float), sizeof(float));

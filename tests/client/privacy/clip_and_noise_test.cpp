@@ -19,7 +19,7 @@ PrivacyConfig ClipTo(double norm) {
 
 TEST_CASE("ClipAndNoise: scales a longer update to the norm as a whole") {
   NamedTensors update = ThreeFour();
-  CHECK(ClipAndNoise(update, ClipTo(1), RngStream(1)) == doctest::Approx(5));
+  ClipAndNoise(update, ClipTo(1), RngStream(1));
   CHECK(update.values[0] == doctest::Approx(0.6));
   CHECK(update.values[1] == doctest::Approx(-0.8));
 }
@@ -40,7 +40,7 @@ TEST_CASE("ClipAndNoise: does nothing without a norm") {
 
 TEST_CASE("ClipAndNoise: leaves zero alone") {
   NamedTensors update(TensorLayout({{"a", Shape{4}}}));
-  CHECK(ClipAndNoise(update, ClipTo(1), RngStream(1)) == 0);
+  ClipAndNoise(update, ClipTo(1), RngStream(1));
   CHECK(NormL2(update.values) == 0);
 }
 

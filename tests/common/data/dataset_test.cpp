@@ -52,6 +52,21 @@ TEST_CASE("Dataset: unit divides by 255") {
   CHECK(Read(dataset, 0) == std::vector<float>{0, 7.0F / 255.0F, 14.0F / 255.0F, 21.0F / 255.0F});
 }
 
+TEST_CASE("Dataset: unit divides each byte by 255 wherever it stands in a sample") {
+  Samples samples{.shape = {293}, .features = {}, .labels = {0, 1}, .targets = {}, .classes = 2};
+  std::vector<std::uint8_t> bytes(2 * 293);
+  for (std::size_t i = 0; i < bytes.size(); ++i) bytes[i] = static_cast<std::uint8_t>(i);
+  samples.features = bytes;
+  const Dataset dataset =
+      Get(Dataset::Create(std::move(samples), {.kind = Normalization::Kind::kUnit}));
+  dataset.Fetch(1);  // Changes nothing.
+  for (const std::size_t index : {0U, 1U}) {
+    const std::vector<float> read = Read(dataset, index);
+    for (std::size_t i = 0; i < read.size(); ++i)
+      CHECK(read[i] == static_cast<float>(bytes[index * 293 + i]) / 255.0F);
+  }
+}
+
 TEST_CASE("Dataset: standard takes one mean for all or for each channel or for each feature") {
   const auto read = [](std::vector<float> mean, std::vector<float> scale) {
     return Read(Get(Dataset::Create(ByteSamples(1), {Normalization::Kind::kStandard,

@@ -1,6 +1,7 @@
 #include "fl/common/tensor/tensor.h"
 
 #include <limits>
+#include <utility>
 
 #include <doctest/doctest.h>
 
@@ -33,6 +34,19 @@ TEST_CASE("NormL2: sums in double so that large values do not overflow") {
   CHECK(NormL2(std::vector<float>{3, 4}) == 5.0);
   CHECK(NormL2(std::vector<float>{}) == 0.0);
   CHECK(NormL2(std::vector<float>{3e30F, 4e30F}) == doctest::Approx(5e30));
+}
+
+TEST_CASE("AllFinite: one value that is not is found at each position") {
+  std::vector<float> values(53, -std::numeric_limits<float>::max());
+  CHECK(AllFinite(values));
+  for (const float bad :
+       {std::numeric_limits<float>::quiet_NaN(), -std::numeric_limits<float>::infinity()}) {
+    for (float& value : values) {
+      const float kept = std::exchange(value, bad);
+      CHECK_FALSE(AllFinite(values));
+      value = kept;
+    }
+  }
 }
 
 TEST_CASE("AllFinite: NaN and infinity are found") {
