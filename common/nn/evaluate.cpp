@@ -22,6 +22,11 @@ std::size_t CountCorrect(std::span<const float> outputs, std::span<const std::in
 
 Evaluation Evaluate(Session& session, std::span<const float> parameters,
                     const BatchSource& source) {
+  return Summarize(session.graph(), ScoreBatches(session, parameters, source));
+}
+
+std::vector<BatchScore> ScoreBatches(Session& session, std::span<const float> parameters,
+                                     const BatchSource& source) {
   const Graph& graph = session.graph();
   const bool classes = graph.loss == LossKind::kSoftmaxCrossEntropy;
   const std::size_t input_count = graph.input_shape().count();
@@ -30,23 +35,35 @@ Evaluation Evaluate(Session& session, std::span<const float> parameters,
   std::vector<float> output(session.batch_max() * output_count);
   std::vector<std::int32_t> labels(session.batch_max());
   std::vector<float> targets(classes ? 0 : output.size());
-  double loss = 0;
-  std::size_t correct = 0;
-  Evaluation evaluation;
+  std::vector<BatchScore> scores;
   while (const std::size_t count = source({input, labels, targets})) {
     FL_CHECK(count <= session.batch_max(), "a batch source writes at most batch_max samples");
     const std::span<float> outputs = std::span(output).first(count * output_count);
     session.Run(parameters, std::span(input).first(count * input_count), count, outputs);
-    evaluation.count += count;
+    BatchScore& score = scores.emplace_back();
+    score.count = count;
     if (classes) {
       const std::span<const std::int32_t> truth = std::span(labels).first(count);
-      loss += SoftmaxCrossEntropy(outputs, truth, {}) * static_cast<double>(count);
-      correct += CountCorrect(outputs, truth);
+      score.loss = SoftmaxCrossEntropy(outputs, truth, {}) * static_cast<double>(count);
+      score.correct = CountCorrect(outputs, truth);
     } else {
-      loss += MeanSquaredError(outputs, std::span(targets).first(outputs.size()), {}) *
-              static_cast<double>(count);
+      score.loss = MeanSquaredError(outputs, std::span(targets).first(outputs.size()), {}) *
+                   static_cast<double>(count);
     }
   }
+  return scores;
+}
+
+Evaluation Summarize(const Graph& graph, std::span<const BatchScore> scores) {
+  double loss = 0;
+  std::size_t correct = 0;
+  Evaluation evaluation;
+  for (const BatchScore& score : scores) {
+    loss += score.loss;
+    correct += score.correct;
+    evaluation.count += score.count;
+  }
+  const bool classes = graph.loss == LossKind::kSoftmaxCrossEntropy;
   const double samples = static_cast<double>(evaluation.count);
   evaluation.loss = evaluation.count > 0 ? loss / samples : 0;
   evaluation.accuracy = classes && evaluation.count > 0 ? static_cast<double>(correct) / samples

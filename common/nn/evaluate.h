@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <functional>
 #include <span>
+#include <vector>
 
 #include "fl/common/nn/session.h"
 
@@ -26,6 +27,17 @@ struct Evaluation {
 
 // Evaluates on all samples of the source; deterministic for a given source and instruction set.
 Evaluation Evaluate(Session& session, std::span<const float> parameters, const BatchSource& source);
+
+// The same in two halves: what each batch of a source adds; and that of all batches, in their
+// order, together. The batches of one source may be divided among sessions and threads.
+struct BatchScore {
+  double loss = 0;  // Summed over its samples.
+  std::size_t correct = 0;
+  std::size_t count = 0;  // Samples.
+};
+std::vector<BatchScore> ScoreBatches(Session& session, std::span<const float> parameters,
+                                     const BatchSource& source);
+Evaluation Summarize(const Graph& graph, std::span<const BatchScore> scores);
 
 // Index of the largest value, the lowest on ties; NaN counts as smallest.
 std::size_t ArgMax(std::span<const float> values);

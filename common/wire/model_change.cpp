@@ -3,6 +3,7 @@
 #include <zlib.h>
 
 #include <algorithm>
+#include <array>
 #include <bit>
 #include <string>
 #include <string_view>
@@ -14,6 +15,7 @@ namespace {
 constexpr std::string_view kMagic = "FLM";
 constexpr std::uint8_t kVersion = 1;
 constexpr unsigned kPlanes = 4;
+constexpr std::size_t kPieceMax = std::size_t{1} << 30U;
 
 // Bits as integers in the order of the floats, and back: the map is its own inverse.
 std::uint32_t Reorder(std::uint32_t bits) {
@@ -32,13 +34,35 @@ std::uint32_t Difference(float base, float next) {
                 Reorder(std::bit_cast<std::uint32_t>(base)));
 }
 
+// Looks for runs alone, twice as fast as for all repetitions: a plane is noise but for its zeros,
+// and what repeats by chance costs more to say than it saves.
 Bytes Deflate(std::span<const std::uint8_t> plane) {
-  uLongf size = compressBound(static_cast<uLong>(plane.size()));
-  Bytes out(size);
-  const int status = compress2(reinterpret_cast<Bytef*>(out.data()), &size, plane.data(),
-                               static_cast<uLong>(plane.size()), Z_BEST_SPEED);
-  FL_CHECK(status == Z_OK, "zlib compresses into a buffer of its own bound");
-  out.resize(size);
+  constexpr int kWindowBits = 15;  // These two are zlib's defaults.
+  constexpr int kMemoryLevel = 8;
+  z_stream stream{};
+  FL_CHECK(
+      deflateInit2(&stream, Z_BEST_SPEED, Z_DEFLATED, kWindowBits, kMemoryLevel, Z_RLE) == Z_OK,
+      "zlib has memory");
+  Bytes out(deflateBound(&stream, static_cast<uLong>(plane.size())));
+  std::size_t taken = 0;
+  std::size_t written = 0;
+  int status = Z_OK;
+  while (status == Z_OK) {
+    // zlib counts in 32 bits.
+    const std::size_t in = std::min<std::size_t>(plane.size() - taken, kPieceMax);
+    const std::size_t room = std::min<std::size_t>(out.size() - written, kPieceMax);
+    stream.next_in = const_cast<Bytef*>(plane.data() + taken);
+    stream.avail_in = static_cast<uInt>(in);
+    stream.next_out = reinterpret_cast<Bytef*>(out.data() + written);
+    stream.avail_out = static_cast<uInt>(room);
+    status = deflate(&stream, taken + in == plane.size() ? Z_FINISH : Z_NO_FLUSH);
+    taken += in - stream.avail_in;
+    written += room - stream.avail_out;
+  }
+  deflateEnd(&stream);
+  FL_CHECK(status == Z_STREAM_END && taken == plane.size(),
+           "zlib compresses into a buffer of its own bound");
+  out.resize(written);
   return out;
 }
 
@@ -70,18 +94,29 @@ Result<std::uint64_t> ReadHead(ByteReader& reader) {
 
 }  // namespace
 
-Bytes EncodeModelChange(std::span<const float> base, std::span<const float> next) {
+Bytes EncodeModelChange(std::span<const float> base, std::span<const float> next,
+                        ThreadPool* pool) {
   FL_CHECK(base.size() == next.size(), "a change is between models of one size");
   ByteWriter out;
   out.WriteSpan(AsBytes(kMagic));
   out.Write(kVersion);
   out.WriteVarint(base.size());
-  std::vector<std::uint8_t> plane(base.size());
-  for (unsigned k = 0; k < kPlanes; ++k) {
-    for (std::size_t i = 0; i < base.size(); ++i) {
-      plane[i] = static_cast<std::uint8_t>(Difference(base[i], next[i]) >> (8 * k));
-    }
-    const Bytes stream = Deflate(plane);
+  std::vector<std::uint32_t> difference(base.size());
+  std::ranges::transform(base, next, difference.begin(), Difference);
+  std::array<Bytes, kPlanes> streams;
+  const auto encode = [&](std::size_t k) {
+    std::vector<std::uint8_t> plane(base.size());
+    std::ranges::transform(difference, plane.begin(), [k](std::uint32_t value) {
+      return static_cast<std::uint8_t>(value >> (8 * k));
+    });
+    streams[k] = Deflate(plane);
+  };
+  if (pool == nullptr) {
+    for (std::size_t k = 0; k < kPlanes; ++k) encode(k);
+  } else {
+    pool->ParallelFor(kPlanes, encode);
+  }
+  for (const Bytes& stream : streams) {
     out.WriteVarint(stream.size());
     out.WriteSpan(stream);
   }

@@ -3,6 +3,7 @@
 #include <span>
 
 #include "fl/common/base/bytes.h"
+#include "fl/common/base/thread_pool.h"
 
 // How a device that holds one version of a model gets the bits of another:
 //
@@ -15,8 +16,10 @@
 // small step is zeros in the upper ones.
 namespace fl::wire {
 
-// Any two models of the same size; lossless for every bit pattern, NaN included.
-Bytes EncodeModelChange(std::span<const float> base, std::span<const float> next);
+// Any two models of the same size; lossless for every bit pattern, NaN included. The same bytes
+// with a pool and without.
+Bytes EncodeModelChange(std::span<const float> base, std::span<const float> next,
+                        ThreadPool* pool = nullptr);
 
 // out = the model that `change` makes of `base`; out.size() == base.size(). Allocates no more than
 // that many bytes, whatever the change says. kMalformed; kWrongVersion; kShapeMismatch when it was

@@ -110,7 +110,7 @@ std::vector<EncodedChange> EncodeChanges(const RoundInput& input, std::span<cons
                                          ThreadPool* pool) {
   std::vector<EncodedChange> all(input.bases.size());
   const std::function<void(std::size_t)> encode = [&](std::size_t i) {
-    all[i] = {input.bases[i].first, wire::EncodeModelChange(input.bases[i].second, next)};
+    all[i] = {input.bases[i].first, wire::EncodeModelChange(input.bases[i].second, next, pool)};
   };
   if (pool != nullptr) {
     pool->ParallelFor(all.size(), encode);

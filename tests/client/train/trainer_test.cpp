@@ -47,6 +47,24 @@ struct Bench {
   std::atomic<bool> stop = false;
 };
 
+TEST_CASE("EvaluateModel: the same bits on any number of threads") {
+  const Bench bench;
+  const LocalData data = MakeData(*bench.plan, 2500);
+  const auto evaluate = [&](ThreadPool* pool) {
+    return Get(EvaluateModel(bench.plan->graph, bench.model.values, data.training, pool));
+  };
+  const nn::Evaluation alone = evaluate(nullptr);
+  CHECK(alone.count == data.training.count());
+  CHECK(alone.count > 1200);
+  for (const std::size_t threads : {0U, 3U}) {
+    ThreadPool pool(threads);
+    const nn::Evaluation shared = evaluate(&pool);
+    CHECK(shared.loss == alone.loss);
+    CHECK(shared.accuracy == alone.accuracy);
+    CHECK(shared.count == alone.count);
+  }
+}
+
 TEST_CASE("Trainer: the same model and samples and stream give the same bits") {
   Bench bench;
   const LocalDelta first = Get(bench.Train(RngStream(3)));

@@ -38,6 +38,16 @@ TEST_CASE("ModelChange: gives back any bits from any base") {
   });
 }
 
+TEST_CASE("ModelChange: the same bytes on any number of threads") {
+  RngStream rng(3);
+  const std::vector<float> base = AnyFloats(3000, rng);
+  const std::vector<float> next = AnyFloats(3000, rng);
+  for (const std::size_t threads : {0U, 3U}) {
+    ThreadPool pool(threads);
+    CHECK(EncodeModelChange(base, next, &pool) == EncodeModelChange(base, next));
+  }
+}
+
 TEST_CASE("ModelChange: keeps zeros of both signs and infinities") {
   const float infinity = std::numeric_limits<float>::infinity();
   const std::vector<float> base = {0.0F, -0.0F, infinity, -infinity, 1.0F};
