@@ -3,7 +3,6 @@
 #include "fl/client/core/client_core.h"
 #include "fl/client/state/carried_over.h"
 #include "fl/common/base/check.h"
-#include "fl/common/crypto/sha256.h"
 
 namespace fl::client {
 namespace {
@@ -67,7 +66,6 @@ void ClientCore::StageUpdate(StagedUpdate staged, RecordActivity record) {
   staged.round = task_->round;
   staged.plan = *state_.plan;
   staged.round_parameters = TaskParameters();
-  staged.digest = crypto::Sha256(staged.update);
   record.round = task_->round;
   record.task = task_->id;
   record.asked = task_->asked;

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <charconv>
 
+#include "fl/common/crypto/sha256.h"
 #include "fl/common/wire/messages.h"
 
 namespace fl::client {
@@ -27,9 +28,10 @@ std::optional<std::uint64_t> ParseNumber(std::string_view text) {
 Upload::Upload(const StagedUpdate& staged, std::size_t chunk_bytes)
     : task_(staged.task),
       bytes_(staged.update.size()),
-      digest_(staged.digest),
       chunk_bytes_(chunk_bytes),
-      step_(staged.update.size() <= chunk_bytes ? Step::kWhole : Step::kReserve) {}
+      step_(staged.update.size() <= chunk_bytes ? Step::kWhole : Step::kReserve) {
+  if (step_ == Step::kReserve) digest_ = crypto::Sha256(staged.update);
+}
 
 net::Request Upload::Next(const std::string& host, ByteSpan update) const {
   net::Request request{"POST", TaskTarget(task_), host, {}, {}};
@@ -63,7 +65,7 @@ net::Request Upload::Next(const std::string& host, ByteSpan update) const {
 
 Upload::Outcome Upload::OnAnswer(const Result<net::Response>& answer) {
   if (auto failure = FindFailure(answer)) {
-    if (failure->error.code == ErrorCode::kWrongOffset) {
+    if (failure->error.code == ErrorCode::kWrongOffset && step_ != Step::kWhole) {
       step_ = Step::kHead;
       return Continue{};
     }

@@ -44,7 +44,7 @@ class Upload {
 
   std::uint64_t task_;
   std::uint64_t bytes_;
-  Digest digest_;
+  Digest digest_;  // Of the update, where it is reserved first.
   std::size_t chunk_bytes_;
   Step step_;
   std::uint64_t offset_ = 0;

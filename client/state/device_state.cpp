@@ -53,7 +53,7 @@ void WriteStaged(const std::optional<StagedUpdate>& staged, ByteWriter& out) {
   out.WriteSpan(staged->plan.bytes);
   out.WriteVarint(staged->round_parameters.size());
   out.WriteSpan(staged->round_parameters);
-  out.WriteSpan(staged->digest.bytes);
+  out.WriteSpan(crypto::Sha256(staged->update).bytes);
   out.WriteVarint(staged->update.size());
   out.WriteSpan(staged->update);
   WriteTensors(staged->residual.get(), out);
@@ -210,8 +210,11 @@ class StateReader {
     FL_TRY(staged.round, reader_.ReadVarint());
     FL_TRY(staged.plan, ReadDigest());
     FL_TRY(staged.round_parameters, ReadBytes());
-    FL_TRY(staged.digest, ReadDigest());
+    FL_TRY(const Digest digest, ReadDigest());
     FL_TRY(staged.update, ReadBytes());
+    if (crypto::Sha256(staged.update) != digest) {
+      return Error{ErrorCode::kDigestMismatch, "the staged update's digest is of other bytes"};
+    }
     FL_TRY(staged.residual, ReadTensors());
     if (schema_ >= 3) {
       FL_TRY(staged.velocity, ReadTensors());

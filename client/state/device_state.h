@@ -28,7 +28,6 @@ struct StagedUpdate {
   Digest plan;             // Whose recipe it was encoded by.
   Bytes round_parameters;  // What it was encoded with; empty where its recipe needs none.
   Bytes update;            // wire::EncodeUpdate's bytes.
-  Digest digest;           // Their SHA-256.
   std::shared_ptr<const NamedTensors> residual;  // Shared with the job's result; null: zero.
   std::shared_ptr<const NamedTensors> velocity;  // As it was added; likewise.
 };

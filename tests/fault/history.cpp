@@ -33,7 +33,7 @@ void History::Trained(std::uint64_t task) {
 
 void History::Staged(const client::StagedUpdate& update) {
   const auto [found, added] = staged_.try_emplace(update.task, update);
-  if (!added && found->second.digest != update.digest) {
+  if (!added && found->second.update != update.update) {
     Fault(TaskText(update.task) + "a second update was staged");
   }
 }

@@ -12,7 +12,6 @@ client::StagedUpdate Staged(std::uint64_t task, const std::string& content = "an
   client::StagedUpdate update;
   update.task = task;
   update.update = ToBytes(content);
-  update.digest.bytes[0] = static_cast<std::byte>(content.size());
   return update;
 }
 

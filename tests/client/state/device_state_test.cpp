@@ -40,7 +40,6 @@ DeviceState FullState() {
   staged.plan = *state.plan;
   staged.round_parameters = ToBytes("shared");
   staged.update = ToBytes("an update");
-  staged.digest = crypto::Sha256(staged.update);
   staged.residual = SomeTensors(-1.0F);
   staged.velocity = SomeTensors(-2.0F);
   state.staged = std::move(staged);
