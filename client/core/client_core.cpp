@@ -85,14 +85,14 @@ void ClientCore::On(Started) {
   Send(Stage::kUpload);
 }
 
-void ClientCore::On(const ReplyArrived& event) {
+void ClientCore::On(ReplyArrived event) {
   switch (stage_) {
     case Stage::kCheckIn:
       return OnCheckInReply(event.response);
     case Stage::kPlan:
     case Stage::kParameters:
     case Stage::kModel:
-      return OnDownloadReply(event.response);
+      return OnDownloadReply(std::move(event.response));
     case Stage::kUpload:
       return OnUploadReply(event.response);
     case Stage::kNew:
@@ -193,8 +193,8 @@ void ClientCore::Advance() {
   StartTask();
 }
 
-void ClientCore::OnDownloadReply(const Result<net::Response>& reply) {
-  auto outcome = download_->OnAnswer(reply);
+void ClientCore::OnDownloadReply(Result<net::Response> reply) {
+  auto outcome = download_->OnAnswer(std::move(reply), *cache_);
   if (const auto* failure = std::get_if<Failure>(&outcome)) return Fail(*failure);
   failures_ = 0;
   if (std::holds_alternative<Download::Continue>(outcome)) return Send(stage_);
@@ -207,6 +207,11 @@ void ClientCore::OnDownloadReply(const Result<net::Response>& reply) {
 
 Result<> ClientCore::TakeBlob(Bytes blob) {
   if (stage_ == Stage::kPlan) {
+    plan_ = cache_->FindMadePlan(*state_.plan);
+    if (plan_ != nullptr) {
+      cache_->StorePlan(*state_.plan, AsText(blob), plan_);
+      return {};
+    }
     FL_TRY(Plan plan, ParsePlan(AsText(blob), "the server's plan"));
     FL_TRY_OK(CheckModelSize(plan, options_.parameters_max));
     FL_TRY(plan_, CheckPlan(std::move(plan), "the server's plan"));
@@ -215,6 +220,10 @@ Result<> ClientCore::TakeBlob(Bytes blob) {
   }
   if (stage_ == Stage::kParameters) {
     parameters_ = HeldParameters{*task_->round_parameters, std::move(blob)};
+    return {};
+  }
+  if (auto made = cache_->FindMadeModel(task_->model.digest, plan_->graph.parameters)) {
+    HoldModel(std::move(made));
     return {};
   }
   if (!task_->model.change_from) return TakeModel(ReadWholeModel(plan_->graph.parameters, blob));
@@ -234,11 +243,12 @@ Result<> ClientCore::FindModel() {
   const wire::ModelSource& source = task_->model;
   const TensorLayout& layout = plan_->graph.parameters;
   model_ = cache_->FindModel(source.digest, layout);
-  if (model_ != nullptr) {
-    NoteHeld(source);
-    return {};
-  }
+  if (model_ != nullptr) return {};
   if (!source.blob) {
+    if (auto made = source.version == 0 ? cache_->FindMadeModel(source.digest, layout) : nullptr) {
+      HoldModel(std::move(made));
+      return {};
+    }
     if (source.version == 0) return TakeModel(InitialModel(*plan_));
     state_.model.reset();
     return Error{ErrorCode::kNotFound, "model version " + std::to_string(source.version) +
@@ -277,17 +287,13 @@ Result<> ClientCore::TakeModel(Result<NamedTensors> model) {
                                                  ": expected digest " + source.digest.ToHex() +
                                                  ", found another model"};
   }
-  model_ = std::make_shared<const NamedTensors>(std::move(*model));
-  cache_->StoreModel(source.digest, model_);
-  NoteHeld(source);
+  HoldModel(std::make_shared<const NamedTensors>(std::move(*model)));
   return {};
 }
 
-// What is measured and deployed may be a running average, which no change starts from.
-void ClientCore::NoteHeld(const wire::ModelSource& source) {
-  const bool trains = task_->kind == wire::TaskKind::kTrain;
-  if (!trains && plan_->plan.aggregation.released != "published") return;
-  state_.model = HeldModel{source.version, source.digest};
+void ClientCore::HoldModel(std::shared_ptr<const NamedTensors> model) {
+  model_ = std::move(model);
+  cache_->StoreModel(task_->model.digest, model_);
 }
 
 bool ClientCore::LacksParameters() const {
@@ -302,6 +308,10 @@ Bytes ClientCore::TaskParameters() const {
 void ClientCore::StartTask() {
   stage_ = Stage::kJob;
   job_since_ = now_;
+  // What is measured and deployed may be a running average, which no change starts from.
+  const bool published =
+      task_->kind == wire::TaskKind::kTrain || plan_->plan.aggregation.released == "published";
+  if (published) state_.model = HeldModel{task_->model.version, task_->model.digest};
   if (task_->kind == wire::TaskKind::kDeploy) return StartDeploying();
   if (task_->kind == wire::TaskKind::kCalibrate && !plan_->calibration) {
     return Abandon({ErrorCode::kMalformed, "a task to calibrate, which the plan does not ask for"});

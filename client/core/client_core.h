@@ -129,7 +129,7 @@ class ClientCore {
   ClientCore(ClientOptions options, DeviceState state, ContentCache& cache);
 
   void On(Started event);
-  void On(const ReplyArrived& event);
+  void On(ReplyArrived event);
   void On(TrainingDone event);
   void On(DeploymentDone event);
   void On(TimerFired event);
@@ -142,11 +142,11 @@ class ClientCore {
 
   // Step 2: get what the task still lacks, one thing at a time, then start it.
   void Advance();
-  void OnDownloadReply(const Result<net::Response>& reply);
+  void OnDownloadReply(Result<net::Response> reply);
   Result<> TakeBlob(Bytes blob);
   Result<> FindModel();
   Result<> TakeModel(Result<NamedTensors> model);
-  void NoteHeld(const wire::ModelSource& source);
+  void HoldModel(std::shared_ptr<const NamedTensors> model);
   bool LacksParameters() const;
   Bytes TaskParameters() const;
   void StartTask();

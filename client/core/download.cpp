@@ -1,8 +1,7 @@
 #include "fl/client/core/download.h"
 
 #include <algorithm>
-
-#include "fl/common/crypto/sha256.h"
+#include <utility>
 
 namespace fl::client {
 
@@ -26,9 +25,9 @@ Failure Download::Garbage(const Error& error) {
   return failure;
 }
 
-Download::Outcome Download::OnAnswer(const Result<net::Response>& answer) {
+Download::Outcome Download::OnAnswer(Result<net::Response> answer, ContentCache& cache) {
   if (auto failure = FindFailure(answer)) return *std::move(failure);
-  const Bytes& body = answer->body;
+  Bytes& body = answer->body;
   if (in_ranges()) {
     const std::uint64_t wanted = std::min<std::uint64_t>(chunk_bytes_, bytes_ - received_.size());
     if (answer->status != 206 || body.size() != wanted) {
@@ -42,9 +41,13 @@ Download::Outcome Download::OnAnswer(const Result<net::Response>& answer) {
                                                " bytes, found " + std::to_string(body.size())});
   }
   garbage_ = 0;
-  received_.insert(received_.end(), body.begin(), body.end());
+  if (received_.empty()) {
+    received_ = std::move(body);
+  } else {
+    received_.insert(received_.end(), body.begin(), body.end());
+  }
   if (received_.size() < bytes_) return Continue{};
-  if (crypto::Sha256(received_) != digest_) {
+  if (!cache.IsBlob(digest_, received_)) {
     received_.clear();
     return Failure{
         Failure::Cure::kGiveUp,

@@ -6,6 +6,7 @@
 #include <variant>
 
 #include "fl/client/core/answer.h"
+#include "fl/client/state/content_cache.h"
 #include "fl/common/base/digest.h"
 #include "fl/common/net/message.h"
 
@@ -24,7 +25,7 @@ class Download {
   // The blob; or more to ask for; or why not. kDigestMismatch is a failure that gives up, and so is
   // the fifth answer in a row that makes no sense: a server that goes on so would never be left.
   using Outcome = std::variant<Continue, Bytes, Failure>;
-  Outcome OnAnswer(const Result<net::Response>& answer);
+  Outcome OnAnswer(Result<net::Response> answer, ContentCache& cache);
 
  private:
   Failure Garbage(const Error& error);

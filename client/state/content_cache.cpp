@@ -1,5 +1,7 @@
 #include "fl/client/state/content_cache.h"
 
+#include "fl/common/crypto/sha256.h"
+
 namespace fl::client {
 namespace {
 
@@ -15,6 +17,19 @@ void KeepNewest(std::map<Digest, T>& held, std::deque<Digest>& order, std::size_
 }
 
 }  // namespace
+
+bool ContentCache::IsBlob(const Digest& digest, ByteSpan bytes) {
+  return crypto::Sha256(bytes) == digest;
+}
+
+std::shared_ptr<const CheckedPlan> ContentCache::FindMadePlan(const Digest& /*digest*/) {
+  return nullptr;
+}
+
+std::shared_ptr<const NamedTensors> ContentCache::FindMadeModel(const Digest& /*digest*/,
+                                                                const TensorLayout& /*layout*/) {
+  return nullptr;
+}
 
 std::shared_ptr<const CheckedPlan> MemoryContentCache::FindPlan(const Digest& digest) {
   return content_.With([&](Content& content) -> std::shared_ptr<const CheckedPlan> {

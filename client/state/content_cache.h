@@ -6,6 +6,7 @@
 #include <memory>
 #include <string_view>
 
+#include "fl/common/base/bytes.h"
 #include "fl/common/base/digest.h"
 #include "fl/common/base/guarded.h"
 #include "fl/common/tensor/tensor.h"
@@ -31,6 +32,14 @@ class ContentCache {
   virtual std::shared_ptr<const NamedTensors> FindModel(const Digest& digest,
                                                         const TensorLayout& layout) = 0;
   virtual void StoreModel(const Digest& digest, std::shared_ptr<const NamedTensors> model) = 0;
+
+  // Whether that is the digest of the bytes. Who has seen them before need not hash them again.
+  virtual bool IsBlob(const Digest& digest, ByteSpan bytes);
+  // What another device of this process has made of a download that this device has now, too: it
+  // need not be made again. Null: nothing.
+  virtual std::shared_ptr<const CheckedPlan> FindMadePlan(const Digest& digest);
+  virtual std::shared_ptr<const NamedTensors> FindMadeModel(const Digest& digest,
+                                                            const TensorLayout& layout);
 };
 
 // In memory; keeps the `plans_max` and `models_max` newest, whatever a server goes through.

@@ -209,7 +209,8 @@ int RunCommandLine(int argc, const char* const* argv) {
   CLI::App& run =
       *app.add_subcommand("run", "Play the plan; writes OUT/report.json and OUT/model.safetensors");
   AddPlan(run, call);
-  run.add_option("--threads", call.threads, "Worker threads; the result does not depend on them")
+  run.add_option("--threads", call.threads,
+                 "Threads that compute; the result does not depend on them")
       ->check(CLI::Range(1, 1024));
   AddRecording(run, call);
   run.add_option("--out", call.out, "Folder for the results")->required();

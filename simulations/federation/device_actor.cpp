@@ -68,7 +68,7 @@ std::optional<client::ClientEvent> DeviceActor::Translate(Event event) {
   if (std::holds_alternative<DeviceStarted>(event)) return client::Started{};
   if (std::holds_alternative<DeviceTimer>(event)) return client::TimerFired{};
   if (auto* job = std::get_if<JobFinished>(&event)) {
-    client::ClientEvent done = job->result.get();
+    client::ClientEvent done = services_.pool.Await(job->result);
     const auto* trained = std::get_if<client::TrainingDone>(&done);
     if (trained != nullptr && !trained->result &&
         trained->result.error().code == ErrorCode::kNotFinite)

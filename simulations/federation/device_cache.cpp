@@ -49,4 +49,17 @@ void DeviceCache::StoreModel(const Digest& digest, std::shared_ptr<const NamedTe
   if (models_.size() > kModelsMax) models_.pop_front();
 }
 
+bool DeviceCache::IsBlob(const Digest& digest, ByteSpan bytes) {
+  return shared_.IsBlob(digest, bytes);
+}
+
+std::shared_ptr<const CheckedPlan> DeviceCache::FindMadePlan(const Digest& digest) {
+  return shared_.FindPlan(digest);
+}
+
+std::shared_ptr<const NamedTensors> DeviceCache::FindMadeModel(const Digest& digest,
+                                                               const TensorLayout& layout) {
+  return shared_.FindModel(digest, layout);
+}
+
 }  // namespace fl::sim

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <string>
-#include <unordered_set>
 #include <utility>
 
 #include "fl/common/data/subset.h"
@@ -31,9 +30,9 @@ bool IsCheckIn(const net::Request& request) {
 }
 
 Result<server::Quality> Measure(const server::FederationPlan& plan, std::span<const float> model,
-                                std::shared_ptr<const data::Dataset> dataset) {
+                                std::shared_ptr<const data::Dataset> dataset, ThreadPool& pool) {
   FL_TRY(const nn::Evaluation evaluation,
-         EvaluateModel(plan.graph(), model, data::Subset(std::move(dataset))));
+         EvaluateModel(plan.graph(), model, data::Subset(std::move(dataset)), &pool));
   return server::Quality{evaluation.loss, evaluation.accuracy};
 }
 
@@ -92,7 +91,7 @@ Result<> ServerActor::Take(RequestReceived event, Batch& batch, Outcome&) {
 Result<> ServerActor::Take(HoldEnded event, Batch& batch, Outcome&) {
   const auto found = exchanges_.find(event.id);
   if (found == exchanges_.end()) return {};
-  found->second.held = false;
+  Hold(event.id, found->second, false);
   batch.emplace_back(server::RequestArrived{.id = event.id,
                                             .peer = PeerOf(found->second.device),
                                             .request = *found->second.check_in,
@@ -119,7 +118,7 @@ Result<> ServerActor::Take(FoldWanted event, Batch& batch, Outcome& outcome) {
 }
 
 Result<> ServerActor::Take(EvaluationFinished event, Batch& batch, Outcome& outcome) {
-  FL_TRY(const server::Evaluated evaluated, event.result.get());
+  FL_TRY(const server::Evaluated evaluated, services_.pool.Await(event.result));
   batch.emplace_back(evaluated);
   outcome.evaluated = evaluated;
   return {};
@@ -150,9 +149,10 @@ void ServerActor::Settle(server::ServerOutput output, Outcome& outcome) {
     if (reply.may_wait) {
       if (!exchange.held)
         services_.queue.Push(services_.queue.now() + kHold, Queue::kServer, HoldEnded{reply.id});
-      exchange.held = true;
+      Hold(reply.id, exchange, true);
       continue;
     }
+    Hold(reply.id, exchange, false);
     outcome.replies.push_back({reply.id, exchange.device, std::move(reply.response)});
     exchanges_.erase(found);
   }
@@ -160,6 +160,7 @@ void ServerActor::Settle(server::ServerOutput output, Outcome& outcome) {
     std::visit([this](const auto& known) { Start(known); }, command);
   }
   WakeAt(output.wake_at);
+  bytes_up_ += output.account.traffic.bytes_up;
   done_ = done_ || output.done;
 }
 
@@ -177,21 +178,38 @@ void ServerActor::Start(const server::Evaluate& command) {
     promise->set_value(std::move(models).error());
   } else {
     services_.pool.Post(
-        [promise, plan = plan_, dataset = evaluation_,
+        [promise, plan = plan_, dataset = evaluation_, &pool = services_.pool,
          read = std::make_shared<const server::VersionModels>(std::move(models).value())] {
-          promise->set_value(server::EvaluateVersion(
-              *read, [&](std::span<const float> model) { return Measure(*plan, model, dataset); }));
+          promise->set_value(server::EvaluateVersion(*read, [&](std::span<const float> model) {
+            return Measure(*plan, model, dataset, pool);
+          }));
         });
   }
   services_.queue.Push(services_.queue.now() + kResolution, Queue::kServer, std::move(finished));
 }
 
+void ServerActor::Hold(std::uint64_t id, Exchange& exchange, bool held) {
+  if (std::exchange(exchange.held, held) == held) return;
+  if (held) {
+    held_.emplace(DeviceName(exchange.device), id);
+  } else {
+    held_.erase({DeviceName(exchange.device), id});
+  }
+}
+
 ServerActor::Batch ServerActor::AskAgain(bool all, const std::vector<std::string>& clients) const {
+  std::set<std::uint64_t> woken;
+  for (const std::string& client : clients) {
+    for (auto held = held_.lower_bound({client, 0}); held != held_.end() && held->first == client;
+         ++held)
+      woken.insert(held->second);
+  }
+  if (all) {
+    for (const auto& [client, id] : held_) woken.insert(id);
+  }
   Batch batch;
-  if (!all && clients.empty()) return batch;
-  const std::unordered_set<std::string> woken(clients.begin(), clients.end());
-  for (const auto& [id, exchange] : exchanges_) {
-    if (!exchange.held || !(all || woken.contains(DeviceName(exchange.device)))) continue;
+  for (const std::uint64_t id : woken) {
+    const Exchange& exchange = exchanges_.at(id);
     batch.emplace_back(server::RequestArrived{.id = id,
                                               .peer = PeerOf(exchange.device),
                                               .request = *exchange.check_in,

@@ -5,6 +5,9 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
+#include <string>
+#include <utility>
 #include <vector>
 
 #include "fl/common/base/thread_pool.h"
@@ -45,6 +48,8 @@ class ServerActor {
   Result<Outcome> Handle(std::vector<Event> events);
 
   bool done() const { return done_; }
+  // Of all requests so far, heads and bodies.
+  std::uint64_t bytes_up() const { return bytes_up_; }
   server::Storage& storage() { return *storage_; }
   const server::FederationPlan& plan() const { return *plan_; }
 
@@ -55,6 +60,7 @@ class ServerActor {
     std::optional<net::Request> check_in;  // Kept to ask again; empty for other requests.
     bool held = false;
   };
+  using HeldCheckIn = std::pair<std::string, std::uint64_t>;  // Whose, and the exchange's id.
 
   explicit ServerActor(Services services) : services_(services) {}
 
@@ -69,7 +75,8 @@ class ServerActor {
   void Settle(server::ServerOutput output, Outcome& outcome);
   void Start(const server::StartFold& command);
   void Start(const server::Evaluate& command);
-  // The held check-ins that the output wakes.
+  void Hold(std::uint64_t id, Exchange& exchange, bool held);
+  // The held check-ins that the output wakes, in the order of their ids.
   Batch AskAgain(bool all, const std::vector<std::string>& clients) const;
   void WakeAt(TimePoint time);
 
@@ -79,7 +86,9 @@ class ServerActor {
   std::shared_ptr<const data::Dataset> evaluation_;     // The same.
   std::unique_ptr<server::ServerCore> core_;
   std::map<std::uint64_t, Exchange> exchanges_;  // By id.
+  std::set<HeldCheckIn> held_;                   // Those of the exchanges that are held.
   TimePoint wake_at_ = kNever;
+  std::uint64_t bytes_up_ = 0;
   bool done_ = false;
 };
 

@@ -31,7 +31,7 @@ Simulation::Simulation(const Plan& plan, FederationData data, SimulationOptions 
       services_(services),
       cache_(kNewestModels + plan.aggregation.change_versions_max),
       started_(services.clock.Now()),
-      pool_(std::max<std::size_t>(options_.threads, 1)) {}
+      pool_(std::max<std::size_t>(options_.threads, 1) - 1) {}
 
 Result<std::unique_ptr<Simulation>> Simulation::Create(
     const std::shared_ptr<const CheckedPlan>& plan, FederationData data, SimulationOptions options,
@@ -133,10 +133,9 @@ Result<RoundSeen> Simulation::Look(std::uint64_t round) {
          server_->storage().Begin(name, server::TransactionMode::kOptimistic));
   FL_TRY(const auto federation, transaction->FindFederation(name));
   FL_TRY(const auto row, transaction->FindRound(name, round));
-  FL_TRY(const auto traffic, transaction->TrafficByRound(name));
   RoundSeen seen;
   seen.round = round;
-  for (const auto& [number, bytes] : traffic) seen.bytes_up += bytes.bytes_up;
+  seen.bytes_up = server_->bytes_up();
   seen.seconds = ToSeconds(services_.clock.Now() - started_);
   if (federation) seen.published = federation->published;
   if (!row) return seen;

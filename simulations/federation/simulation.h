@@ -14,12 +14,13 @@
 #include "fl/simulations/federation/device_actor.h"
 #include "fl/simulations/federation/federation_data.h"
 #include "fl/simulations/federation/server_actor.h"
+#include "fl/simulations/federation/shared_contents.h"
 #include "fl/simulations/federation/update_recorder.h"
 
 namespace fl::sim {
 
 struct SimulationOptions {
-  std::size_t threads = 1;  // Workers for training, evaluation and folding, >= 1.
+  std::size_t threads = 1;  // That compute, the caller of Run among them, >= 1.
   RecordOptions record;     // Of accepted updates.
 };
 
@@ -81,7 +82,7 @@ class Simulation {
   SimulationOptions options_;
   Services services_;
   Queue queue_;
-  client::MemoryContentCache cache_;
+  SharedContents cache_;
   std::unique_ptr<ServerActor> server_;
   std::unique_ptr<UpdateRecorder> recorder_;  // Null: none.
   std::vector<std::unique_ptr<DeviceActor>> devices_;

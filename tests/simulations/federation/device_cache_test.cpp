@@ -30,6 +30,19 @@ TEST_CASE("DeviceCache: a device finds only what it has stored itself") {
   CHECK(second.FindPlan(DigestOf(9)) == nullptr);
 }
 
+TEST_CASE("DeviceCache: what another device has made of a download is not made again") {
+  client::MemoryContentCache shared(8);
+  DeviceCache first(shared, Keep::kAsLongAsShared);
+  DeviceCache second(shared, Keep::kAsLongAsShared);
+  CHECK(second.FindMadeModel(DigestOf(1), {}) == nullptr);
+  CHECK(second.FindMadePlan(DigestOf(9)) == nullptr);
+  first.StoreModel(DigestOf(1), Model());
+  first.StorePlan(DigestOf(9), "", std::make_shared<const CheckedPlan>());
+  CHECK(second.FindMadeModel(DigestOf(1), {}) == first.FindModel(DigestOf(1), {}));
+  CHECK(second.FindMadePlan(DigestOf(9)) == first.FindPlan(DigestOf(9)));
+  CHECK_FALSE(second.HasModel(DigestOf(1)));
+}
+
 TEST_CASE("DeviceCache: the same content lies in memory once") {
   client::MemoryContentCache shared(8);
   DeviceCache first(shared, Keep::kAsLongAsShared);
