@@ -226,7 +226,7 @@ std::shared_ptr<const Result<CheckedUpdate>> CheckRequest(Storage& storage,
   using Checked = const Result<CheckedUpdate>;
   const auto* commit = std::get_if<UploadCommit>(&request);
   if (!std::holds_alternative<UploadWhole>(request) && commit == nullptr) return nullptr;
-  const auto transaction = storage.Begin(plan.name(), TransactionMode::kOptimistic);
+  auto transaction = storage.Begin(plan.name(), TransactionMode::kOptimistic);
   if (!transaction) return nullptr;
   const auto offender = (*transaction)->FindOffender(plan.name(), ClientName(peer));
   const bool clean = offender && (!*offender || (*offender)->held_until <= now);
@@ -241,6 +241,7 @@ std::shared_ptr<const Result<CheckedUpdate>> CheckRequest(Storage& storage,
   Result<RoundParameters> parameters = ReadTaskParameters(**transaction, plan, **task);
   if (!parameters) return nullptr;
   if (commit == nullptr) {
+    transaction->reset();  // Of a storage in memory there is one at a time.
     return std::make_shared<Checked>(
         CheckUpdate(plan, {**task, **base, std::nullopt}, message.body, *parameters));
   }
