@@ -226,7 +226,13 @@ Result<> ClientCore::TakeBlob(Bytes blob) {
     HoldModel(std::move(made));
     return {};
   }
-  if (!task_->model.change_from) return TakeModel(ReadWholeModel(plan_->graph.parameters, blob));
+  if (!task_->model.change_from) {
+    auto model = ReadWholeModel(plan_->graph.parameters, blob);
+    // Its bytes are the values', and the download has their digest.
+    if (!model || task_->model.blob != task_->model.digest) return TakeModel(std::move(model));
+    HoldModel(std::make_shared<const NamedTensors>(std::move(*model)));
+    return {};
+  }
   if (task_->model.change_from == 0) {
     return TakeModel(ApplyModelPatch(*plan_, ChangeStart(*plan_), blob));
   }

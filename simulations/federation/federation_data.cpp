@@ -69,6 +69,27 @@ Result<FederationData> LoadFederationData(const CheckedPlan& plan, const Roots& 
   return data;
 }
 
+Result<FederationData> GroupByDevice(FederationData data) {
+  constexpr std::size_t kBytesMax = 256U << 20U;
+  const std::size_t bytes =
+      std::visit([](const auto& values) { return values.size() * sizeof(values.front()); },
+                 data.training->samples().features);
+  if (bytes > kBytesMax) return data;
+  std::vector<std::uint32_t> order;
+  order.reserve(data.training->count());
+  for (const auto& share : data.shares) order.insert(order.end(), share.begin(), share.end());
+  if (order.empty()) return data;
+  FL_TRY(data::Dataset grouped,
+         data::Dataset::Create(data::Subset(data.training, std::move(order)).Extract(),
+                               data.training->normalization()));
+  data.training = std::make_shared<const data::Dataset>(std::move(grouped));
+  std::uint32_t next = 0;
+  for (auto& share : data.shares) {
+    for (std::uint32_t& index : share) index = next++;
+  }
+  return data;
+}
+
 Result<> WriteShares(const FederationData& data, const std::filesystem::path& folder) {
   for (std::size_t device = 0; device < data.shares.size(); ++device) {
     const std::filesystem::path own = folder / DeviceName(device);

@@ -28,6 +28,11 @@ struct FederationData {
 Result<FederationData> LoadFederationData(const CheckedPlan& plan,
                                           const std::vector<std::filesystem::path>& roots);
 
+// The same shares of the same samples, in a data set in which each device's lie together: a device
+// that trains then reads one small part of memory, not all of it. Sets of more than 256 MB stay as
+// they are, since both are in memory for a moment.
+Result<FederationData> GroupByDevice(FederationData data);
+
 // Writes each device's share to FOLDER/DEVICE-NAME/data.safetensors, the stored features bit by
 // bit. kIo.
 Result<> WriteShares(const FederationData& data, const std::filesystem::path& folder);

@@ -38,6 +38,7 @@ Result<std::unique_ptr<Simulation>> Simulation::Create(
     Services services) {
   FL_TRY_OK(CheckFits(*data.training, plan->graph));
   if (data.evaluation != nullptr) FL_TRY_OK(CheckFits(*data.evaluation, plan->graph));
+  FL_TRY(data, GroupByDevice(std::move(data)));
   std::unique_ptr<Simulation> simulation(
       new Simulation(plan->plan, std::move(data), std::move(options), services));
   Simulation& self = *simulation;

@@ -38,7 +38,7 @@ class EventQueue {
   // `time` must not lie before now().
   void Push(TimePoint time, Actor actor, Event event) {
     FL_CHECK(time >= now_, "an event in the past");
-    heap_.push_back({time, actor, sequence_++, std::move(event)});
+    heap_.push_back({time, actor, sequence_++, Store(std::move(event))});
     std::ranges::push_heap(heap_, Later{});
   }
 
@@ -46,10 +46,11 @@ class EventQueue {
   Event Pop() {
     FL_CHECK(!heap_.empty(), "the next event of an empty queue");
     std::ranges::pop_heap(heap_, Later{});
-    Entry entry = std::move(heap_.back());
+    const Entry entry = heap_.back();
     heap_.pop_back();
     now_ = entry.time;
-    return std::move(entry.event);
+    free_.push_back(entry.slot);
+    return *std::exchange(events_[entry.slot], std::nullopt);
   }
 
  private:
@@ -57,7 +58,7 @@ class EventQueue {
     TimePoint time;
     Actor actor = 0;
     std::uint64_t sequence = 0;
-    Event event;
+    std::size_t slot = 0;
   };
   struct Later {
     bool operator()(const Entry& a, const Entry& b) const {
@@ -65,7 +66,21 @@ class EventQueue {
     }
   };
 
+  // Events stay where they are while the heap's entries move.
+  std::size_t Store(Event event) {
+    if (free_.empty()) {
+      events_.emplace_back(std::move(event));
+      return events_.size() - 1;
+    }
+    const std::size_t slot = free_.back();
+    free_.pop_back();
+    events_[slot] = std::move(event);
+    return slot;
+  }
+
   std::vector<Entry> heap_;
+  std::vector<std::optional<Event>> events_;
+  std::vector<std::size_t> free_;  // Their empty places.
   TimePoint now_{};
   std::uint64_t sequence_ = 0;
 };

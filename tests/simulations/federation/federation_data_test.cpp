@@ -32,6 +32,20 @@ TEST_CASE("WriteShares: a device's file holds the bits of its share") {
   }
 }
 
+TEST_CASE("GroupByDevice: each device keeps its samples, which then lie together") {
+  const auto plan = CornersPlan();
+  const FederationData dealt = CornersData(*plan);
+  const FederationData grouped = Get(GroupByDevice(dealt));
+  REQUIRE(grouped.shares.size() == dealt.shares.size());
+  std::uint32_t next = 0;
+  for (std::size_t device = 0; device < dealt.shares.size(); ++device) {
+    CHECK(grouped.ShareOf(device).Extract() == dealt.ShareOf(device).Extract());
+    for (const std::uint32_t index : grouped.shares[device]) CHECK(index == next++);
+  }
+  CHECK(grouped.training->normalization().kind == dealt.training->normalization().kind);
+  CHECK(grouped.evaluation == dealt.evaluation);
+}
+
 TEST_CASE("LoadFederationData: the first root that has the source is taken") {
   const TemporaryFolder folder;
   const auto plan =

@@ -1,8 +1,13 @@
 #include "fl/simulations/net/event_queue.h"
 
+#include <algorithm>
+#include <cstdint>
 #include <string>
+#include <vector>
 
 #include <doctest/doctest.h>
+
+#include "fl/common/random/rng_stream.h"
 
 namespace fl::sim {
 namespace {
@@ -19,6 +24,26 @@ TEST_CASE("EventQueue: events come by time then device then order of entry with 
   std::string order;
   while (!queue.empty()) order += queue.Pop() + ", ";
   CHECK(order == "three, seven, seven again, server, late, ");
+}
+
+TEST_CASE("EventQueue: events that come and go keep their order") {
+  Queue queue;
+  RngStream rng(1);
+  std::vector<std::int64_t> expected;
+  std::vector<std::string> taken;
+  std::vector<std::string> wanted;
+  for (int i = 0; i < 300; ++i) {
+    const std::int64_t time = ToMicroseconds(queue.now()) + 1 + rng.UniformInteger(1000);
+    queue.Push(FromMicroseconds(time), 0, std::to_string(time));
+    expected.push_back(time);
+    std::ranges::sort(expected);
+    if (i % 3 == 0) continue;
+    taken.push_back(queue.Pop());
+    wanted.push_back(std::to_string(expected.front()));
+    expected.erase(expected.begin());
+  }
+  CHECK(taken == wanted);
+  CHECK(queue.size() == 100);
 }
 
 TEST_CASE("EventQueue: taking an event moves the clock") {
