@@ -113,17 +113,14 @@ Result<bool> Batch::OpenRound() {
 }
 
 Result<std::vector<std::string>> Batch::PresentClients() {
-  FL_TRY(const std::vector<ClientRow> clients, transaction_.Clients(plan_.name()));
+  const TimePoint since = now_ - PresenceOf(plan_.plan().rounds);
+  FL_TRY(std::vector<std::string> present, transaction_.ClientsSeen(plan_.name(), since));
   FL_TRY(const std::vector<OffenderRow> offenders, transaction_.Offenders(plan_.name()));
   const auto waits = [&](const std::string& name) {
     const auto found = std::ranges::lower_bound(offenders, name, {}, &OffenderRow::client);
     return found != offenders.end() && found->client == name && found->held_until > now_;
   };
-  std::vector<std::string> present;
-  for (const ClientRow& client : clients) {
-    const bool seen = client.last_seen + PresenceOf(plan_.plan().rounds) >= now_;
-    if (seen && !waits(client.name)) present.push_back(client.name);
-  }
+  std::erase_if(present, waits);
   return present;
 }
 
@@ -298,7 +295,11 @@ Result<> Batch::DropOldBlobs() {
   const std::uint64_t changes_back = lattice ? 0 : plan.aggregation.change_versions_max;
   const std::uint64_t back = 1 + std::max<std::uint64_t>(changes_back, plan.rounds.max_staleness);
   const std::uint64_t oldest = federation_.version > back ? federation_.version - back : 0;
-  FL_TRY(const std::vector<ModelRow> models, transaction_.Models(plan_.name()));
+  // What lies further back was dropped when an earlier version came.
+  const std::uint64_t seen = back + kEvaluationsBehindMax + 1;
+  FL_TRY(
+      const std::vector<ModelRow> models,
+      transaction_.Models(plan_.name(), federation_.version - std::min(seen, federation_.version)));
   std::set<Digest> kept;
   for (const ModelRow& model : models) {
     const bool awaits_evaluation = options_.evaluates && !model.loss &&
@@ -306,10 +307,7 @@ Result<> Batch::DropOldBlobs() {
     if (model.version >= oldest || awaits_evaluation) kept.insert(model.digest);
     if (model.version == federation_.version || awaits_evaluation) kept.insert(model.released);
   }
-  // What lies further back was dropped when an earlier version came.
-  const std::uint64_t seen = back + kEvaluationsBehindMax + 1;
   for (const ModelRow& model : models) {
-    if (model.version + seen < federation_.version) continue;
     for (const Digest& digest : {model.digest, model.released}) {
       if (kept.contains(digest)) continue;
       FL_TRY_OK(transaction_.DropBlob(digest));

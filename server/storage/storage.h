@@ -41,6 +41,9 @@ class Transaction {
                                                       const std::string& name) = 0;
   // Sorted by name.
   virtual Result<std::vector<ClientRow>> Clients(const std::string& federation) = 0;
+  // The names of those last seen then or later, sorted.
+  virtual Result<std::vector<std::string>> ClientsSeen(const std::string& federation,
+                                                       TimePoint since) = 0;
   virtual Result<> Put(const ClientRow& row) = 0;
 
   virtual Result<std::optional<TaskRow>> FindTask(std::uint64_t id) = 0;
@@ -75,8 +78,9 @@ class Transaction {
 
   virtual Result<std::optional<ModelRow>> FindModel(const std::string& federation,
                                                     std::uint64_t version) = 0;
-  // By version.
-  virtual Result<std::vector<ModelRow>> Models(const std::string& federation) = 0;
+  // By version, from that one on.
+  virtual Result<std::vector<ModelRow>> Models(const std::string& federation,
+                                               std::uint64_t version_min = 0) = 0;
   virtual Result<> Put(const ModelRow& row) = 0;
 
   virtual Result<std::optional<ChangeRow>> FindChange(const std::string& federation,

@@ -17,6 +17,8 @@ Result<std::unique_ptr<SqliteConnection>> SqliteConnection::Open(const std::stri
   if (code != SQLITE_OK) return connection->ErrorOf(code, "cannot open the database");
   sqlite3_extended_result_codes(connection->database_, 1);
   sqlite3_busy_timeout(connection->database_, options.busy_timeout_ms);
+  // Some systems' SQLite overwrites what is deleted; memory is nobody else's.
+  if (path == ":memory:") FL_TRY_OK(connection->Execute("PRAGMA secure_delete=OFF"));
   FL_TRY_OK(connection->Execute(
       "PRAGMA page_size=16384; PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; "
       "PRAGMA foreign_keys=ON; PRAGMA cache_size=-16384; "
@@ -34,6 +36,14 @@ Result<> SqliteConnection::Execute(const char* sql) {
   const int code = sqlite3_exec(database_, sql, nullptr, nullptr, nullptr);
   if (code != SQLITE_OK) return ErrorOf(code, sql);
   return Ok{};
+}
+
+Result<> SqliteConnection::ExecutePrepared(const std::string& sql) {
+  FL_TRY(sqlite3_stmt* const statement, Prepare(sql));
+  const int code = sqlite3_step(statement);
+  Result<> outcome = code == SQLITE_DONE ? Result<>(Ok{}) : Result<>(ErrorOf(code, sql));
+  sqlite3_reset(statement);
+  return outcome;
 }
 
 Result<sqlite3_stmt*> SqliteConnection::Prepare(const std::string& sql) {

@@ -28,6 +28,8 @@ class SqliteConnection {
 
   // Runs statements without parameters or results.
   Result<> Execute(const char* sql);
+  // One such statement, prepared once: BEGIN, COMMIT, ROLLBACK.
+  Result<> ExecutePrepared(const std::string& sql);
   // A statement ready to be bound; prepared once for each text.
   Result<sqlite3_stmt*> Prepare(const std::string& sql);
   // Before an operation: the injected fault, if there is one.

@@ -52,7 +52,7 @@ class SqliteTransaction final : public Transaction {
   ~SqliteTransaction() override {
     if (!committed_) {
       // A transaction that SQLite itself rolled back makes this fail, and then it is what we want.
-      [[maybe_unused]] const Result<> rolled_back = connection_->Execute("ROLLBACK");
+      [[maybe_unused]] const Result<> rolled_back = connection_->ExecutePrepared("ROLLBACK");
     }
     release_(std::move(connection_), committed_);
   }
@@ -60,7 +60,7 @@ class SqliteTransaction final : public Transaction {
   Result<> Start(TransactionMode mode) {
     FL_TRY_OK(connection_->BeforeOperation());
     const bool exclusive = mode == TransactionMode::kExclusive;
-    FL_TRY_OK(connection_->Execute(exclusive ? "BEGIN IMMEDIATE" : "BEGIN DEFERRED"));
+    FL_TRY_OK(connection_->ExecutePrepared(exclusive ? "BEGIN IMMEDIATE" : "BEGIN DEFERRED"));
     static const std::string kSql = "SELECT fence FROM federations WHERE name = ?";
     SqliteQuery query(*connection_, kSql);
     query.Bind(federation_);
@@ -94,6 +94,20 @@ class SqliteTransaction final : public Transaction {
   }
   Result<std::vector<ClientRow>> Clients(const std::string& federation) override {
     return Select<ClientRow>("federation = ? ORDER BY name", federation);
+  }
+  Result<std::vector<std::string>> ClientsSeen(const std::string& federation,
+                                               TimePoint since) override {
+    SqliteQuery query(
+        *connection_,
+        "SELECT name FROM clients WHERE federation = ? AND last_seen >= ? ORDER BY name");
+    query.Bind(federation);
+    query.Bind(since);
+    std::vector<std::string> names;
+    while (true) {
+      FL_TRY(const bool more, query.Step());
+      if (!more) return names;
+      query.Read(names.emplace_back());
+    }
   }
   Result<> Put(const ClientRow& row) override { return Upsert(row); }
 
@@ -207,8 +221,10 @@ class SqliteTransaction final : public Transaction {
                                             std::uint64_t version) override {
     return First<ModelRow>("federation = ? AND version = ?", federation, version);
   }
-  Result<std::vector<ModelRow>> Models(const std::string& federation) override {
-    return Select<ModelRow>("federation = ? ORDER BY version", federation);
+  Result<std::vector<ModelRow>> Models(const std::string& federation,
+                                       std::uint64_t version_min) override {
+    return Select<ModelRow>("federation = ? AND version >= ? ORDER BY version", federation,
+                            version_min);
   }
   Result<> Put(const ModelRow& row) override { return Upsert(row); }
 
@@ -354,7 +370,7 @@ class SqliteTransaction final : public Transaction {
       FL_TRY_OK(file->Flush());
     }
     FL_TRY_OK(connection_->BeforeOperation());
-    FL_TRY_OK(connection_->Execute("COMMIT"));
+    FL_TRY_OK(connection_->ExecutePrepared("COMMIT"));
     committed_ = true;
     written_.clear();
     // What cannot be deleted now is when the storage is opened again.
