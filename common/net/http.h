@@ -38,6 +38,10 @@ class RequestHandler {
   // On an I/O thread: must not block. `peer` comes from a verified certificate; from StartLocal's
   // servers it has no name.
   virtual void OnRequest(Peer peer, Request request, std::unique_ptr<Responder> responder) = 0;
+  // How long the server is to leave the request unread whose first bytes have come from this peer;
+  // asked once for each, on an I/O thread. Meanwhile the connection costs nothing but its place; a
+  // peer that leaves is noticed at the end, so it should be short.
+  virtual Duration PauseOf(const Peer& /*peer*/) { return Duration(0); }
 };
 
 // Where programs of this machine, and no others, reach a server: a Unix socket, or where `path` is
@@ -51,8 +55,8 @@ struct LocalEndpoint {
 // HTTP/1.1 over TLS 1.3. A connection without a valid certificate (signed by the CA, not expired,
 // not revoked, for TLS clients, with one of our URIs) ends in the handshake: none of its requests
 // reaches the handler. The server itself answers 400, 408, 411, 413, 431 and 503, without a body,
-// and closes the connection. Thread safety: all members from any thread, except that Stop and the
-// destructor may not run inside OnRequest.
+// and closes the connection. Stop waits for no pause. Thread safety: all members from any thread,
+// except that Stop and the destructor may not run inside OnRequest.
 class HttpServer {
  public:
   virtual ~HttpServer() = default;

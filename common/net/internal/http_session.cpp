@@ -81,7 +81,7 @@ void HttpSession::AnswerSlot::Put(Response answer) {
   asio::post(session_->socket_.get_executor(),
              [session = session_->shared_from_this(), kept = std::move(answer)]() mutable {
                session->answer_ = std::move(kept);
-               session->answered_.cancel();
+               session->wake_.cancel();
              });
 }
 
@@ -115,7 +115,7 @@ HttpSession::HttpSession(Socket socket, asio::ssl::context* tls, const HttpLimit
       revocations_(revocations),
       buffer_(limits.head_bytes_max + kBufferBytes),
       deadline_(socket_.get_executor()),
-      answered_(socket_.get_executor(), Instant::max()),
+      wake_(socket_.get_executor(), Instant::max()),
       slot_(std::make_shared<AnswerSlot>(*this)) {
   if (tls != nullptr) tls_.emplace(socket_, tls->native_handle(), TlsStream::Side::kServer);
   buffer_.reserve(std::min(kBufferBytes, buffer_.max_size()));
@@ -180,6 +180,8 @@ asio::awaitable<bool> HttpSession::ServeOne() {
   phase_ = Phase::kIdle;
   if (is_stopping_ || !is_open()) co_return false;
   if (!co_await AwaitRequest(patience)) co_return false;
+  const Duration pause = handler_.PauseOf(peer_);
+  if (pause > Duration(0) && !co_await Pause(pause)) co_return false;
   phase_ = Phase::kReading;
   SetDeadline(Now() + limits_.head, AtDeadline::kEndReading);
   Head head;
@@ -202,6 +204,17 @@ asio::awaitable<bool> HttpSession::AwaitRequest(Duration patience) {
   if (buffer_.size() > 0) co_return true;
   SetDeadline(Now() + patience, AtDeadline::kClose);
   co_return co_await ReadMore();
+}
+
+asio::awaitable<bool> HttpSession::Pause(Duration pause) {
+  ClearDeadline();  // The peer has sent something in time.
+  const Instant until = Now() + pause;
+  while (is_open() && Now() < until) {
+    wake_.expires_at(until);
+    co_await wake_.async_wait(kTuple);
+  }
+  wake_.expires_at(Instant::max());
+  co_return is_open();
 }
 
 asio::awaitable<bool> HttpSession::ReadMore() {
@@ -267,7 +280,7 @@ asio::awaitable<unsigned> HttpSession::ReadBody(Head& head) {
 asio::awaitable<std::optional<Response>> HttpSession::Answer(Request request) {
   answer_.reset();
   handler_.OnRequest(peer_, std::move(request), std::make_unique<SessionResponder>(slot_));
-  while (!answer_ && is_open()) co_await answered_.async_wait(kTuple);
+  while (!answer_ && is_open()) co_await wake_.async_wait(kTuple);
   co_return std::exchange(answer_, std::nullopt);
 }
 
@@ -360,7 +373,7 @@ void HttpSession::Close() {
   beast::error_code ignored;
   socket_.close(ignored);
   deadline_.cancel();
-  answered_.cancel();
+  wake_.cancel();
 }
 
 }  // namespace fl::net::internal

@@ -71,6 +71,8 @@ class HttpSession final : public std::enable_shared_from_this<HttpSession> {
   boost::asio::awaitable<bool> ReadMore();
   // The first bytes of a request; false when the peer left, or sent nothing for so long.
   boost::asio::awaitable<bool> AwaitRequest(Duration patience);
+  // Leaves the rest of the request unread for so long; false when the connection ended meanwhile.
+  boost::asio::awaitable<bool> Pause(Duration pause);
   // A number is the status to refuse the request with, 0 to close without an answer.
   boost::asio::awaitable<unsigned> ReadHead(Head& head);
   boost::asio::awaitable<unsigned> ReadBody(Head& head);
@@ -100,8 +102,9 @@ class HttpSession final : public std::enable_shared_from_this<HttpSession> {
   Instant awaited_ = Instant::max();      // Of the wait; max: there is none.
   Instant deadline_at_ = Instant::max();  // max: there is none.
   AtDeadline at_deadline_ = AtDeadline::kClose;
-  boost::asio::steady_timer answered_;  // Never expires; cancelled when the answer is there.
-  std::shared_ptr<AnswerSlot> slot_;    // Shared with the responder.
+  // Expires at the end of a pause, else never; cancelled when an answer is there.
+  boost::asio::steady_timer wake_;
+  std::shared_ptr<AnswerSlot> slot_;  // Shared with the responder.
   std::optional<Response> answer_;
   Peer peer_;
   std::string serial_;
