@@ -59,6 +59,7 @@ double Seconds(const timeval& time) {
   options.state = config.state / "state";
   options.pki = config.state / "pki";
   options.threads = config.threads;
+  options.requests_per_second = config.requests_per_second;
   const Result<> served = server::RunServer(options, Logger(LogLevel::kWarning));
   if (!served) std::cerr << "fl-bench: server: " << served.error().message << "\n";
   ::_exit(served ? 0 : 1);

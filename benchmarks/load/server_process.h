@@ -46,11 +46,12 @@ class LoadPki {
 };
 
 struct ServeConfig {
-  std::string plan;             // Its text.
-  std::filesystem::path state;  // An empty folder, for state, plan and certificates.
-  std::size_t threads = 2;      // As fl-server's --threads.
-  bool one_core = false;        // Processor 0 alone; the load is on processor 1.
-  Duration flush{0};            // By how much longer each flush of the database takes.
+  std::string plan;                       // Its text.
+  std::filesystem::path state;            // An empty folder, for state, plan and certificates.
+  std::size_t threads = 2;                // As fl-server's --threads.
+  std::uint64_t requests_per_second = 0;  // Of a client, as fl-server's; 0: no limit.
+  bool one_core = false;                  // Processor 0 alone; the load is on processor 1.
+  Duration flush{0};                      // By how much longer each flush of the database takes.
 };
 
 // What fl-server runs (server/app/run_server.h), in a process of its own. Start it before this

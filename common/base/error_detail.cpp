@@ -74,7 +74,8 @@ constexpr auto kNames = std::to_array<std::string_view>({"",
                                                          "denied",
                                                          "message_field",
                                                          "message_bytes",
-                                                         "uploads_begun"});
+                                                         "uploads_begun",
+                                                         "too_many_requests"});
 
 }  // namespace
 

@@ -83,6 +83,7 @@ enum class ErrorDetail : std::uint16_t {
   kMessageField = 67,      // A message with a field that cannot be.
   kMessageBytes = 68,      // A message, or a list in one, larger than any may be.
   kUploadsBegun = 69,      // Too many uploads of one task that were begun and thrown away.
+  kTooManyRequests = 70,   // More requests a second than the server takes from one client.
 };
 
 // "cut_short", "value_not_finite", ...; empty for kNone and for a number that is not known.

@@ -89,6 +89,11 @@ void AddRun(CLI::App& app, CommandLine& line) {
   run->add_option("--deny-for", line.run.offences.deny_s, "Seconds that it is denied for")
       ->check(CLI::Range(1.0, 1e9))
       ->capture_default_str();
+  run->add_option("--requests-per-second", line.run.requests_per_second,
+                  "Requests that one client may make in the long run, ten times as many at once; "
+                  "0: no limit")
+      ->check(CLI::Range(0, 100000))
+      ->capture_default_str();
   run->add_flag("--until-done", line.run.until_done,
                 "End when each federation is done and its clients know");
 }

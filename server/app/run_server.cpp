@@ -147,8 +147,9 @@ Result<> RunServer(const RunOptions& options, const Logger& logger) {
   FL_TRY(const auto storage, OpenSqliteStorage((options.state / "state.db").string()));
   FL_TRY_OK(CheckFolderIsOurs(*storage, federations, options.state));
   const std::string first = federations.front().plan->name();
-  FL_TRY(const auto shell, ServerShell::Create(*storage, std::move(federations), options.threads,
-                                               logger, options.offences));
+  FL_TRY(const auto shell,
+         ServerShell::Create(*storage, std::move(federations), options.threads, logger,
+                             options.offences, ClientLimits::Of(options.requests_per_second)));
   FL_TRY(const auto server,
          net::HttpServer::Start(listen.host, listen.port, tls, {},
                                 std::max<std::size_t>(1, options.threads / 2), *shell));

@@ -8,6 +8,7 @@
 #include "fl/common/base/log.h"
 #include "fl/common/base/result.h"
 #include "fl/server/core/offences.h"
+#include "fl/server/http/client_gate.h"
 
 namespace fl::server {
 
@@ -20,6 +21,7 @@ struct RunOptions {
   std::size_t threads = 2;
   std::vector<std::filesystem::path> data_roots;
   OffencePolicy offences;
+  std::uint64_t requests_per_second = ClientLimits{}.requests_per_second;  // Of a client; 0: all.
   bool until_done = false;  // End when all federations are done.
 };
 

@@ -30,14 +30,14 @@ std::string Percent(double share) {
 }  // namespace
 
 FederationStrand::FederationStrand(std::unique_ptr<ServerCore> core, Storage& storage,
-                                   ThreadPool& pool, UploadDigests& digests, Measure measure,
-                                   const Logger& logger)
+                                   const Shared& shared, Measure measure, const Logger& logger)
     : core_(std::move(core)),
       storage_(storage),
-      pool_(pool),
-      digests_(digests),
+      pool_(shared.pool),
+      digests_(shared.digests),
       measure_(std::move(measure)),
       logger_(logger),
+      gate_(shared.gate),
       wake_at_us_(0),  // The first tick finds out what a restart has to go on with.
       oldest_held_us_(ToMicroseconds(kNever)) {}
 
@@ -226,11 +226,18 @@ void FederationStrand::Deliver(Batch batch, std::vector<ServerReply> replies) {
       if (!arrived->asked_again) {
         metrics_.step(TimedStep::kAnswer).Add(clock_.Now() - origin.since);
       }
+      NoteRefusal(arrived->peer, reply.response);
       origin.responder->Send(std::move(reply.response));
     }
   }
   metrics_.held.Set(held_.size());
   oldest_held_us_ = ToMicroseconds(held_.empty() ? kNever : held_.begin()->first.first);
+}
+
+void FederationStrand::NoteRefusal(const net::Peer& peer, const net::Response& response) {
+  const bool of_client = !net::FindHeader(response.headers, wire::kDetailHeader).empty();
+  gate_.NoteAnswer(peer, response, of_client ? PutOffReason::kHeldOff : PutOffReason::kNotNow,
+                   clock_.Now());
 }
 
 void FederationStrand::Run(const ServerCommand& command) {

@@ -17,19 +17,26 @@
 #include "fl/server/core/server_core.h"
 #include "fl/server/core/upload_digests.h"
 #include "fl/server/core/version_models.h"
+#include "fl/server/http/client_gate.h"
 #include "fl/server/operate/federation_metrics.h"
 
 namespace fl::server {
 
 // What waits in front of one core: events in, one batch at a time, replies out. At most one thread
 // of the pool handles a batch at any moment; what arrives meanwhile is the next batch, so that many
-// updates share one transaction. Thread safety: shared objects safe. `storage`, `pool` and
-// `digests` must outlive it, and the pool must be empty before it ends.
+// updates share one transaction. Thread safety: shared objects safe. `storage` and what is shared
+// must outlive it, and the pool must be empty before it ends.
 class FederationStrand {
  public:
+  // What the strands of a shell have in common; the gate hears of each answer.
+  struct Shared {
+    ThreadPool& pool;
+    UploadDigests& digests;
+    ClientGate& gate;
+  };
   // `measure` runs on the pool; empty where the server has no data to measure on.
-  FederationStrand(std::unique_ptr<ServerCore> core, Storage& storage, ThreadPool& pool,
-                   UploadDigests& digests, Measure measure, const Logger& logger);
+  FederationStrand(std::unique_ptr<ServerCore> core, Storage& storage, const Shared& shared,
+                   Measure measure, const Logger& logger);
 
   // A request that was routed here. `checked` may be null.
   void Post(net::Peer peer, net::Request request,
@@ -92,6 +99,7 @@ class FederationStrand {
   void AskAgain(HeldKey key, bool may_hold, Batch& batch);
   void Hold(RequestArrived event, Origin origin, net::Response response);
   void Deliver(Batch batch, std::vector<ServerReply> replies);
+  void NoteRefusal(const net::Peer& peer, const net::Response& response);
   void Run(const ServerCommand& command);
   void RunEvaluation(std::uint64_t version);
   void Log(const BatchAccount& account);
@@ -102,6 +110,7 @@ class FederationStrand {
   UploadDigests& digests_;
   Measure measure_;
   const Logger& logger_;
+  ClientGate& gate_;
   SystemClock clock_;
   Guarded<Queue> queue_;
   // Only the thread that drains touches these.

@@ -20,21 +20,25 @@ std::size_t LimitFor(const net::Request& request, const OverloadLimits& limits) 
   return limits.all;
 }
 
-net::Response ComeBack(const std::string& why, std::size_t before) {
-  const auto seconds = static_cast<std::uint32_t>(
-      std::clamp<std::size_t>(before / kAnsweredPerSecond, 1, kSecondsMax));
-  net::Response response = RefusalResponse(
-      {ErrorCode::kUnavailable, why + "; come back in the window"}, 1000 * seconds, 2000 * seconds);
-  response.headers.emplace_back("Retry-After", std::to_string(seconds));
-  return response;
+net::Response ComeBackBehind(const std::string& why, std::size_t before) {
+  const std::size_t seconds = std::clamp<std::size_t>(before / kAnsweredPerSecond, 1, kSecondsMax);
+  return ComeBack({ErrorCode::kUnavailable, why + "; come back in the window"},
+                  static_cast<std::uint32_t>(seconds));
 }
 
 }  // namespace
 
+net::Response ComeBack(const Error& error, std::uint32_t seconds) {
+  net::Response response = RefusalResponse(error, 1000 * seconds, 2000 * seconds);
+  response.headers.emplace_back("Retry-After", std::to_string(seconds));
+  return response;
+}
+
 std::optional<net::Response> PutOff(const net::Peer& peer, const net::Request& request,
                                     std::size_t waiting, const OverloadLimits& limits) {
   if (peer.role == net::Role::kAdmin || waiting < LimitFor(request, limits)) return std::nullopt;
-  return ComeBack("the server is behind with " + std::to_string(waiting) + " requests", waiting);
+  return ComeBackBehind("the server is behind with " + std::to_string(waiting) + " requests",
+                        waiting);
 }
 
 std::optional<net::Response> UploadsUnderWay::Take(const std::string& client,
@@ -50,7 +54,7 @@ std::optional<net::Response> UploadsUnderWay::Take(const std::string& client,
     if (seen.size() >= most_ && !seen.contains(client)) {
       std::erase_if(seen, [&](const auto& one) { return one.second + patience_ <= now; });
       if (seen.size() >= most_) {
-        return ComeBack(std::to_string(seen.size()) + " uploads are under way", seen.size());
+        return ComeBackBehind(std::to_string(seen.size()) + " uploads are under way", seen.size());
       }
     }
     seen[client] = now;

@@ -22,6 +22,9 @@ struct OverloadLimits {
   std::size_t all = 8192;          // Pieces, commits and check-ins, too; an admin's never.
 };
 
+// A refusal with 503 and a window from `seconds` on, also as Retry-After. seconds >= 1.
+net::Response ComeBack(const Error& error, std::uint32_t seconds);
+
 // The refusal (kUnavailable, 503) of a request that is put off, with the window to come back in, as
 // Retry-After, too; nothing where it is to be answered. Pure.
 std::optional<net::Response> PutOff(const net::Peer& peer, const net::Request& request,

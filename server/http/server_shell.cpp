@@ -18,22 +18,27 @@ net::Response NoFederation(const net::Peer& peer) {
 
 }  // namespace
 
-ServerShell::ServerShell(Storage& storage, std::size_t threads, const Logger& logger)
-    : storage_(storage), logger_(logger), pool_(std::make_unique<ThreadPool>(threads)) {}
+ServerShell::ServerShell(Storage& storage, std::size_t threads, const Logger& logger,
+                         const ClientLimits& limits)
+    : storage_(storage),
+      logger_(logger),
+      gate_(limits),
+      pool_(std::make_unique<ThreadPool>(threads)) {}
 
 Result<std::unique_ptr<ServerShell>> ServerShell::Create(Storage& storage,
                                                          std::vector<ServedFederation> federations,
                                                          std::size_t threads, const Logger& logger,
-                                                         const OffencePolicy& offences) {
-  std::unique_ptr<ServerShell> shell(new ServerShell(storage, threads, logger));
+                                                         const OffencePolicy& offences,
+                                                         const ClientLimits& limits) {
+  std::unique_ptr<ServerShell> shell(new ServerShell(storage, threads, logger, limits));
   for (ServedFederation& served : federations) {
     ServerOptions options;
     options.evaluates = static_cast<bool>(served.measure);
     options.offences = offences;
     FL_TRY(auto core, ServerCore::Create(storage, served.plan, SystemClock().Now(), options));
-    shell->strands_.push_back(
-        std::make_unique<FederationStrand>(std::move(core), storage, *shell->pool_, shell->digests_,
-                                           std::move(served.measure), logger));
+    const FederationStrand::Shared shared{*shell->pool_, shell->digests_, shell->gate_};
+    shell->strands_.push_back(std::make_unique<FederationStrand>(
+        std::move(core), storage, shared, std::move(served.measure), logger));
     storage.Watch(served.plan->name(), [flag = &shell->changed_elsewhere_] { *flag = true; });
   }
   shell->clock_thread_ = std::thread([raw = shell.get()] { raw->KeepTime(); });
@@ -70,7 +75,12 @@ Result<> ServerShell::ConfirmStorage(Duration patience) {
 void ServerShell::OnRequest(net::Peer peer, net::Request request,
                             std::unique_ptr<net::Responder> responder) {
   if (stopping_) return;
-  if (auto refusal = PutOff(peer, request, waiting())) return responder->Send(*std::move(refusal));
+  if (auto refusal = gate_.Take(peer, request, clock_.Now())) {
+    return PutOffWith(*std::move(refusal), PutOffReason::kRate, peer, *responder);
+  }
+  if (auto refusal = PutOff(peer, request, waiting())) {
+    return PutOffWith(*std::move(refusal), PutOffReason::kBehind, peer, *responder);
+  }
   ++routing_;
   // std::function wants copyable captures.
   auto shared_peer = std::make_shared<net::Peer>(std::move(peer));
@@ -80,6 +90,17 @@ void ServerShell::OnRequest(net::Peer peer, net::Request request,
     Route(std::move(*shared_peer), std::move(*shared_request), std::move(*shared_responder));
     --routing_;
   });
+}
+
+Duration ServerShell::PauseOf(const net::Peer& peer) {
+  return gate_.PauseOf(peer, clock_.Now());
+}
+
+// The gate hears of it first: the client may ask again as soon as it is answered.
+void ServerShell::PutOffWith(net::Response refusal, PutOffReason why, const net::Peer& peer,
+                             net::Responder& responder) {
+  gate_.NoteAnswer(peer, refusal, why, clock_.Now());
+  responder.Send(std::move(refusal));
 }
 
 std::size_t ServerShell::waiting() const {
@@ -98,7 +119,7 @@ void ServerShell::Route(net::Peer peer, net::Request request,
     return;
   }
   if (auto refusal = uploads_.Take(ClientName(peer), *decoded, clock_.Now())) {
-    return responder->Send(*std::move(refusal));
+    return PutOffWith(*std::move(refusal), PutOffReason::kUploads, peer, *responder);
   }
   FederationStrand* strand = StrandOf(*decoded);
   if (strand == nullptr) {

@@ -9,6 +9,7 @@
 #include "fl/common/base/log.h"
 #include "fl/common/base/thread_pool.h"
 #include "fl/common/net/http.h"
+#include "fl/server/http/client_gate.h"
 #include "fl/server/http/federation_strand.h"
 #include "fl/server/http/overload.h"
 #include "fl/server/storage/storage.h"
@@ -30,11 +31,13 @@ class ServerShell final : public net::RequestHandler {
   static Result<std::unique_ptr<ServerShell>> Create(Storage& storage,
                                                      std::vector<ServedFederation> federations,
                                                      std::size_t threads, const Logger& logger,
-                                                     const OffencePolicy& offences = {});
+                                                     const OffencePolicy& offences = {},
+                                                     const ClientLimits& limits = {});
   ~ServerShell() override;
 
   void OnRequest(net::Peer peer, net::Request request,
                  std::unique_ptr<net::Responder> responder) override;
+  Duration PauseOf(const net::Peer& peer) override;
   // Answers what is held; later requests get 503.
   void Stop();
   // All federations are done, and every client that is present was told.
@@ -46,10 +49,14 @@ class ServerShell final : public net::RequestHandler {
   Result<> ConfirmStorage(Duration patience);
   const std::vector<std::unique_ptr<FederationStrand>>& strands() const { return strands_; }
   std::size_t jobs_waiting() const { return pool_->waiting(); }
+  ClientGate& gate() { return gate_; }
 
  private:
-  ServerShell(Storage& storage, std::size_t threads, const Logger& logger);
+  ServerShell(Storage& storage, std::size_t threads, const Logger& logger,
+              const ClientLimits& limits);
   void Route(net::Peer peer, net::Request request, std::unique_ptr<net::Responder> responder);
+  void PutOffWith(net::Response refusal, PutOffReason why, const net::Peer& peer,
+                  net::Responder& responder);
   // Requests that no core has taken yet.
   std::size_t waiting() const;
   FederationStrand* StrandOf(const DecodedRequest& request);
@@ -58,6 +65,7 @@ class ServerShell final : public net::RequestHandler {
 
   Storage& storage_;
   const Logger& logger_;
+  ClientGate gate_;
   std::vector<std::unique_ptr<FederationStrand>> strands_;
   std::atomic<bool> stopping_ = false;
   std::atomic<std::size_t> routing_ = 0;  // Requests before their strand.

@@ -28,7 +28,7 @@ class Page {
   explicit Page(std::vector<Source> sources) : sources_(std::move(sources)) {}
 
   void WriteFederations();
-  void WriteServer(std::size_t jobs, std::size_t connections);
+  void WriteServer(std::size_t jobs, std::size_t connections, ClientGate& gate);
   std::string Take() && { return std::move(out_).Take(); }
 
  private:
@@ -48,6 +48,7 @@ class Page {
   void WriteRounds();
   void WriteSteps();
   void WriteQueues(std::size_t jobs);
+  void WriteGate(ClientGate& gate);
 
   std::vector<Source> sources_;
   Exposition out_;
@@ -179,8 +180,24 @@ void Page::WriteFederations() {
             [](const FederationMetrics& metrics) { return metrics.storage_failures.value(); });
 }
 
-void Page::WriteServer(std::size_t jobs, std::size_t connections) {
+void Page::WriteGate(ClientGate& gate) {
+  out_.Family("fl_put_off_total", MetricType::kCounter,
+              "Answers that put a device off with a window, by why.");
+  for (std::size_t i = 0; i < kPutOffReasonNames.size(); ++i) {
+    const std::array<Label, 1> labels = {Label{"why", kPutOffReasonNames[i]}};
+    out_.Sample(labels, gate.put_off(static_cast<PutOffReason>(i)).value());
+  }
+  out_.Family("fl_paused_requests_total", MetricType::kCounter,
+              "Requests that were left unread for a while, as their device came too early.");
+  out_.Sample(gate.paused().value());
+  out_.Family("fl_limited_clients", MetricType::kGauge,
+              "Devices that the limit of requests remembers.");
+  out_.Sample(std::uint64_t{gate.clients()});
+}
+
+void Page::WriteServer(std::size_t jobs, std::size_t connections, ClientGate& gate) {
   WriteQueues(jobs);
+  WriteGate(gate);
   out_.Family("fl_open_connections", MetricType::kGauge, "Connections over mutual TLS.");
   out_.Sample(std::uint64_t{connections});
   const ProcessFigures process = ReadProcessFigures();
@@ -232,7 +249,7 @@ std::string OperatorPages::RenderMetrics() const {
   }
   Page page(std::move(sources));
   page.WriteFederations();
-  page.WriteServer(shell_.jobs_waiting(), connections_());
+  page.WriteServer(shell_.jobs_waiting(), connections_(), shell_.gate());
   return std::move(page).Take();
 }
 

@@ -113,6 +113,9 @@ TEST_CASE("OperatorPages: the figures are those of the round that was played") {
   CHECK(scrape["fl_queue_length" + kOf + ",queue=\"held_check_ins\"}"] == 0);
   CHECK(scrape["fl_queue_length{queue=\"jobs\"}"] >= 0);
   CHECK(scrape["fl_open_connections"] == 7);
+  CHECK(scrape["fl_limited_clients"] == 1);
+  CHECK(scrape["fl_put_off_total{why=\"rate\"}"] == 0);
+  CHECK(scrape["fl_paused_requests_total"] == 0);
   CHECK(scrape["process_resident_memory_bytes"] > 1e6);
   CHECK(scrape["process_open_fds"] > 3);
   CHECK(scrape["process_max_fds"] > scrape["process_open_fds"]);
@@ -144,6 +147,7 @@ TEST_CASE("OperatorPages: ready while the storage takes writes, healthy in any c
   CHECK(server.Ask("/readyz").status == 200);
   server.set_broken(true);
   server.Send("device-0", CheckInOf());
+  CHECK(Scrape(server.Body("/metrics"))["fl_put_off_total{why=\"not_now\"}"] == 1);
   const net::Response response = server.Ask("/readyz");
   CHECK(response.status == 503);
   CHECK(AsText(response.body).find("small: the storage takes nothing") != std::string::npos);
