@@ -1,7 +1,10 @@
 #include <algorithm>
+#include <array>
 #include <chrono>
 #include <csignal>
 #include <cstdio>
+#include <ctime>
+#include <vector>
 
 #include <sys/resource.h>
 
@@ -10,6 +13,7 @@
 #include "fl/benchmarks/load/slow_peers.h"
 #include "fl/benchmarks/server.h"
 #include "fl/common/crypto/sha256.h"
+#include "fl/server/app/run_server.h"
 
 namespace fl::bench {
 namespace {
@@ -25,6 +29,13 @@ const auto kNever = [] { return false; };
 
 double Since(Clock::time_point begin) {
   return Seconds(Clock::now() - begin).count();
+}
+
+// Processor time of this process.
+double OwnSeconds() {
+  timespec time{};
+  ::clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &time);
+  return static_cast<double>(time.tv_sec) + 1e-9 * static_cast<double>(time.tv_nsec);
 }
 
 std::string Text(const char* format, double a, double b = 0, double c = 0) {
@@ -126,8 +137,10 @@ Result<> AddConnected(Report& report) {
 }
 
 struct Uploads {
-  double rate = 0;  // Updates a second.
-  Device::Counts counts;
+  double rate = 0;           // Updates a second.
+  double processors_ms = 0;  // Of the server, for each update.
+  double load_ms = 0;        // Of the devices, for each update.
+  std::array<std::uint64_t, 2> put_off{};
 };
 
 // As many devices as that, each sending update after update of 1.2 MB in pieces.
@@ -137,6 +150,7 @@ Result<Uploads> Upload(std::size_t devices) {
   ServeConfig serve;
   serve.state = folder.path();
   serve.plan = UpdatePlan(kPiecesModel, devices);
+  serve.requests_per_second = server::RunOptions().requests_per_second;
   FL_TRY(const auto plan, MakePlan(serve.plan));
   FL_TRY(const UpdateTemplate update, UpdateTemplate::Of(*plan));
   FL_TRY(const ServerProcess server, ServerProcess::Start(serve, pki));
@@ -147,26 +161,56 @@ Result<Uploads> Upload(std::size_t devices) {
   fleet.loop().Run(Seconds(60), [&] { return fleet.counts().updates >= devices; });
   fleet.counts() = {};
   const auto begin = Clock::now();
+  const double spent_s = server.cpu_seconds();
+  const double load_spent_s = OwnSeconds();
   const std::size_t wanted = devices * std::max<std::size_t>(1, 640 / devices);
   fleet.loop().Run(Seconds(60), [&] { return fleet.counts().updates >= wanted; });
   Uploads measured;
-  measured.rate = static_cast<double>(fleet.counts().updates) / Since(begin);
-  measured.counts = std::move(fleet.counts());
+  const auto updates = static_cast<double>(fleet.counts().updates);
+  measured.rate = updates / Since(begin);
+  measured.processors_ms = 1000 * (server.cpu_seconds() - spent_s) / std::max(1.0, updates);
+  measured.load_ms = 1000 * (OwnSeconds() - load_spent_s) / std::max(1.0, updates);
+  measured.put_off = fleet.counts().put_off;
   return measured;
 }
 
+// Ten times the best one's devices, none of whom obeys the window that it is given. In turns: what
+// else the machine does concerns both.
 Result<> AddOverload(Report& report) {
   constexpr std::size_t kBest = 64;
-  FL_TRY(const Uploads best, Upload(kBest));
-  FL_TRY(const Uploads flooded, Upload(10 * kBest));
-  report.Add({"load/overload/throughput", flooded.rate / best.rate, "of the best",
-              Bar::AtLeast(0.8),
-              Text("640 devices at once: %.0f updates of 1.2 MB a second; 64: %.0f", flooded.rate,
-                   best.rate)});
-  report.Add({"load/overload/reservations refused", static_cast<double>(flooded.counts.put_off[0]),
+  constexpr std::size_t kTurns = 3;
+  std::vector<Uploads> best;
+  std::vector<Uploads> flooded;
+  std::array<std::uint64_t, 2> put_off{};
+  for (std::size_t turn = 0; turn < kTurns; ++turn) {
+    FL_TRY(best.emplace_back(), Upload(kBest));
+    FL_TRY(flooded.emplace_back(), Upload(10 * kBest));
+    for (std::size_t i = 0; i < put_off.size(); ++i) put_off[i] += flooded.back().put_off[i];
+  }
+  const auto median = [](std::vector<Uploads>& all, double Uploads::*figure) {
+    std::ranges::sort(all, {}, figure);
+    return all[kTurns / 2].*figure;
+  };
+  const double best_rate = median(best, &Uploads::rate);
+  const double rate = median(flooded, &Uploads::rate);
+  report.Add({"load/overload/throughput", rate / best_rate, "of the best", Bar::AtLeast(0.8),
+              Text("medians of 3 in turns; 640 devices at once: %.0f updates of 1.2 MB a second; "
+                   "64: %.0f",
+                   rate, best_rate)});
+  const double best_ms = median(best, &Uploads::processors_ms);
+  const double ms = median(flooded, &Uploads::processors_ms);
+  const double load = median(flooded, &Uploads::load_ms) / median(best, &Uploads::load_ms);
+  report.Add({"load/overload/processors",
+              ms / best_ms,
+              "of the best",
+              {},
+              Text("the server's for each accepted update: %.1f ms, 64: %.1f; the load's %.2f of "
+                   "the best",
+                   ms, best_ms, load)});
+  report.Add({"load/overload/reservations refused", static_cast<double>(put_off[0]),
               "with a window", Bar::AtLeast(1), "503 and Retry-After"});
-  report.Add({"load/overload/others refused", static_cast<double>(flooded.counts.put_off[1]), "",
-              Bar::AtMost(0), "pieces, commits, check-ins and models"});
+  report.Add({"load/overload/others refused", static_cast<double>(put_off[1]), "", Bar::AtMost(0),
+              "pieces, commits, check-ins and models"});
   return Ok{};
 }
 

@@ -124,24 +124,36 @@ Outgoing Device::AfterCheckIn(const Incoming& answer) {
   return {RequestHead("GET", "/v1/blobs/" + task_.model.blob->ToHex(), 0), {}};
 }
 
-void Device::CountRefusal(const Incoming& answer, bool could_wait) {
+bool Device::CountRefusal(const Incoming& answer, bool could_wait) {
   ++counts_.refused;
   const auto refusal = wire::Decode<wire::Refusal>(answer.body);
-  if (refusal && refusal->again_max_ms > 0) ++counts_.put_off[could_wait ? 0 : 1];
+  const bool has_window = refusal && refusal->again_max_ms > 0;
+  if (has_window) ++counts_.put_off[could_wait ? 0 : 1];
+  return has_window;
 }
 
 Outgoing Device::Send() {
-  update_->Fill(task_, body_);
+  const bool in_pieces = update_->size() > kPieceBytes;
+  // Once: a device that is put off has its update still.
+  if (made_for_ != task_.id) {
+    update_->Fill(task_, body_);
+    if (in_pieces) digest_ = crypto::Sha256(body_);
+    made_for_ = task_.id;
+  }
   counts_.bytes_up += body_.size();
   offset_ = 0;
   const std::string target = TaskTarget(task_.id);
-  if (body_.size() <= kPieceBytes) {
+  if (!in_pieces) {
     step_ = Step::kCommit;
     return {RequestHead("PUT", target, body_.size()), body_};
   }
+  return Reserve();
+}
+
+Outgoing Device::Reserve() {
   step_ = Step::kReserve;
-  message_ = wire::Encode(wire::ReserveRequest{body_.size(), crypto::Sha256(body_)});
-  return {RequestHead("POST", target + "/reserve", message_.size()), message_};
+  message_ = wire::Encode(wire::ReserveRequest{body_.size(), digest_});
+  return {RequestHead("POST", TaskTarget(task_.id) + "/reserve", message_.size()), message_};
 }
 
 Outgoing Device::SendPiece() {
@@ -161,8 +173,8 @@ Outgoing Device::SendPiece() {
 Outgoing Device::AfterUpload(const Incoming& answer) {
   if (answer.status != 200) {
     const bool begins = step_ == Step::kReserve || offset_ == 0;
-    CountRefusal(answer, begins);
-    return CheckIn();
+    const bool may_return = CountRefusal(answer, begins);
+    return may_return && step_ == Step::kReserve ? Reserve() : CheckIn();
   }
   if (step_ != Step::kCommit) return SendPiece();
   ++counts_.updates;

@@ -8,6 +8,7 @@
 
 #include "fl/benchmarks/load/load_loop.h"
 #include "fl/benchmarks/load/server_process.h"
+#include "fl/common/base/digest.h"
 #include "fl/common/wire/messages.h"
 
 namespace fl::bench {
@@ -28,7 +29,8 @@ class UpdateTemplate {
 };
 
 // A device that does each step of a round but training: it checks in and may be held, fetches the
-// model when it does not have it, and sends an update, whole or in pieces, until it is stopped.
+// model when it does not have it, and sends an update, whole or in pieces, until it is stopped. It
+// asks again at once whatever window it is given.
 class Device final : public LoadPeer {
  public:
   struct Counts {
@@ -57,7 +59,9 @@ class Device final : public LoadPeer {
   Outgoing Send();
   Outgoing SendPiece();
   Outgoing AfterUpload(const Incoming& answer);
-  void CountRefusal(const Incoming& answer, bool could_wait);
+  Outgoing Reserve();
+  // Whether it was given a window.
+  bool CountRefusal(const Incoming& answer, bool could_wait);
 
   const UpdateTemplate* update_;
   const bool wait_;
@@ -69,6 +73,8 @@ class Device final : public LoadPeer {
   std::size_t offset_ = 0;
   double spent_ = 0;  // On this update.
   Bytes body_;
+  std::uint64_t made_for_ = 0;  // The task whose update body_ is; 0: none.
+  Digest digest_;               // Of body_.
   Bytes message_;
 };
 
