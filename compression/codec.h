@@ -51,7 +51,9 @@ struct RoundFeedback {
 
 // Bounds for a decoder, from the plan.
 struct PayloadLimits {
-  float magnitude_max = 1e9F;  // Of any decoded value or scale.
+  // Of any decoded value or scale. Infinity: these bytes were checked before, and a codec may leave
+  // out what looks at nothing but values.
+  float magnitude_max = 1e9F;
 };
 
 // A payload that has passed every check; only its codec knows what is inside. Immutable,

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <limits>
 #include <map>
 
 #include "fl/common/base/huge_pages.h"
@@ -41,6 +42,9 @@ std::vector<std::uint64_t> ParsedJournal::groups() const {
 
 namespace {
 
+// Its values were, before it was accepted, and its CRC says that it is the same.
+constexpr PayloadLimits kCheckedBefore{.magnitude_max = std::numeric_limits<float>::infinity()};
+
 Error Broken(std::uint64_t position, const Error& error) {
   return {ErrorCode::kInternal, "journal: update at position " + std::to_string(position) +
                                     " no longer parses: " + error.message};
@@ -54,7 +58,7 @@ Result<> ParseStream(const FederationPlan& plan, const wire::UpdateStreamView& v
   const RoundParameters& parameters = plan.ParametersOf(stream, round);
   for (const wire::UpdateEntryView& piece : view.entries) {
     const Codec& codec = *stream.segments->segments()[piece.segment].codec;
-    auto payload = codec.Parse(piece.payload, parameters, PayloadLimits{});
+    auto payload = codec.Parse(piece.payload, parameters, kCheckedBefore);
     if (!payload) return payload.error();
     if (view.id == wire::kStreamMetrics) {
       measured.values.assign(codec.count(), 0.0F);
@@ -258,11 +262,9 @@ class MappedMemory {
  public:
   MappedMemory(const std::vector<JournalEntry>& entries, std::size_t coordinates)
       : entries_(entries) {
-    double bytes = 0;
-    for (const JournalEntry& entry : entries) {
-      bytes += static_cast<double>(entry.update.bytes().size());
-    }
-    const double held = kHeldBytes * static_cast<double>(coordinates) / std::max(bytes, 1.0);
+    std::size_t bytes = 1;
+    for (const JournalEntry& entry : entries) bytes += entry.update.bytes().size();
+    const double held = kHeldBytes * static_cast<double>(coordinates) / static_cast<double>(bytes);
     held_ = std::max<std::size_t>(static_cast<std::size_t>(held), 1);
   }
 
