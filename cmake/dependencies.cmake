@@ -23,11 +23,7 @@ find_package(CLI11 2.1 CONFIG REQUIRED)           # CLI11::CLI11
 find_package(hwy 1.0.3 CONFIG REQUIRED)           # hwy::hwy
 find_package(SQLite3 3.40 REQUIRED)               # SQLite::SQLite3
 find_package(ZLIB REQUIRED)                       # ZLIB::ZLIB
-find_path(FL_LIBDEFLATE_INCLUDE_DIR libdeflate.h REQUIRED)
-find_library(FL_LIBDEFLATE_LIBRARY deflate REQUIRED)
-add_library(libdeflate::libdeflate UNKNOWN IMPORTED)  # Debian 12's package has no config of its own.
-set_target_properties(libdeflate::libdeflate PROPERTIES
-  IMPORTED_LOCATION ${FL_LIBDEFLATE_LIBRARY} INTERFACE_INCLUDE_DIRECTORIES ${FL_LIBDEFLATE_INCLUDE_DIR})
+find_package(libdeflate MODULE REQUIRED)           # libdeflate::libdeflate
 
 # Debian 12's config links the compiled toml++ but forgets the macros that go with it.
 get_target_property(fl_toml_definitions tomlplusplus::tomlplusplus INTERFACE_COMPILE_DEFINITIONS)
