@@ -96,9 +96,8 @@ struct GroupSums {
   std::vector<Group> groups;
 };
 
-// The whole fold, blocks of coordinates in parallel; memory is the result, one block a thread and at
-// most some 32 MiB of updates that lie in files.
-// `pool` may be null.
+// The whole fold, blocks of coordinates in parallel; memory is the result, one block a thread and
+// at most some 32 MiB of updates that lie in files. `pool` may be null.
 FoldResult Fold(const FederationPlan& plan, const ParsedJournal& journal,
                 const FoldOptions& options, ThreadPool* pool);
 

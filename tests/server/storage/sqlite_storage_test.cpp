@@ -221,9 +221,8 @@ TEST_CASE("SqliteStorage with bodies in files: another storage leaves alone what
   }
   const auto two = in.Open();
   CHECK(in.files() == 1);
-  In(*one, [&](Transaction& transaction) {
-    Get(transaction.PutChunk(TaskOf(1), body.size(), body));
-  });
+  In(*one,
+     [&](Transaction& transaction) { Get(transaction.PutChunk(TaskOf(1), body.size(), body)); });
   CHECK(in.files() == 1);
   CHECK(BodyOf(*two, 1) == body);
 }
