@@ -219,21 +219,20 @@ Result<CheckedUpdate> CheckUpdate(const FederationPlan& plan, const TaskAsGiven&
 
 std::shared_ptr<const Result<CheckedUpdate>> CheckRequest(Storage& storage,
                                                           const FederationPlan& plan,
-                                                          const net::Peer& peer,
-                                                          const DecodedRequest& request,
-                                                          const net::Request& message,
+                                                          const RequestOfPeer& request,
                                                           TimePoint now, UploadDigests* digests) {
   using Checked = const Result<CheckedUpdate>;
-  const auto* commit = std::get_if<UploadCommit>(&request);
-  if (!std::holds_alternative<UploadWhole>(request) && commit == nullptr) return nullptr;
+  const auto* commit = std::get_if<UploadCommit>(&request.decoded);
+  if (!std::holds_alternative<UploadWhole>(request.decoded) && commit == nullptr) return nullptr;
   auto transaction = storage.Begin(plan.name(), TransactionMode::kOptimistic);
   if (!transaction) return nullptr;
-  const auto offender = (*transaction)->FindOffender(plan.name(), ClientName(peer));
+  const auto offender = (*transaction)->FindOffender(plan.name(), ClientName(request.peer));
   const bool clean = offender && (!*offender || (*offender)->held_until <= now);
   if (!clean) return nullptr;
-  const auto task = (*transaction)->FindTask(TaskOf(request)->value);
+  const auto task = (*transaction)->FindTask(TaskOf(request.decoded)->value);
   if (!task || !*task) return nullptr;
-  const bool wanted = (*task)->federation == plan.name() && (*task)->client == ClientName(peer) &&
+  const bool wanted = (*task)->federation == plan.name() &&
+                      (*task)->client == ClientName(request.peer) &&
                       (*task)->state == TaskState::kOpen;
   if (!wanted) return nullptr;
   const auto base = (*transaction)->FindModel(plan.name(), (*task)->base_version);
@@ -243,7 +242,7 @@ std::shared_ptr<const Result<CheckedUpdate>> CheckRequest(Storage& storage,
   if (commit == nullptr) {
     transaction->reset();  // Of a storage in memory there is one at a time.
     return std::make_shared<Checked>(
-        CheckUpdate(plan, {**task, **base, std::nullopt}, message.body, *parameters));
+        CheckUpdate(plan, {**task, **base, std::nullopt}, request.message.body, *parameters));
   }
   const bool whole =
       commit->message.digest == (*task)->digest && commit->message.bytes == (*task)->committed;

@@ -60,14 +60,21 @@ Result<> Admit(const CheckedUpdate& update, const TaskRow& task, const ModelRow&
 Result<CheckedUpdate> CheckUpdate(const FederationPlan& plan, const TaskAsGiven& given,
                                   ByteSpan update, const RoundParameters& parameters);
 
-// CheckUpdate for the update that a request of `peer` completes: the body of a PUT; the stored
-// chunks of a commit. Null for other requests, for a task that is not an open one of this client
-// or that a client sends who has to wait
-// (the core refuses that without a look at the bytes) and where the storage cannot say. Thread
-// safety: any number of calls at a time.
-std::shared_ptr<const Result<CheckedUpdate>> CheckRequest(
-    Storage& storage, const FederationPlan& plan, const net::Peer& peer,
-    const DecodedRequest& request, const net::Request& message, TimePoint now,
-    UploadDigests* digests = nullptr);
+// A request as it came.
+struct RequestOfPeer {
+  const net::Peer& peer;
+  const net::Request& message;
+  const DecodedRequest& decoded;  // Of the message.
+};
+
+// CheckUpdate for the update that a request completes: the body of a PUT; the stored bytes of a
+// commit. Null for other requests, for a task that is not an open one of this client or that a
+// client sends who has to wait (the core refuses that without a look at the bytes) and where the
+// storage cannot say. Thread safety: any number of calls at a time.
+std::shared_ptr<const Result<CheckedUpdate>> CheckRequest(Storage& storage,
+                                                          const FederationPlan& plan,
+                                                          const RequestOfPeer& request,
+                                                          TimePoint now,
+                                                          UploadDigests* digests = nullptr);
 
 }  // namespace fl::server

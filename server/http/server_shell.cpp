@@ -129,7 +129,7 @@ void ServerShell::Route(net::Peer peer, net::Request request,
   strand->metrics().CountRequest(decoded);
   const auto start = TimeHistogram::Clock::now();
   auto checked =
-      CheckRequest(storage_, strand->plan(), peer, *decoded, request, clock_.Now(), &digests_);
+      CheckRequest(storage_, strand->plan(), {peer, request, *decoded}, clock_.Now(), &digests_);
   if (checked != nullptr) strand->metrics().step(TimedStep::kCheck).AddSince(start);
   strand->Post(std::move(peer), std::move(request), std::move(checked), std::move(responder));
 }

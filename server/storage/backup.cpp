@@ -163,7 +163,7 @@ Result<> BackUpState(const fs::path& state, const fs::path& to) {
   const fs::path part = to / "state.db.part";
   const fs::path bodies = BodyFolderOf(to / kDatabase);
   for (int attempt = 1;; ++attempt) {
-    const Result<> copied = CopyAndCheck(state / kDatabase, part, bodies);
+    Result<> copied = CopyAndCheck(state / kDatabase, part, bodies);
     if (copied) break;
     RemoveCopy(part, bodies);
     if (copied.error().code != ErrorCode::kNotFound || attempt == kAttempts) return copied;

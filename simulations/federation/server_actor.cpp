@@ -136,8 +136,8 @@ void ServerActor::CheckUploads(Batch& batch) {
     server::RequestArrived& upload = *uploads[i];
     const auto decoded = server::DecodeRequest(upload.peer, upload.request);
     if (!decoded) return;
-    upload.checked = server::CheckRequest(*storage_, *plan_, upload.peer, *decoded, upload.request,
-                                          services_.queue.now());
+    upload.checked = server::CheckRequest(
+        *storage_, *plan_, {upload.peer, upload.request, *decoded}, services_.queue.now());
   });
 }
 

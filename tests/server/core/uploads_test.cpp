@@ -244,8 +244,8 @@ TEST_CASE("An upload in pieces: bytes replaced after the shell looked are looked
                     {},
                     wire::Encode(wire::ReserveRequest{round.good.size(), digest})};
   const auto decoded = Get(DecodeRequest(commit.peer, commit.request));
-  commit.checked = CheckRequest(round.server.storage(), round.server.plan(), commit.peer, decoded,
-                                commit.request, round.server.now());
+  commit.checked = CheckRequest(round.server.storage(), round.server.plan(),
+                                {commit.peer, commit.request, decoded}, round.server.now());
   REQUIRE(commit.checked != nullptr);
   REQUIRE(commit.checked->has_value());
   round.Post("reserve", round.good.size(), Digest{});

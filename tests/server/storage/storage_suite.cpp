@@ -59,6 +59,35 @@ void CheckOffenders(Transaction& transaction) {
   CHECK(refused.message == "why");
 }
 
+void CheckClientsAndModels(Transaction& transaction) {
+  for (const auto& [name, seen_s] : {std::pair("c", 3.0), std::pair("b", 1.0), {"a", 2.0}}) {
+    ClientRow client;
+    client.federation = "fed";
+    client.name = name;
+    client.last_seen = FromMicroseconds(0) + FromSeconds(seen_s);
+    Get(transaction.Put(client));
+  }
+  CHECK(Get(transaction.Clients("fed"))[0].name == "a");
+  const auto seen = [&](double since_s) {
+    return Get(transaction.ClientsSeen("fed", FromMicroseconds(0) + FromSeconds(since_s)));
+  };
+  CHECK(seen(2) == std::vector<std::string>{"a", "c"});
+  CHECK(seen(-5).size() == 3);
+  CHECK(seen(4).empty());
+  CHECK(Get(transaction.ClientsSeen("other", TimePoint())).empty());
+
+  for (const std::uint64_t version : {3U, 1U, 2U}) {
+    ModelRow model;
+    model.federation = "fed";
+    model.version = version;
+    Get(transaction.Put(model));
+  }
+  CHECK(Get(transaction.Models("fed")).size() == 3);
+  const auto newer = Get(transaction.Models("fed", 2));
+  REQUIRE(newer.size() == 2);
+  CHECK(newer[0].version == 2);
+}
+
 }  // namespace
 
 void CheckRowsRoundTrip(const StorageFactory& make) {
@@ -85,32 +114,7 @@ void CheckRowsRoundTrip(const StorageFactory& make) {
   CHECK(rounds[0].loss_before == 0.25);
   CHECK_FALSE(rounds[0].loss_trained.has_value());
 
-  for (const auto& [name, seen_s] : {std::pair("c", 3.0), std::pair("b", 1.0), {"a", 2.0}}) {
-    ClientRow client;
-    client.federation = "fed";
-    client.name = name;
-    client.last_seen = FromMicroseconds(0) + FromSeconds(seen_s);
-    Get(transaction->Put(client));
-  }
-  CHECK(Get(transaction->Clients("fed"))[0].name == "a");
-  const auto seen = [&](double since_s) {
-    return Get(transaction->ClientsSeen("fed", FromMicroseconds(0) + FromSeconds(since_s)));
-  };
-  CHECK(seen(2) == std::vector<std::string>{"a", "c"});
-  CHECK(seen(-5).size() == 3);
-  CHECK(seen(4).empty());
-  CHECK(Get(transaction->ClientsSeen("other", TimePoint())).empty());
-
-  for (const std::uint64_t version : {3U, 1U, 2U}) {
-    ModelRow model;
-    model.federation = "fed";
-    model.version = version;
-    Get(transaction->Put(model));
-  }
-  CHECK(Get(transaction->Models("fed")).size() == 3);
-  const auto newer = Get(transaction->Models("fed", 2));
-  REQUIRE(newer.size() == 2);
-  CHECK(newer[0].version == 2);
+  CheckClientsAndModels(*transaction);
 
   Get(transaction->Put(Task(~0ULL, 1, "b")));
   Get(transaction->Put(Task(7, 0, "a")));

@@ -26,6 +26,7 @@ TEST_CASE("SharedContents: a blob is one whose bytes have the digest, the first 
 TEST_CASE("SharedContents: more than it remembers is still told apart") {
   SharedContents contents(1);
   std::vector<Bytes> blobs;
+  blobs.reserve(5);
   for (int i = 0; i < 5; ++i) blobs.emplace_back(std::size_t{10} << 20U, std::byte(i));
   for (int round = 0; round < 2; ++round) {
     for (const Bytes& blob : blobs) {

@@ -33,7 +33,8 @@ TEST_CASE("EventQueue: events that come and go keep their order") {
   std::vector<std::string> taken;
   std::vector<std::string> wanted;
   for (int i = 0; i < 300; ++i) {
-    const std::int64_t time = ToMicroseconds(queue.now()) + 1 + rng.UniformInteger(1000);
+    const std::int64_t time =
+        ToMicroseconds(queue.now()) + 1 + static_cast<std::int64_t>(rng.UniformInteger(1000));
     queue.Push(FromMicroseconds(time), 0, std::to_string(time));
     expected.push_back(time);
     std::ranges::sort(expected);
