@@ -65,8 +65,13 @@ Json RoundStatus(const RoundRow& round, const FederationPlan& plan, const Report
   return json;
 }
 
+Json FailureStatus(const std::optional<StorageFailure>& failure, TimePoint now) {
+  if (!failure) return nullptr;
+  return {{"ago_s", ToSeconds(now - failure->at)}, {"message", failure->message}};
+}
+
 Result<net::Response> RenderStatus(Transaction& transaction, const FederationPlan& plan,
-                                   TimePoint now) {
+                                   const AdminView& view) {
   FL_TRY(const auto federation, transaction.FindFederation(plan.name()));
   if (!federation) {
     return AdminRefusalResponse({ErrorCode::kNotFound, plan.name() + ": no such federation"});
@@ -83,9 +88,10 @@ Result<net::Response> RenderStatus(Transaction& transaction, const FederationPla
   json["round"] = nullptr;
   FL_TRY(const auto round, transaction.FindRound(plan.name(), federation->round));
   FL_TRY(const Report report, BuildReport(transaction, plan));
-  if (round) json["round"] = RoundStatus(*round, plan, report, now);
+  if (round) json["round"] = RoundStatus(*round, plan, report, view.now);
   json["accuracy"] = Trend(report);
-  FL_TRY(json["next_check_in_s"], NextCheckIn(transaction, plan, now));
+  FL_TRY(json["next_check_in_s"], NextCheckIn(transaction, plan, view.now));
+  json["storage_failure"] = FailureStatus(view.storage_failure, view.now);
   return JsonResponse(json);
 }
 
@@ -139,10 +145,10 @@ Result<net::Response> RenderRefusals(Transaction& transaction, const FederationP
 }  // namespace
 
 Result<net::Response> RenderAdminPage(Transaction& transaction, const FederationPlan& plan,
-                                      AdminPage page, TimePoint now) {
+                                      AdminPage page, const AdminView& view) {
   switch (page) {
     case AdminPage::kStatus:
-      return RenderStatus(transaction, plan, now);
+      return RenderStatus(transaction, plan, view);
     case AdminPage::kClients:
       return RenderClients(transaction, plan);
     case AdminPage::kEvents:
@@ -160,6 +166,15 @@ Result<net::Response> RenderAdminPage(Transaction& transaction, const Federation
     }
   }
   return Error{ErrorCode::kInternal, "an admin page without a renderer"};
+}
+
+Result<net::Response> AnswerAdminRead(Transaction& transaction, const FederationPlan& plan,
+                                      const AdminRead& request, const AdminView& view) {
+  if (!request.federation.empty() && request.federation != plan.name()) {
+    return AdminRefusalResponse(
+        {ErrorCode::kNotFound, "no federation is called " + request.federation});
+  }
+  return RenderAdminPage(transaction, plan, request.page, view);
 }
 
 std::string_view FederationStateName(FederationState state) {

@@ -1,5 +1,10 @@
 #pragma once
 
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "fl/common/base/clock.h"
 #include "fl/common/net/message.h"
 #include "fl/server/core/federation_plan.h"
 #include "fl/server/core/request.h"
@@ -7,10 +12,25 @@
 
 namespace fl::server {
 
-// A page of the admin API as the rows stand at `now`: JSON, or the model as a safetensors file.
-// Errors are the storage's.
+// The last time that a batch could not be stored since this server was started.
+struct StorageFailure {
+  TimePoint at;
+  std::string message;
+};
+
+// What an admin page says besides what the storage's rows do.
+struct AdminView {
+  TimePoint now;
+  std::optional<StorageFailure> storage_failure;
+};
+
+// A page of the admin API as the rows stand: JSON, or the model as a safetensors file. Errors are
+// the storage's.
 Result<net::Response> RenderAdminPage(Transaction& transaction, const FederationPlan& plan,
-                                      AdminPage page, TimePoint now);
+                                      AdminPage page, const AdminView& view);
+// The same, where the request names this federation or none; else a refusal.
+Result<net::Response> AnswerAdminRead(Transaction& transaction, const FederationPlan& plan,
+                                      const AdminRead& request, const AdminView& view);
 
 // "running", "paused", "deploying", "done", "stopped".
 std::string_view FederationStateName(FederationState state);

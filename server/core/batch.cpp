@@ -135,13 +135,7 @@ Result<> Batch::AnswerLate(Arrival& arrival) {
   }
   // The pages read rows, so these must be as they will be stored.
   FL_TRY_OK(Save());
-  const auto& page = std::get<AdminRead>(request);
-  if (!page.federation.empty() && page.federation != plan_.name()) {
-    arrival.answer =
-        AdminRefusalResponse({ErrorCode::kNotFound, "no federation is called " + page.federation});
-    return Ok{};
-  }
-  FL_TRY(arrival.answer, RenderAdminPage(transaction_, plan_, page.page, now_));
+  FL_TRY(arrival.answer, AnswerAdminRead(transaction_, plan_, std::get<AdminRead>(request), view_));
   return Ok{};
 }
 
@@ -234,7 +228,7 @@ Result<net::Response> Batch::ObeyOrder(const AdminOrder& order) {
   }
   wakes_all_ = true;
   FL_TRY_OK(Save());
-  return RenderAdminPage(transaction_, plan_, AdminPage::kStatus, now_);
+  return RenderAdminPage(transaction_, plan_, AdminPage::kStatus, view_);
 }
 
 Result<> Batch::Note(std::string text) {

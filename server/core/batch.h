@@ -3,8 +3,10 @@
 #include <cstdint>
 #include <optional>
 #include <span>
+#include <utility>
 #include <vector>
 
+#include "fl/server/core/admin.h"
 #include "fl/server/core/calibration.h"
 #include "fl/server/core/server_core.h"
 #include "fl/server/journal/journal.h"
@@ -17,12 +19,13 @@ namespace fl::server {
 class Batch {
  public:
   Batch(Transaction& transaction, const FederationPlan& plan, const ServerOptions& options,
-        TimePoint now)
+        AdminView view)
       : transaction_(transaction),
         journal_(transaction),
         plan_(plan),
         options_(options),
-        now_(now) {}
+        view_(std::move(view)),
+        now_(view_.now) {}
 
   // Reads the rows, takes the events in their order, moves the round on, answers. The caller
   // commits.
@@ -126,6 +129,7 @@ class Batch {
   Journal journal_;
   const FederationPlan& plan_;
   const ServerOptions& options_;
+  AdminView view_;
   TimePoint now_;
 
   FederationRow federation_;

@@ -66,7 +66,7 @@ Result<net::Response> Batch::Allow(const AllowClient& order) {
   FL_TRY_OK(transaction_.DropOffender(plan_.name(), order.client));
   FL_TRY_OK(Note("allowed " + order.client + " by an admin"));
   FL_TRY_OK(Save());
-  return RenderAdminPage(transaction_, plan_, AdminPage::kRefusals, now_);
+  return RenderAdminPage(transaction_, plan_, AdminPage::kRefusals, view_);
 }
 
 }  // namespace fl::server

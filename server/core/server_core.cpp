@@ -60,6 +60,11 @@ Result<> TakeUp(Storage& storage, const FederationPlan& plan, TimePoint now) {
   return transaction->Commit();
 }
 
+// What exactly broke is for the operator, not for the devices.
+Error CannotStore() {
+  return {ErrorCode::kUnavailable, "the server cannot store anything now; try again"};
+}
+
 }  // namespace
 
 Result<std::unique_ptr<ServerCore>> ServerCore::Create(Storage& storage,
@@ -89,13 +94,15 @@ ServerOutput ServerCore::Handle(std::span<const ServerEvent> batch, TimePoint no
     error = output.error();
     if (error.code != ErrorCode::kConflict) break;
   }
+  storage_failure_ = {now, error.message};
   return Unavailable(batch, now, error);
 }
 
 Result<ServerOutput> ServerCore::TryHandle(std::span<const ServerEvent> batch, TimePoint now,
                                            TransactionMode mode) {
   FL_TRY(const auto transaction, storage_.Begin(plan_->name(), mode));
-  FL_TRY(ServerOutput output, Batch(*transaction, *plan_, options_, now).Run(batch));
+  FL_TRY(ServerOutput output,
+         Batch(*transaction, *plan_, options_, {now, storage_failure_}).Run(batch));
   FL_TRY_OK(transaction->Commit());
   return output;
 }
@@ -110,15 +117,29 @@ ServerOutput ServerCore::Unavailable(std::span<const ServerEvent> batch, TimePoi
   for (const ServerEvent& event : batch) {
     const auto* arrived = std::get_if<RequestArrived>(&event);
     if (arrived == nullptr) continue;
-    // What exactly broke is for the operator's log, not for the peers.
-    const Error told{ErrorCode::kUnavailable, "the server cannot store anything now; try again"};
-    const bool admin = arrived->peer.role == net::Role::kAdmin;
-    output.replies.push_back(
-        {arrived->id,
-         admin ? AdminRefusalResponse(told) : RefusalResponse(told, kAgainMinMs, kAgainMaxMs),
-         false});
+    if (arrived->peer.role == net::Role::kAdmin) {
+      output.replies.push_back({arrived->id, AnswerUnstored(*arrived, now), false});
+    } else {
+      output.replies.push_back(
+          {arrived->id, RefusalResponse(CannotStore(), kAgainMinMs, kAgainMaxMs), false});
+    }
   }
   return output;
+}
+
+// An operator can look at what there is when nothing can be stored: that is when it is needed.
+net::Response ServerCore::AnswerUnstored(const RequestArrived& arrived, TimePoint now) const {
+  const Result<DecodedRequest> request = DecodeRequest(arrived.peer, arrived.request);
+  if (!request) return AdminRefusalResponse(request.error());
+  if (const auto* read = std::get_if<AdminRead>(&*request)) {
+    const auto transaction = storage_.Begin(plan_->name(), TransactionMode::kOptimistic);
+    if (transaction) {
+      Result<net::Response> page =
+          AnswerAdminRead(**transaction, *plan_, *read, {now, storage_failure_});
+      if (page) return std::move(*page);
+    }
+  }
+  return AdminRefusalResponse(CannotStore());
 }
 
 // Rows say what is to be done; this says what this core has asked its shell for already.

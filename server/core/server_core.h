@@ -12,6 +12,7 @@
 
 #include "fl/common/base/clock.h"
 #include "fl/common/net/message.h"
+#include "fl/server/core/admin.h"
 #include "fl/server/core/admit.h"
 #include "fl/server/core/federation_plan.h"
 #include "fl/server/core/offences.h"
@@ -108,8 +109,9 @@ struct ServerOptions {
 // Rounds of one federation: a state machine that knows neither sockets nor clocks. All state is in
 // the storage; what the core holds besides are hints that may be lost (which commands were given).
 // A batch runs in one transaction; on kConflict it runs again. When the storage fails, each of the
-// batch's requests is answered 503, and nothing has happened. Thread safety: one call at a time for
-// an object; any number of objects, in any processes, over one storage.
+// batch's requests is answered 503, and nothing has happened; an admin's pages are still read.
+// Thread safety: one call at a time for an object; any number of objects, in any processes, over
+// one storage.
 class ServerCore {
  public:
   // Creates the federation with version 0 of its model, or takes up what the storage holds.
@@ -131,12 +133,14 @@ class ServerCore {
                                  TransactionMode mode);
   ServerOutput Unavailable(std::span<const ServerEvent> batch, TimePoint now,
                            const Error& error) const;
+  net::Response AnswerUnstored(const RequestArrived& arrived, TimePoint now) const;
   void DropRepeatedCommands(ServerOutput& output);
 
   Storage& storage_;
   std::shared_ptr<const FederationPlan>
       plan_;  // Shared with the shell, whose jobs may outlive a core.
   ServerOptions options_;
+  std::optional<StorageFailure> storage_failure_;
   std::optional<std::uint64_t>
       fold_started_;  // Hints: a core that lost them gives the command again.
   std::set<std::uint64_t> evaluations_started_;

@@ -89,6 +89,13 @@ std::string RoundLines(const Json& round) {
   return lines;
 }
 
+// A failure of a minute ago is over: devices come back every few seconds, and something is stored.
+bool FailsToStore(const Json& status) {
+  constexpr double kRecentSeconds = 60;
+  const Json failure = status.value("storage_failure", Json());
+  return !failure.is_null() && failure.at("ago_s").get<double>() < kRecentSeconds;
+}
+
 StatusView View(const Json& status) {
   const std::string state = Text(status.at("state"));
   const std::string published =
@@ -102,10 +109,16 @@ StatusView View(const Json& status) {
     clients += ", begins with " + Text(status.at("population_min"));
   }
   view.lines = Row(Text(status.at("federation")), state + ", " + published + ", " + clients);
+  if (FailsToStore(status)) {
+    const Json& failure = status.at("storage_failure");
+    view.lines += Row("storage", "failed " + FormatSeconds(failure.at("ago_s").get<double>()) +
+                                     " ago: " + Text(failure.at("message")));
+  }
   view.lines += RoundLines(round);
   view.lines += Row("accuracy", Trend(status.at("accuracy")));
   if (!view.over) view.lines += Row("next check-in", NextCheckIn(status.at("next_check_in_s")));
   view.summary = Text(status.at("federation")) + ": " + state + ", " + published + ", " + clients;
+  if (FailsToStore(status)) view.summary += "; the storage fails";
   if (!round.is_null()) {
     view.summary += "; round " + Text(round.at("number")) + " " + Text(round.at("state")) +
                     PhaseOf(round) + ", " + UpdatesOf(round) + ", refused " +

@@ -79,6 +79,13 @@ class Federation {
     REQUIRE(history_.published() == 1);
     return history_.model(1);
   }
+  // The answer to an operator, and whether nothing was stored meanwhile.
+  std::pair<net::Response, bool> Look(const std::string& page) {
+    const net::Peer admin{"spiffe://fl/admin/operator", net::Role::kAdmin};
+    const net::Request request{"GET", "/v1/admin/" + page, "localhost", {}, {}};
+    const auto output = Handle(server::RequestArrived{0, admin, request, nullptr, false});
+    return {output.replies.front().response, output.failure.has_value()};
+  }
   server::Storage& storage() { return *storage_; }
   std::size_t failures() const { return failures_; }
 
@@ -161,7 +168,6 @@ void FailAtEach(DiskFault fault, long failing, std::uint64_t body_file_bytes_min
     const Digest model = federation.Play();
     const bool failed = DiskHasFailed();
     FailDisk(DiskFault::kNone, 0);
-    WatchDisk({}, {});
     REQUIRE(model == undisturbed);
     failures += federation.failures() > 0 ? 1 : 0;
     if (!failed) break;
@@ -179,6 +185,27 @@ TEST_CASE("Failing disk: full from any write on, and then no more, it goes on wh
   for (const std::uint64_t bytes_min : {1ULL << 20, 1ULL}) {
     FailAtEach(DiskFault::kWrite, 3, bytes_min, fl::testing::kSanitized ? 4 : 30);
   }
+}
+
+TEST_CASE("Failing disk: an operator's pages are read while nothing can be stored") {
+  const TemporaryFolder folder(TemporaryFolder::Medium::kMemory);
+  const TemporaryFolder image(TemporaryFolder::Medium::kMemory);
+  Federation federation(folder.path());
+  WatchDisk(folder.path(), image.path());
+  constexpr long kAll = 1000000;
+  FailDisk(DiskFault::kWrite, 0, kAll);
+  for (const char* page : {"status", "clients", "events", "refusals", "report", "model"}) {
+    CAPTURE(page);
+    const auto [response, failed] = federation.Look(page);
+    CHECK(failed);
+    CHECK(response.status == 200);
+  }
+  const std::string status(AsText(federation.Look("status").first.body));
+  CHECK(status.find("\"storage_failure\": {") != std::string::npos);
+  CHECK(status.find("full") != std::string::npos);
+  CHECK(federation.Look("cake").first.status == 404);
+  FailDisk(DiskFault::kNone, 0);
+  CHECK(!federation.Look("status").second);
 }
 
 TEST_CASE("Failing disk: the write of the last piece, torn at any place, costs at most itself") {

@@ -53,6 +53,29 @@ TEST_CASE("StatusView: the accuracy's trend, and the end") {
   CHECK(view.lines.find("next check-in") == std::string::npos);
 }
 
+TEST_CASE("StatusView: a storage that failed lately is named") {
+  bool broken = false;
+  SqliteOptions options;
+  options.before_operation = [&]() -> Result<> {
+    if (!broken) return Ok{};
+    return Error{ErrorCode::kIo, "the disk is gone"};
+  };
+  const auto storage = Get(OpenSqliteStorage(":memory:", options));
+  Server server(MakePlan(PlanText("count = 1\npopulation_min = 2\ngoal = 2")), storage.get());
+  CHECK(Get(ViewStatus(StatusOf(server))).lines.find("storage ") == std::string::npos);
+  broken = true;
+  CHECK(server.Send(Device("device-0"), CheckInOf()).status == 503);
+  broken = false;
+  server.Pass(2);
+  const StatusView view = Get(ViewStatus(StatusOf(server)));
+  CAPTURE(view.lines);
+  CHECK(view.lines.find("\nstorage       failed 0:02 ago: the disk is gone\n") !=
+        std::string::npos);
+  CHECK(view.summary.find("; the storage fails") != std::string::npos);
+  server.Pass(60);
+  CHECK(Get(ViewStatus(StatusOf(server))).lines.find("storage ") == std::string::npos);
+}
+
 TEST_CASE("StatusView: what is no status is an error") {
   for (const char* text : {"", "[]", "{}", "{\"state\": 1}", "<html>"}) {
     CHECK(CodeOf(ViewStatus(text)) == ErrorCode::kMalformed);
