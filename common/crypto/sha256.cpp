@@ -31,6 +31,9 @@ struct Sha256Stream::State {
 Sha256Stream::Sha256Stream() : state_(std::make_unique<State>()) {
   state_->Start();
 }
+Sha256Stream::Sha256Stream(const Sha256Stream& other) : state_(std::make_unique<State>()) {
+  FL_CHECK(EVP_MD_CTX_copy_ex(state_->handle, other.state_->handle) == 1, "SHA-256 failed");
+}
 Sha256Stream::Sha256Stream(Sha256Stream&& other) noexcept = default;
 Sha256Stream& Sha256Stream::operator=(Sha256Stream&& other) noexcept = default;
 Sha256Stream::~Sha256Stream() = default;

@@ -18,7 +18,10 @@ Digest Sha256(ByteSpan bytes);
 class Sha256Stream {
  public:
   Sha256Stream();
+  // Goes on from the same bytes.
+  Sha256Stream(const Sha256Stream& other);
   Sha256Stream(Sha256Stream&& other) noexcept;
+  Sha256Stream& operator=(const Sha256Stream& other) = delete;
   Sha256Stream& operator=(Sha256Stream&& other) noexcept;
   ~Sha256Stream();
 

@@ -23,13 +23,13 @@ Result<ServerOutput> Batch::Run(std::span<const ServerEvent> events) {
   FL_TRY_OK(Save());
   ServerOutput output;
   for (Arrival& arrival : arrivals) {
-    output.replies.push_back({arrival.event->id, *std::move(arrival.answer), arrival.may_wait});
+    output.replies.push_back(
+        {arrival.event->id, *std::move(arrival.answer), arrival.may_wait, arrival.stored_piece_of});
   }
   FL_TRY_OK(ListCommands(output));
   output.wake_at = WakeAt();
   output.wakes_all = wakes_all_;
   output.wakes = std::move(wakes_);
-  output.growing = std::move(growing_);
   account_.standing = {federation_.state,           federation_.version,
                        federation_.clients,         federation_.round,
                        round_ ? round_->cohort : 0, round_ ? round_->accepted : 0};
@@ -72,7 +72,7 @@ Result<> Batch::Save() {
 Result<> Batch::Take(const ServerEvent& event, std::vector<Arrival>& arrivals) {
   if (const auto* arrived = std::get_if<RequestArrived>(&event)) {
     arrivals.push_back(
-        {arrived, DecodeRequest(arrived->peer, arrived->request), std::nullopt, false});
+        {arrived, DecodeRequest(arrived->peer, arrived->request), std::nullopt, false, {}});
     return TakeRequest(arrivals.back());
   }
   if (const auto* done = std::get_if<FoldDone>(&event)) return TakeFold(*done);
@@ -108,6 +108,7 @@ Result<> Batch::TakeRequest(Arrival& arrival) {
   } else if (TaskOf(request)) {
     FL_TRY_OK(TouchClient(*arrival.event, false));
     FL_TRY(arrival.answer, AnswerUpload(*arrival.event, request));
+    arrival.stored_piece_of = std::exchange(stored_piece_of_, std::nullopt);
   } else if (const auto* check_in = std::get_if<CheckIn>(&request)) {
     std::optional<Error> refused = CheckCapabilities(check_in->message);
     if (!refused) {

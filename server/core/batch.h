@@ -37,6 +37,7 @@ class Batch {
     Result<DecodedRequest> request;
     std::optional<net::Response> answer;
     bool may_wait = false;
+    std::optional<std::uint64_t> stored_piece_of;
   };
 
   // batch.cpp: events in, rows and answers out.
@@ -140,7 +141,7 @@ class Batch {
   bool tally_changed_ = false;
   bool wakes_all_ = false;
   std::vector<std::string> wakes_;
-  std::vector<std::uint64_t> growing_;
+  std::optional<std::uint64_t> stored_piece_of_;  // ServerReply's, of the request being taken.
   BatchAccount account_;
   // What NoteProgress has noted last: what Load found, at first.
   std::optional<std::pair<std::uint64_t, RoundState>> noted_round_;

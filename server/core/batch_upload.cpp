@@ -179,7 +179,7 @@ Result<net::Response> Batch::Chunk(TaskRow& task, const UploadChunk& request, By
         task.round);
   }
   FL_TRY_OK(journal_.AppendChunk(task, bytes));
-  if (task.committed < task.reserved_bytes) growing_.push_back(task.id);
+  stored_piece_of_ = task.attempt;
   return Receipt(task);
 }
 

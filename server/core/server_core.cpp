@@ -118,10 +118,10 @@ ServerOutput ServerCore::Unavailable(std::span<const ServerEvent> batch, TimePoi
     const auto* arrived = std::get_if<RequestArrived>(&event);
     if (arrived == nullptr) continue;
     if (arrived->peer.role == net::Role::kAdmin) {
-      output.replies.push_back({arrived->id, AnswerUnstored(*arrived, now), false});
+      output.replies.push_back({arrived->id, AnswerUnstored(*arrived, now)});
     } else {
       output.replies.push_back(
-          {arrived->id, RefusalResponse(CannotStore(), kAgainMinMs, kAgainMaxMs), false});
+          {arrived->id, RefusalResponse(CannotStore(), kAgainMinMs, kAgainMaxMs)});
     }
   }
   return output;

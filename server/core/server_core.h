@@ -54,6 +54,8 @@ struct ServerReply {
   // does not send `response`; it asks again when the client is woken, and for the last time, with
   // may_hold false, after at most 30 s.
   bool may_wait = false;
+  // The request was a piece of an upload, and is stored in that attempt (TaskRow).
+  std::optional<std::uint64_t> stored_piece_of = std::nullopt;
 };
 
 // Run RunFold(storage, plan, round) and hand the result back as FoldDone.
@@ -94,8 +96,6 @@ struct ServerOutput {
   // Whose held check-ins are worth asking again, by ClientName: everybody's, or some.
   bool wakes_all = false;
   std::vector<std::string> wakes;
-  // Tasks of which another piece is stored, and more are to come.
-  std::vector<std::uint64_t> growing;
   std::optional<Error> failure;  // The storage failed: for the log. Nothing was stored.
   bool done = false;  // The federation is done and every client that is present was told so.
   BatchAccount account;

@@ -1,30 +1,49 @@
 #include "fl/server/core/upload_digests.h"
 
 #include <algorithm>
+#include <utility>
 
 namespace fl::server {
 
-void UploadDigests::Advance(Storage& storage, const std::string& federation, std::uint64_t task) {
-  const auto transaction = storage.Begin(federation, TransactionMode::kOptimistic);
-  if (!transaction) return;
-  const auto row = (*transaction)->FindTask(task);
-  const bool is_open = row && *row && (*row)->state == TaskState::kOpen && (*row)->committed > 0;
-  if (!is_open) return;
-  const auto body = (*transaction)->ReadBody(task);
-  if (!body) return;
-  const std::shared_ptr<Upload> upload = Find(task);
-  const std::lock_guard lock(upload->mutex);
-  if (upload->attempt != (*row)->attempt) {
+void UploadDigests::Read(UploadPiece& piece) const {
+  const std::lock_guard lock(piece.mutex_);
+  crypto::Sha256Stream hash;
+  if (piece.offset > 0) {
+    const std::shared_ptr<Upload> upload = Find(piece.task);
+    if (upload == nullptr) return;
+    const std::lock_guard before(upload->mutex);
+    if (upload->bytes != piece.offset) return;
+    hash = crypto::Sha256Stream(upload->hash);
+    piece.attempt_ = upload->attempt;
+  }
+  hash.Update(piece.bytes);
+  piece.hash_ = std::move(hash);
+}
+
+// Of one attempt, the bytes up to an offset are always the same.
+void UploadDigests::Keep(UploadPiece& piece, std::uint64_t attempt) {
+  const bool first = piece.offset == 0;
+  const std::shared_ptr<Upload> upload = first ? FindOrMake(piece.task) : Find(piece.task);
+  if (upload == nullptr) return;
+  const std::lock_guard lock(piece.mutex_);
+  const std::lock_guard before(upload->mutex);
+  if (first && upload->attempt < attempt) {
     upload->hash = crypto::Sha256Stream();
     upload->bytes = 0;
-    upload->attempt = (*row)->attempt;
+    upload->attempt = attempt;
   }
-  if (body->bytes().size() <= upload->bytes) return;
-  const ByteSpan more = body->bytes().subspan(upload->bytes);
-  upload->hash.Update(more);
-  upload->bytes += more.size();
+  if (upload->attempt != attempt || upload->bytes != piece.offset) return;
+  const bool ahead = piece.hash_ && (first || piece.attempt_ == attempt);
+  if (ahead) {
+    upload->hash = *std::move(piece.hash_);
+  } else {
+    upload->hash.Update(piece.bytes);
+  }
+  upload->bytes += piece.bytes.size();
   const std::lock_guard all(mutex_);
-  bytes_ahead_ += more.size();
+  upload->last = ++keeps_;
+  bytes_kept_ += piece.bytes.size();
+  if (ahead) bytes_ahead_ += piece.bytes.size();
 }
 
 Digest UploadDigests::Finish(const TaskRow& task, ByteSpan body) {
@@ -41,6 +60,7 @@ Digest UploadDigests::Finish(const TaskRow& task, ByteSpan body) {
   const std::lock_guard lock(upload->mutex);
   if (upload->attempt != task.attempt || upload->bytes > body.size()) return crypto::Sha256(body);
   upload->hash.Update(body.subspan(upload->bytes));
+  upload->bytes = 0;
   return upload->hash.Finish();
 }
 
@@ -49,20 +69,33 @@ std::size_t UploadDigests::uploads() const {
   return uploads_.size();
 }
 
+std::uint64_t UploadDigests::bytes_kept() const {
+  const std::lock_guard lock(mutex_);
+  return bytes_kept_;
+}
+
 std::uint64_t UploadDigests::bytes_ahead() const {
   const std::lock_guard lock(mutex_);
   return bytes_ahead_;
 }
 
-std::shared_ptr<UploadDigests::Upload> UploadDigests::Find(std::uint64_t task) {
+std::shared_ptr<UploadDigests::Upload> UploadDigests::Find(std::uint64_t task) const {
+  const std::lock_guard lock(mutex_);
+  const auto found = uploads_.find(task);
+  return found == uploads_.end() ? nullptr : found->second;
+}
+
+std::shared_ptr<UploadDigests::Upload> UploadDigests::FindOrMake(std::uint64_t task) {
   const std::lock_guard lock(mutex_);
   if (!uploads_.contains(task) && uploads_.size() >= kUploadsMax) {
     uploads_.erase(std::ranges::min_element(uploads_, {},
                                             [](const auto& entry) { return entry.second->last; }));
   }
   std::shared_ptr<Upload>& upload = uploads_[task];
-  if (upload == nullptr) upload = std::make_shared<Upload>();
-  upload->last = ++calls_;
+  if (upload == nullptr) {
+    upload = std::make_shared<Upload>();
+    upload->last = ++keeps_;
+  }
   return upload;
 }
 

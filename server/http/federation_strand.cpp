@@ -119,6 +119,7 @@ bool FederationStrand::HandleBatch() {
   for (ServerEvent& event : batch.events) {
     if (auto* arrived = std::get_if<RequestArrived>(&event)) arrived->id = id++;
   }
+  ReadPieces(batch);
   const auto start = TimeHistogram::Clock::now();
   ServerOutput output = core_->Handle(batch.events, clock_.Now());
   metrics_.step(TimedStep::kBatch).AddSince(start);
@@ -136,9 +137,6 @@ bool FederationStrand::HandleBatch() {
   done_ = output.done;
   Deliver(std::move(batch), std::move(output.replies));
   for (const ServerCommand& command : output.commands) Run(command);
-  for (const std::uint64_t task : output.growing) {
-    pool_.Post([this, task] { digests_.Advance(storage_, plan().name(), task); });
-  }
   Log(output.account);
   if (output.wakes_all || !output.wakes.empty()) {
     queue_.With([&](Queue& queue) {
@@ -214,11 +212,39 @@ void FederationStrand::Hold(RequestArrived event, Origin origin, net::Response r
   held_.emplace(key, Held{std::move(event), std::move(origin), std::move(response)});
 }
 
+// Large pieces are read by another thread while the core stores them. From here to KeepPiece their
+// requests stay where they are.
+void FederationStrand::ReadPieces(Batch& batch) {
+  constexpr std::size_t kBytesMin = 64U << 10;  // Below it a commit reads them as fast.
+  for (std::size_t i = 0; i < batch.events.size(); ++i) {
+    const auto* arrived = std::get_if<RequestArrived>(&batch.events[i]);
+    if (arrived == nullptr || arrived->request.body.size() < kBytesMin) continue;
+    const Result<DecodedRequest> request = DecodeRequest(arrived->peer, arrived->request);
+    const auto* chunk = request ? std::get_if<UploadChunk>(&*request) : nullptr;
+    if (chunk == nullptr) continue;
+    auto piece =
+        std::make_shared<UploadPiece>(chunk->task.value, chunk->offset, arrived->request.body);
+    batch.origins[i].piece = piece;
+    pool_.Post([this, piece = std::move(piece)] { digests_.Read(*piece); });
+  }
+}
+
+void FederationStrand::KeepPiece(RequestArrived& arrived, Origin& origin,
+                                 const ServerReply& reply) {
+  if (origin.piece == nullptr) return;
+  origin.piece->body = std::move(arrived.request.body);
+  if (!reply.stored_piece_of) return;
+  pool_.Post([this, piece = std::move(origin.piece), attempt = *reply.stored_piece_of] {
+    digests_.Keep(*piece, attempt);
+  });
+}
+
 void FederationStrand::Deliver(Batch batch, std::vector<ServerReply> replies) {
   for (std::size_t i = 0; i < batch.events.size(); ++i) {
     auto* arrived = std::get_if<RequestArrived>(&batch.events[i]);
     if (arrived == nullptr) continue;
     ServerReply& reply = replies[arrived->id];
+    KeepPiece(*arrived, batch.origins[i], reply);
     if (reply.may_wait) {
       Hold(std::move(*arrived), std::move(batch.origins[i]), std::move(reply.response));
     } else {

@@ -58,10 +58,11 @@ class FederationStrand {
   std::size_t waiting() const { return waiting_; }
 
  private:
-  // A request's responder, and since when it waits.
+  // A request's responder, since when it waits, and the piece of an upload that it may be.
   struct Origin {
     std::unique_ptr<net::Responder> responder;
     TimePoint since{};
+    std::shared_ptr<UploadPiece> piece = nullptr;
   };
   // Something for the core; a request brings its responder.
   struct Item {
@@ -98,6 +99,8 @@ class FederationStrand {
   void TakeHeld(TimePoint now, const Queue& woken, Batch& batch);
   void AskAgain(HeldKey key, bool may_hold, Batch& batch);
   void Hold(RequestArrived event, Origin origin, net::Response response);
+  void ReadPieces(Batch& batch);
+  void KeepPiece(RequestArrived& arrived, Origin& origin, const ServerReply& reply);
   void Deliver(Batch batch, std::vector<ServerReply> replies);
   void NoteRefusal(const net::Peer& peer, const net::Response& response);
   void Run(const ServerCommand& command);

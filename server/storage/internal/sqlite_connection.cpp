@@ -20,10 +20,10 @@ Result<std::unique_ptr<SqliteConnection>> SqliteConnection::Open(const std::stri
   // Some systems' SQLite overwrites what is deleted; memory is nobody else's.
   if (path == ":memory:") FL_TRY_OK(connection->Execute("PRAGMA secure_delete=OFF"));
   FL_TRY_OK(connection->Execute(
-      "PRAGMA page_size=16384; PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; "
+      "PRAGMA page_size=4096; PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; "
       "PRAGMA foreign_keys=ON; PRAGMA cache_size=-16384; "
       // In pages: the log is written back at 4 MiB, so that a small disk has room for both.
-      "PRAGMA wal_autocheckpoint=256"));
+      "PRAGMA wal_autocheckpoint=1024"));
   return connection;
 }
 

@@ -28,3 +28,13 @@ TEST_CASE("Sha256Stream: any cut gives the digest of the whole and Finish starts
     CHECK(stream.Finish() == Sha256(AsBytes(text)));
   }
 }
+
+TEST_CASE("Sha256Stream: a copy goes on by itself") {
+  Sha256Stream stream;
+  stream.Update(AsBytes("ab"));
+  Sha256Stream copy(stream);
+  stream.Update(AsBytes("x"));
+  copy.Update(AsBytes("c"));
+  CHECK(copy.Finish() == Sha256(AsBytes("abc")));
+  CHECK(stream.Finish() == Sha256(AsBytes("abx")));
+}

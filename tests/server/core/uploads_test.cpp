@@ -256,44 +256,94 @@ TEST_CASE("An upload in pieces: bytes replaced after the shell looked are looked
   CHECK(round.server.round(1).accepted == 0);
 }
 
-TEST_CASE(
-    "UploadDigests: what is read ahead gives the digest of all bytes, of that attempt alone") {
-  OpenRound round;
-  UploadDigests digests;
-  const Digest digest = crypto::Sha256(round.good);
-  const ByteSpan bytes = round.good;
-  const auto task = [&] {
-    const auto transaction =
-        Get(round.server.storage().Begin("small", TransactionMode::kOptimistic));
-    return Get(transaction->FindTask(round.task.id)).value();
-  };
-  const auto advance = [&] {
-    digests.Advance(round.server.storage(), "small", round.task.id);
-    return digests.bytes_ahead();
-  };
-  CHECK(advance() == 0);
-  round.Post("reserve", bytes.size(), digest);
-  round.Patch(0, bytes.first(10));
-  CHECK(advance() == 10);
-  CHECK(advance() == 10);
-  round.Patch(10, bytes.subspan(10, 30));
-  CHECK(advance() == 40);
-  CHECK(digests.Finish(task(), bytes) == digest);
-  CHECK(digests.uploads() == 0);
-  CHECK(digests.Finish(task(), bytes) == digest);
+TaskRow OpenTask(std::uint64_t attempt) {
+  TaskRow task;
+  task.id = 7;
+  task.attempt = attempt;
+  return task;
+}
 
-  CHECK(advance() == 80);
-  round.Post("reserve", bytes.size(), Digest{});
-  const Bytes other(bytes.size(), std::byte{9});
-  round.Patch(0, ByteSpan(other).first(10));
-  CHECK(digests.Finish(task(), other) == crypto::Sha256(other));
-  CHECK(advance() == 90);
-  round.Patch(10, ByteSpan(other).subspan(10));
-  CHECK(digests.Finish(task(), other) == crypto::Sha256(other));
-  // An accepted one is not read.
-  CHECK(Put(round.server, "device-0", round.task.id, round.good).status == 200);
-  digests.Advance(round.server.storage(), "small", round.task.id);
+TEST_CASE("UploadDigests: pieces that were read ahead, or not, give the digest of all bytes") {
+  const Bytes bytes = ToBytes("an update that comes in four pieces, and is then committed");
+  UploadDigests digests;
+  std::size_t kept = 0;
+  std::size_t ahead = 0;
+  for (const bool is_read : {true, false, true, true}) {
+    UploadPiece piece(7, kept, ByteSpan(bytes).subspan(kept, 10));
+    if (is_read) digests.Read(piece);
+    digests.Keep(piece, 0);
+    kept += 10;
+    ahead += is_read ? 10 : 0;
+    CHECK(digests.bytes_kept() == kept);
+    CHECK(digests.bytes_ahead() == ahead);
+  }
+  CHECK(digests.uploads() == 1);
+  CHECK(digests.Finish(OpenTask(0), bytes) == crypto::Sha256(bytes));
   CHECK(digests.uploads() == 0);
+  CHECK(digests.Finish(OpenTask(0), bytes) == crypto::Sha256(bytes));
+}
+
+TEST_CASE("UploadDigests: a piece that was read and not stored does not count") {
+  const Bytes bytes(40, std::byte{1});
+  const Bytes other(40, std::byte{2});
+  UploadDigests digests;
+  UploadPiece first(7, 0, ByteSpan(bytes).first(20));
+  digests.Read(first);
+  UploadPiece second(7, 0, ByteSpan(other).first(20));
+  digests.Read(second);
+  digests.Keep(second, 0);
+  digests.Keep(first, 0);  // As if both had been stored: there is one of each place.
+  UploadPiece gap(7, 30, ByteSpan(bytes).subspan(30));
+  digests.Read(gap);
+  digests.Keep(gap, 0);
+  CHECK(digests.bytes_kept() == 20);
+  CHECK(digests.Finish(OpenTask(0), other) == crypto::Sha256(other));
+}
+
+TEST_CASE("UploadDigests: bytes of another attempt do not count, in whatever order it is told") {
+  const Bytes bytes(40, std::byte{1});
+  const Bytes other(40, std::byte{2});
+  UploadDigests digests;
+  UploadPiece first(7, 0, ByteSpan(bytes).first(20));
+  digests.Keep(first, 0);
+  // Read on top of the first attempt, stored in the second one.
+  UploadPiece late(7, 20, ByteSpan(other).subspan(20));
+  digests.Read(late);
+  UploadPiece again(7, 0, ByteSpan(other).first(20));
+  digests.Keep(again, 1);
+  UploadPiece of_first(7, 20, ByteSpan(bytes).subspan(20));
+  digests.Keep(of_first, 0);
+  digests.Keep(first, 0);
+  digests.Keep(late, 1);
+  CHECK(digests.bytes_ahead() == 0);
+  CHECK(digests.bytes_kept() == 60);
+  CHECK(digests.Finish(OpenTask(1), other) == crypto::Sha256(other));
+  // What is known of the second attempt is not taken for the third.
+  digests.Keep(again, 1);
+  CHECK(digests.Finish(OpenTask(2), bytes) == crypto::Sha256(bytes));
+}
+
+TEST_CASE("An upload in pieces: the reply says which attempt of it a piece is stored in") {
+  OpenRound round;
+  const Digest digest = crypto::Sha256(round.good);
+  const auto stored = [&](std::uint64_t offset) {
+    RequestArrived piece;
+    piece.peer = Device("device-0");
+    piece.request = {"PATCH",
+                     TaskTarget(round.task.id),
+                     "localhost",
+                     {{"Upload-Offset", std::to_string(offset)}},
+                     Bytes(10)};
+    return round.server.Handle({piece}).replies.at(0).stored_piece_of;
+  };
+  CHECK(stored(0) == std::nullopt);
+  round.Post("reserve", round.good.size(), digest);
+  CHECK(stored(0) == 0);
+  CHECK(stored(0) == std::nullopt);  // A copy.
+  CHECK(stored(20) == std::nullopt);
+  CHECK(stored(10) == 0);
+  round.Post("reserve", round.good.size(), Digest{});
+  CHECK(stored(0) == 1);
 }
 
 TEST_CASE(
