@@ -23,6 +23,7 @@ struct HttpLimits {
   Duration step = std::chrono::seconds(8);
   Duration idle = std::chrono::seconds(90);  // Between requests.
   std::size_t connections_max = 20000;
+  std::size_t connections_of_peer_max = 16;  // Of one certificate's name; one more ends its oldest.
 };
 
 // Sends one answer; may be called once, from any thread; dropped without a call it answers 503.
@@ -78,6 +79,8 @@ class HttpServer {
   virtual Result<> Revoke(const std::string& revoked) = 0;
   // Connections that are open now.
   virtual std::size_t connections() const = 0;
+  // Connections that were ended because their peer had opened too many others.
+  virtual std::uint64_t put_out() const = 0;
   // Stops accepting, lets requests under way finish until the grace period is over, then closes
   // all.
   virtual void Stop(Duration grace) = 0;

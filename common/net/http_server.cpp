@@ -53,6 +53,7 @@ class Server final : public HttpServer {
   Server(const HttpLimits& limits, RequestHandler& handler, std::string authority)
       : limits_(limits),
         handler_(handler),
+        places_(limits.connections_of_peer_max),
         authority_(std::move(authority)),
         work_(io_.get_executor()),
         strand_(asio::make_strand(io_)),
@@ -67,6 +68,7 @@ class Server final : public HttpServer {
 
   std::uint16_t port() const override { return port_; }
   std::size_t connections() const override { return sessions_.size(); }
+  std::uint64_t put_out() const override { return places_.put_out(); }
   Result<> Revoke(const std::string& revoked) override;
   void Stop(Duration grace) override;
 
@@ -76,6 +78,7 @@ class Server final : public HttpServer {
 
   const HttpLimits limits_;
   RequestHandler& handler_;
+  internal::PeerPlaces places_;
   const std::string authority_;
   internal::SharedRevocations revocations_;
   std::optional<asio::ssl::context> tls_;
@@ -180,8 +183,8 @@ void Server::Serve(HttpSession::Socket socket) {
   try {
     const auto executor = socket.get_executor();
     asio::ssl::context* const tls = tls_ ? &*tls_ : nullptr;
-    auto session =
-        std::make_shared<HttpSession>(std::move(socket), tls, limits_, handler_, revocations_);
+    const HttpSession::Shared shared{limits_, handler_, revocations_, places_};
+    auto session = std::make_shared<HttpSession>(std::move(socket), tls, shared);
     sessions_.Spawn(executor, RunSession(session),
                     [session](TaskSignal signal) { session->Signal(signal); });
   } catch (const std::exception&) {

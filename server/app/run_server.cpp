@@ -153,7 +153,9 @@ Result<> RunServer(const RunOptions& options, const Logger& logger) {
   FL_TRY(const auto server,
          net::HttpServer::Start(listen.host, listen.port, tls, {},
                                 std::max<std::size_t>(1, options.threads / 2), *shell));
-  OperatorPages pages(*shell, [&server] { return server->connections(); });
+  OperatorPages pages(*shell, [&server] {
+    return OperatorPages::Connections{server->connections(), server->put_out()};
+  });
   FL_TRY(const auto pages_server, ServePages(options, pages, logger));
   const std::string address = AddressText(listen.host, server->port());
   FL_TRY_OK(WriteFileAtomically(options.state / "address", AsBytes(address)));

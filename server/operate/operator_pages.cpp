@@ -28,7 +28,8 @@ class Page {
   explicit Page(std::vector<Source> sources) : sources_(std::move(sources)) {}
 
   void WriteFederations();
-  void WriteServer(std::size_t jobs, std::size_t connections, ClientGate& gate);
+  void WriteServer(std::size_t jobs, const OperatorPages::Connections& connections,
+                   ClientGate& gate);
   std::string Take() && { return std::move(out_).Take(); }
 
  private:
@@ -195,11 +196,15 @@ void Page::WriteGate(ClientGate& gate) {
   out_.Sample(std::uint64_t{gate.clients()});
 }
 
-void Page::WriteServer(std::size_t jobs, std::size_t connections, ClientGate& gate) {
+void Page::WriteServer(std::size_t jobs, const OperatorPages::Connections& connections,
+                       ClientGate& gate) {
   WriteQueues(jobs);
   WriteGate(gate);
   out_.Family("fl_open_connections", MetricType::kGauge, "Connections over mutual TLS.");
-  out_.Sample(std::uint64_t{connections});
+  out_.Sample(std::uint64_t{connections.open});
+  out_.Family("fl_put_out_connections_total", MetricType::kCounter,
+              "Connections that were ended because their client had opened too many others.");
+  out_.Sample(connections.put_out);
   const ProcessFigures process = ReadProcessFigures();
   out_.Family("process_resident_memory_bytes", MetricType::kGauge, "Resident memory.");
   out_.Sample(process.resident_bytes);

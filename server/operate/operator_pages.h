@@ -17,8 +17,13 @@ namespace fl::server {
 // with one thread, which /readyz may hold for some seconds. Thread safety: shared objects safe.
 class OperatorPages final : public net::RequestHandler {
  public:
-  // `shell` must outlive the pages; `connections` says how many are open.
-  OperatorPages(ServerShell& shell, std::function<std::size_t()> connections)
+  // Of HttpServer.
+  struct Connections {
+    std::size_t open = 0;
+    std::uint64_t put_out = 0;
+  };
+  // `shell` must outlive the pages.
+  OperatorPages(ServerShell& shell, std::function<Connections()> connections)
       : shell_(shell), connections_(std::move(connections)) {}
 
   void OnRequest(net::Peer peer, net::Request request,
@@ -29,7 +34,7 @@ class OperatorPages final : public net::RequestHandler {
   std::string RenderMetrics() const;
 
   ServerShell& shell_;
-  std::function<std::size_t()> connections_;
+  std::function<Connections()> connections_;
 };
 
 }  // namespace fl::server

@@ -107,13 +107,13 @@ class HttpSession::SessionResponder final : public Responder {
   std::shared_ptr<AnswerSlot> slot_;
 };
 
-HttpSession::HttpSession(Socket socket, asio::ssl::context* tls, const HttpLimits& limits,
-                         RequestHandler& handler, SharedRevocations& revocations)
+HttpSession::HttpSession(Socket socket, asio::ssl::context* tls, const Shared& shared)
     : socket_(std::move(socket)),
-      limits_(limits),
-      handler_(handler),
-      revocations_(revocations),
-      buffer_(limits.head_bytes_max + kBufferBytes),
+      limits_(shared.limits),
+      handler_(shared.handler),
+      revocations_(shared.revocations),
+      places_(shared.places),
+      buffer_(limits_.head_bytes_max + kBufferBytes),
       deadline_(socket_.get_executor()),
       wake_(socket_.get_executor(), Instant::max()),
       slot_(std::make_shared<AnswerSlot>(*this)) {
@@ -131,6 +131,7 @@ asio::awaitable<void> HttpSession::Run() {
   }
   slot_->Close();
   Close();
+  place_.reset();
 }
 
 void HttpSession::Signal(TaskSignal signal) {
@@ -170,6 +171,9 @@ asio::awaitable<bool> HttpSession::Handshake() {
   const bool is_admin = info->role == crypto::CertificateRole::kAdmin;
   peer_ = Peer{info->uri(), is_admin ? Role::kAdmin : Role::kClient};
   serial_ = info->serial;
+  place_ = places_.Take(peer_.name, [self = weak_from_this()] {
+    if (const auto session = self.lock()) session->Signal(TaskSignal::kClose);
+  });
   // Again: it may have been revoked since the handshake looked, before kRecheck could know whom
   // this connection serves.
   co_return !IsRevoked();

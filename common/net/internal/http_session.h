@@ -14,6 +14,7 @@
 #include <boost/beast/core/flat_buffer.hpp>
 
 #include "fl/common/net/http.h"
+#include "fl/common/net/internal/peer_places.h"
 #include "fl/common/net/internal/task_group.h"
 #include "fl/common/net/internal/tls_setup.h"
 #include "fl/common/net/internal/tls_stream.h"
@@ -26,10 +27,16 @@ class HttpSession final : public std::enable_shared_from_this<HttpSession> {
  public:
   using Socket = boost::asio::generic::stream_protocol::socket;  // TCP or Unix.
 
-  // Limits, handler and revocations must outlive the session. Without `tls` bytes travel as they
-  // are and the peer has no name.
-  HttpSession(Socket socket, boost::asio::ssl::context* tls, const HttpLimits& limits,
-              RequestHandler& handler, SharedRevocations& revocations);
+  // What the sessions of a server share; it must outlive them.
+  struct Shared {
+    const HttpLimits& limits;
+    RequestHandler& handler;
+    SharedRevocations& revocations;
+    PeerPlaces& places;
+  };
+
+  // Without `tls` bytes travel as they are and the peer has no name.
+  HttpSession(Socket socket, boost::asio::ssl::context* tls, const Shared& shared);
 
   // The whole life of the connection.
   boost::asio::awaitable<void> Run();
@@ -96,6 +103,7 @@ class HttpSession final : public std::enable_shared_from_this<HttpSession> {
   const HttpLimits& limits_;
   RequestHandler& handler_;
   SharedRevocations& revocations_;
+  PeerPlaces& places_;
   boost::beast::flat_buffer buffer_;
   // One wait serves many deadlines: most move on before they come.
   boost::asio::steady_timer deadline_;
@@ -108,6 +116,7 @@ class HttpSession final : public std::enable_shared_from_this<HttpSession> {
   std::optional<Response> answer_;
   Peer peer_;
   std::string serial_;
+  std::unique_ptr<PeerPlaces::Place> place_;  // Of a peer with a name.
   Phase phase_ = Phase::kHandshake;
   bool is_stopping_ = false;
   bool is_late_ = false;

@@ -280,6 +280,35 @@ TEST_CASE("HttpServer: connections above the limit are closed and fit again late
   CHECK(Get(second->Exchange(Post("x"), kPatience)).status == 200);
 }
 
+TEST_CASE("HttpServer: a peer's connections above its limit end its oldest, and nobody else's") {
+  const TestPki pki;
+  EchoHandler handler;
+  HttpLimits limits;
+  limits.connections_of_peer_max = 2;
+  const auto server = StartServer(pki.Server(), handler, limits);
+  const auto other = Connect(*server, pki.Client("other"));
+  CHECK(Get(other->Exchange(Post("x"), kPatience)).status == 200);
+  const net::TlsFiles files = pki.Client("greedy");
+  std::vector<std::unique_ptr<HttpClient>> clients;
+  for (int i = 0; i < 5; ++i) {
+    clients.push_back(Connect(*server, files));
+    CHECK(Get(clients.back()->Exchange(Post("x"), kPatience)).status == 200);
+  }
+  while (server->connections() > 3) std::this_thread::yield();
+  CHECK(server->put_out() == 3);
+  // One that was ended comes back, as the newest; places that were given back are free.
+  CHECK(Get(clients[0]->Exchange(Post("x"), kPatience)).status == 200);
+  while (server->connections() > 3) std::this_thread::yield();
+  CHECK(server->put_out() == 4);
+  clients.clear();
+  while (server->connections() > 1) std::this_thread::yield();
+  clients.push_back(Connect(*server, files));
+  CHECK(Get(clients.back()->Exchange(Post("x"), kPatience)).status == 200);
+  CHECK(server->put_out() == 4);
+  CHECK(Get(other->Exchange(Post("x"), kPatience)).status == 200);
+  CHECK(server->connections() == 2);
+}
+
 TEST_CASE("HttpServer: Stop lets a request under way finish") {
   const TestPki pki;
   HoldingHandler handler;

@@ -26,7 +26,9 @@ class Operated {
     };
     storage_ = Get(OpenSqliteStorage((folder_.path() / "state.db").string(), options));
     shell_ = Get(ServerShell::Create(*storage_, {{plan_, nullptr}}, 2, quiet_));
-    pages_ = std::make_unique<OperatorPages>(*shell_, [] { return std::size_t{7}; });
+    pages_ = std::make_unique<OperatorPages>(*shell_, [] {
+      return OperatorPages::Connections{7, 3};
+    });
   }
 
   net::Response Ask(const std::string& target, const std::string& method = "GET") {
@@ -113,6 +115,7 @@ TEST_CASE("OperatorPages: the figures are those of the round that was played") {
   CHECK(scrape["fl_queue_length" + kOf + ",queue=\"held_check_ins\"}"] == 0);
   CHECK(scrape["fl_queue_length{queue=\"jobs\"}"] >= 0);
   CHECK(scrape["fl_open_connections"] == 7);
+  CHECK(scrape["fl_put_out_connections_total"] == 3);
   CHECK(scrape["fl_limited_clients"] == 1);
   CHECK(scrape["fl_put_off_total{why=\"rate\"}"] == 0);
   CHECK(scrape["fl_paused_requests_total"] == 0);
