@@ -90,10 +90,7 @@ Result<> Batch::TakeRequest(Arrival& arrival) {
   }
   if (!arrival.request) {
     if (arrival.event->peer.role == net::Role::kAdmin) {
-      // An admin's certificate in a device's folder is answered in the device's form.
-      const bool admin_route = arrival.event->request.target.starts_with("/v1/admin/");
-      const Error& error = arrival.request.error();
-      arrival.answer = admin_route ? AdminRefusalResponse(error) : RefusalResponse(error);
+      arrival.answer = RefusalOfAdmin(arrival.event->request, arrival.request.error());
       return Ok{};
     }
     FL_TRY(arrival.answer, Refuse(arrival.request.error(), federation_.round));

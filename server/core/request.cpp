@@ -263,4 +263,9 @@ net::Response AdminRefusalResponse(const Error& error) {
   return {HttpStatusOf(error.code), {{"Content-Type", "application/json"}}, ToBytes(text)};
 }
 
+net::Response RefusalOfAdmin(const net::Request& request, const Error& error) {
+  const bool admin_route = request.target.starts_with("/v1/admin/");
+  return admin_route ? AdminRefusalResponse(error) : RefusalResponse(error);
+}
+
 }  // namespace fl::server

@@ -84,6 +84,8 @@ std::string ClientName(const net::Peer& peer);
 net::Response RefusalResponse(const Error& error, std::uint32_t again_min_ms = 0,
                               std::uint32_t again_max_ms = 0);
 net::Response AdminRefusalResponse(const Error& error);
+// Either, to an admin: one whose certificate lies in a device's folder asks for a device's routes.
+net::Response RefusalOfAdmin(const net::Request& request, const Error& error);
 unsigned HttpStatusOf(ErrorCode code);
 
 }  // namespace fl::server

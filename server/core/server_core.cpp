@@ -130,7 +130,7 @@ ServerOutput ServerCore::Unavailable(std::span<const ServerEvent> batch, TimePoi
 // An operator can look at what there is when nothing can be stored: that is when it is needed.
 net::Response ServerCore::AnswerUnstored(const RequestArrived& arrived, TimePoint now) const {
   const Result<DecodedRequest> request = DecodeRequest(arrived.peer, arrived.request);
-  if (!request) return AdminRefusalResponse(request.error());
+  if (!request) return RefusalOfAdmin(arrived.request, request.error());
   if (const auto* read = std::get_if<AdminRead>(&*request)) {
     const auto transaction = storage_.Begin(plan_->name(), TransactionMode::kOptimistic);
     if (transaction) {

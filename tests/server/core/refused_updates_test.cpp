@@ -254,7 +254,7 @@ std::vector<Fault> PayloadFaults() {
   };
 }
 
-std::vector<Fault> ExchangeFaults() {
+std::vector<Fault> UploadFaults() {
   using E = Exchange;
   using enum ErrorCode;
   const Digest other = crypto::Sha256(AsBytes("other"));
@@ -302,6 +302,13 @@ std::vector<Fault> ExchangeFaults() {
          }
          return last;
        }},
+  };
+}
+
+std::vector<Fault> RequestFaults() {
+  using E = Exchange;
+  using enum ErrorCode;
+  return {
       {kNotFound, kRouteUnknown, [](E& e) { return e.Ask("DELETE", TaskTarget(e.task.id), {}); }},
       {kUnauthorized, kRoleWrong, [](E& e) { return e.Ask("GET", "/v1/admin/status", {}); }},
       {kMalformed, kMessageField,
@@ -319,8 +326,8 @@ std::vector<Fault> ExchangeFaults() {
        }},
       {kMalformed, kDigestSyntax, [](E& e) { return e.Ask("GET", "/v1/blobs/12", {}); }},
       {kMalformed, kRangeSyntax,
-       [other](E& e) {
-         return e.Ask("GET", "/v1/blobs/" + other.ToHex(), {}, {{"Range", "lines=1-2"}});
+       [](E& e) {
+         return e.Ask("GET", "/v1/blobs/" + Digest{}.ToHex(), {}, {{"Range", "lines=1-2"}});
        }},
       {kWrongState, kPhaseUnknown,
        [](E& e) {
@@ -332,7 +339,8 @@ std::vector<Fault> ExchangeFaults() {
 
 std::vector<Fault> AllFaults() {
   std::vector<Fault> all;
-  for (const auto& some : {EnvelopeFaults(), ClaimFaults(), PayloadFaults(), ExchangeFaults()}) {
+  for (const auto& some :
+       {EnvelopeFaults(), ClaimFaults(), PayloadFaults(), UploadFaults(), RequestFaults()}) {
     all.insert(all.end(), some.begin(), some.end());
   }
   return all;
