@@ -41,10 +41,17 @@ finishes() {
   grep -qxF -- "$header" README.md || fail "README.md shows another table than '$header'"
 }
 
-# A shell's background commands ignore SIGINT, which no trap can undo: the quickstart gets it back.
+# A shell's background commands ignore SIGINT, which no trap can undo: the quickstart gets it back. Until it runs, the process is
+# a copy of this shell, which a signal would make clean up in this one's stead.
 start() {
   env --default-signal=INT,QUIT scripts/quickstart --build "$build" --state "$state" >"$work/output" 2>&1 &
   pid=$!
+  local tries=0
+  until tr '\0' ' ' <"/proc/$pid/cmdline" | grep -qF scripts/quickstart; do
+    tries=$((tries + 1))
+    [ $tries -lt 1000 ] || fail "it has not begun within ten seconds"
+    sleep 0.01
+  done
 }
 
 # interrupt SIGNAL WHEN STATUS: what it must end with, and leave behind.
