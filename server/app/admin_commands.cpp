@@ -10,7 +10,6 @@
 #include "fl/common/net/http.h"
 #include "fl/common/wire/messages.h"
 #include "fl/server/app/run_server.h"
-#include "fl/server/operate/status_view.h"
 
 namespace fl::server {
 namespace {
@@ -178,9 +177,9 @@ Result<> FollowRounds(const AdminOptions& options, std::ostream& out) {
   }
 }
 
-Result<> WatchStatus(const AdminOptions& options, std::ostream& out, bool terminal) {
+Result<> WatchStatus(const AdminOptions& options, std::ostream& out, StatusWatch::Columns columns) {
   FL_TRY(AdminClient client, AdminClient::Create(options));
-  StatusWatch watch(out, terminal);
+  StatusWatch watch(out, std::move(columns));
   SystemClock clock;
   for (bool answered = false;;) {
     const Result<Bytes> status = client.Send("GET", "status");

@@ -5,6 +5,7 @@
 #include <string>
 
 #include "fl/common/base/result.h"
+#include "fl/server/operate/status_view.h"
 
 namespace fl::server {
 
@@ -30,7 +31,7 @@ Result<> FollowRounds(const AdminOptions& options, std::ostream& out);
 
 // Shows the status once a second, live on a terminal and a line a change elsewhere, until the
 // federation is done or stopped. A server that goes away later is waited for.
-Result<> WatchStatus(const AdminOptions& options, std::ostream& out, bool terminal);
+Result<> WatchStatus(const AdminOptions& options, std::ostream& out, StatusWatch::Columns columns);
 
 // Writes the published model, a safetensors file.
 Result<> SaveModel(const AdminOptions& options, const std::filesystem::path& file);

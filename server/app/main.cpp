@@ -6,6 +6,7 @@
 #include <iostream>
 
 #include <CLI/CLI.hpp>
+#include <sys/ioctl.h>
 
 #include "fl/server/app/admin_commands.h"
 #include "fl/server/app/run_server.h"
@@ -29,6 +30,15 @@ struct CommandLine {
   std::string model_file;
   std::string backup;
 };
+
+// Of the terminal that standard output is; 0: it is none.
+std::size_t OutputColumns() {
+  constexpr std::size_t kUnknown = 80;
+  if (::isatty(STDOUT_FILENO) != 1) return 0;
+  winsize size{};
+  const bool known = ::ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 0;
+  return known ? size.ws_col : kUnknown;
+}
 
 // Mistakes of the call or of a config against all else.
 int ExitStatus(ErrorCode code) {
@@ -133,7 +143,7 @@ int RunCommand(const CLI::App& app, CommandLine& line) {
   }
   if (command == "status" && line.admin.follow) return Report(FollowRounds(line.admin, std::cout));
   if (command == "status" && line.admin.watch) {
-    return Report(WatchStatus(line.admin, std::cout, ::isatty(STDOUT_FILENO) == 1));
+    return Report(WatchStatus(line.admin, std::cout, OutputColumns));
   }
   if (command == "model") return Report(SaveModel(line.admin, line.model_file));
   return Report(RunAdminCommand(command, line.admin, std::cout));

@@ -132,6 +132,16 @@ StatusView View(const Json& status) {
   return view;
 }
 
+// A code point a column.
+std::string_view FirstColumns(std::string_view text, std::size_t columns) {
+  const auto begins = [](char c) { return (static_cast<unsigned char>(c) & 0xC0U) != 0x80U; };
+  std::size_t end = 0;
+  for (std::size_t seen = 0; end < text.size(); ++end) {
+    if (begins(text[end]) && ++seen > columns) break;
+  }
+  return text.substr(0, end);
+}
+
 }  // namespace
 
 Result<StatusView> ViewStatus(std::string_view json) {
@@ -144,20 +154,27 @@ Result<StatusView> ViewStatus(std::string_view json) {
 }
 
 void StatusWatch::Show(const StatusView& view, std::int64_t now_us) {
-  if (terminal_) return Draw(view.lines);
+  if (const std::size_t columns = columns_()) return Draw(view.lines, columns);
   Write(view.summary, now_us);
 }
 
 void StatusWatch::ShowProblem(const std::string& problem, std::int64_t now_us) {
-  if (terminal_) return Draw(problem + "\n");
+  if (const std::size_t columns = columns_()) return Draw(problem + "\n", columns);
   Write(problem, now_us);
 }
 
-// Over what was drawn before: the cursor goes up, what is below it is cleared.
-void StatusWatch::Draw(const std::string& lines) {
+// Over what was drawn before: the cursor goes up, what is below it is cleared. A line that the
+// terminal would break in two is cut, so that there are as many as the cursor goes up.
+void StatusWatch::Draw(std::string_view lines, std::size_t columns) {
   if (drawn_ > 0) out_ << "\x1b[" << drawn_ << "A\r\x1b[J";
-  out_ << lines << std::flush;
-  drawn_ = static_cast<std::size_t>(std::ranges::count(lines, '\n'));
+  drawn_ = 0;
+  while (!lines.empty()) {
+    const std::string_view line = lines.substr(0, lines.find('\n'));
+    lines.remove_prefix(std::min(line.size() + 1, lines.size()));
+    out_ << FirstColumns(line, columns) << '\n';
+    ++drawn_;
+  }
+  out_ << std::flush;
 }
 
 void StatusWatch::Write(const std::string& line, std::int64_t now_us) {

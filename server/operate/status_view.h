@@ -1,9 +1,12 @@
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <ostream>
 #include <string>
 #include <string_view>
+#include <utility>
 
 #include "fl/common/base/result.h"
 
@@ -22,19 +25,21 @@ Result<StatusView> ViewStatus(std::string_view json);
 // the time (UTC) when something has changed. Thread safety: shared objects unsafe.
 class StatusWatch {
  public:
+  // How wide the terminal is now, in columns; 0: it is none.
+  using Columns = std::function<std::size_t()>;
   // `out` must outlive the object.
-  StatusWatch(std::ostream& out, bool terminal) : out_(out), terminal_(terminal) {}
+  StatusWatch(std::ostream& out, Columns columns) : out_(out), columns_(std::move(columns)) {}
   // `now_us` since the Unix epoch.
   void Show(const StatusView& view, std::int64_t now_us);
   // The server does not answer at the moment.
   void ShowProblem(const std::string& problem, std::int64_t now_us);
 
  private:
-  void Draw(const std::string& lines);
+  void Draw(std::string_view lines, std::size_t columns);
   void Write(const std::string& line, std::int64_t now_us);
 
   std::ostream& out_;
-  bool terminal_;
+  Columns columns_;
   std::size_t drawn_ = 0;  // Lines on the terminal.
   std::string written_;
 };

@@ -82,15 +82,26 @@ TEST_CASE("StatusView: what is no status is an error") {
   }
 }
 
+TEST_CASE("StatusWatch: lines that a terminal would break are cut where they are drawn") {
+  std::ostringstream terminal;
+  std::size_t columns = 3;
+  StatusWatch live(terminal, [&] { return columns; });
+  live.Show({"abcd\n\u00e4\u00f6\u00fcx\n\nab\n", "s", false}, kTime);
+  CHECK(terminal.str() == "abc\n\u00e4\u00f6\u00fc\n\nab\n");
+  columns = 2;
+  live.ShowProblem("gone", kTime);
+  CHECK(terminal.str().ends_with("\nab\n\x1b[4A\r\x1b[Jgo\n"));
+}
+
 TEST_CASE("StatusWatch: draws over itself on a terminal, elsewhere a line a change") {
   std::ostringstream terminal;
-  StatusWatch live(terminal, true);
+  StatusWatch live(terminal, [] { return std::size_t{80}; });
   live.Show({"a\nb\n", "s", false}, kTime);
   live.Show({"c\n", "s", false}, kTime);
   live.ShowProblem("gone", kTime);
   CHECK(terminal.str() == "a\nb\n\x1b[2A\r\x1b[Jc\n\x1b[1A\r\x1b[Jgone\n");
   std::ostringstream file;
-  StatusWatch lines(file, false);
+  StatusWatch lines(file, [] { return std::size_t{0}; });
   lines.Show({"a\nb\n", "one", false}, kTime);
   lines.Show({"c\n", "one", false}, kTime + 1000000);
   lines.Show({"c\n", "two", false}, kTime + 2000000);
